@@ -1,9 +1,11 @@
-"""What specs with latent variables claim, by scikit-learn and by formulas on the same data; three seeds, and twins."""
+"""What specs with latent variables claim, by scikit-learn and by formulas on the same data; three seeds; twins."""
 
 import numpy as np
 import pytest
 from helpers import SHIPPED
 from quality import all_of, bounds, unmet
+from scipy.special import logsumexp
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from dlx.experiment import runner
@@ -47,11 +49,36 @@ def test_noise_by_the_best_linear_estimate():
     assert bounds("zoo/denoising-autoencoder")["test/mse"]["at_most"] == pytest.approx(found, abs=5e-4)
 
 
-def test_binary_pictures_by_independent_pixels():
+def test_few_active_units_and_a_small_jacobian_are_held_against_as_many_components():
+    for name, components in (("zoo/sparse-autoencoder", 5), ("zoo/contractive-autoencoder", 3)):
+        found = left_by(components, *pixels(name))
+        assert bounds(name)["test/mse"]["at_most"] == pytest.approx(found, abs=1e-4)
+    assert bounds("zoo/contractive-autoencoder")["test/jacobian"]["at_most"] == 3
+    rho = load(SHIPPED["zoo/sparse-autoencoder"]).objective.sparsity.rho
+    assert bounds("zoo/sparse-autoencoder")["test/activation"]["at_most"] == pytest.approx(1.5 * rho)
+
+
+def test_binary_pictures_by_a_mixture_of_ten_products_of_independent_pixels():
     train, test = (np.round(x) for x in pixels("zoo/vae"))
-    share = (train.sum(0) + 1) / (len(train) + 2)
-    alone = (test * np.log(share) + (1 - test) * np.log(1 - share)).sum(1).mean()
-    assert bounds("zoo/vae")["test/elbo"]["at_least"] > alone + 3
+
+    def of_clusters(count):
+        each = [train[KMeans(count, n_init=5, random_state=0).fit(train).labels_ == k] for k in range(count)]
+        share = np.stack([(one.sum(0) + 1) / (len(one) + 2) for one in each])
+        weight = np.log([len(one) / len(train) for one in each])
+        return logsumexp(test @ np.log(share).T + (1 - test) @ np.log(1 - share).T + weight, axis=1).mean()
+
+    assert bounds("zoo/vae")["test/elbo"]["at_least"] == pytest.approx(of_clusters(10), abs=0.05)
+    assert of_clusters(1) == pytest.approx(-24.76, abs=0.01)
+
+
+def test_probabilistic_components_by_scikit_learn():
+    train, _ = pixels("zoo/ppca")
+    claimed, best = bounds("zoo/ppca"), PCA(8).fit(train)
+    assert best.score(train) == pytest.approx(claimed["train/log_likelihood"]["at_most"], abs=0.01)
+    assert PCA(7).fit(train).score(train) < claimed["train/log_likelihood"]["at_least"]
+    # scikit-learn divides by n - 1
+    variance = best.noise_variance_ * (len(train) - 1) / len(train)
+    assert claimed["train/variance"]["about"] == pytest.approx(variance, abs=1e-5)
 
 
 def test_a_mixture_by_the_exact_density_and_the_best_single_gaussian():
@@ -76,15 +103,18 @@ def test_a_mixture_by_the_exact_density_and_the_best_single_gaussian():
 
 # --- three seeds, and broken twins ----------------------------------------------------------------------------------
 
+BACK = "networks.decoder.layers=[{linear: 64}, {reshape: [1, 8, 8]}]"
+LOSS = "objective.regression.loss.mixture_density"
 TWINS = {
-    "zoo/autoencoder": ["networks.encoder.layers=[flatten, {linear: 8}]", "networks.decoder.layers=[{linear: 64}, {reshape: [1, 8, 8]}]"],
+    "zoo/autoencoder": ["networks.encoder.layers=[flatten, {linear: 8}]", BACK],
     "zoo/linear-autoencoder": ["network.layers.components.linear.out_features=7"],
-    "zoo/denoising-autoencoder": ["networks.encoder.layers=[flatten, {linear: 64}]", "networks.decoder.layers=[{linear: 64}, {reshape: [1, 8, 8]}]"],
+    "zoo/denoising-autoencoder": ["networks.encoder.layers=[flatten, {linear: 64}]", BACK],
     "zoo/sparse-autoencoder": ["objective.autoencoder.sparsity.kl=0"],
     "zoo/contractive-autoencoder": ["objective.autoencoder.contractive=0"],
     "zoo/vae": ["objective.vae.beta=20"],
-    "zoo/mixture-density": ["objective.regression.loss.mixture_density.components=1", "network.layers.linear_3.out_features=3"],
-}  # fmt: skip
+    "zoo/ppca": ["networks.decoder.inputs.z=[7]"],
+    "zoo/mixture-density": [f"{LOSS}.components=1", "network.layers.linear_3.linear.out_features=3"],
+}
 """Changes that leave out what a claim rests on: depth, a component, the penalty, the latent variables, a mixture."""
 
 
