@@ -36,7 +36,7 @@ def test_no_linear_autoencoder_is_better_than_the_principal_components():
     assert claimed["at_least"] < least < claimed["at_most"]
     assert claimed["at_least"] == pytest.approx(least, rel=1e-4)
     assert claimed["at_most"] == pytest.approx(least, rel=1e-2)
-    assert 64 * left_by(7, train, train) > 1.1 * claimed["at_most"]
+    assert 64 * left_by(7, train, train) > 1.05 * claimed["at_most"]
 
 
 def test_noise_by_the_best_linear_estimate():
@@ -46,7 +46,7 @@ def test_noise_by_the_best_linear_estimate():
     matrix, rng = covariance @ np.linalg.inv(covariance + 0.25 * np.eye(64)), np.random.default_rng(0)
     noisy = (test + 0.5 * rng.normal(size=test.shape) for _ in range(50))
     found = np.mean([(((one - mean) @ matrix.T + mean - test) ** 2).mean() for one in noisy])
-    assert bounds("zoo/denoising-autoencoder")["test/mse"]["at_most"] == pytest.approx(found, abs=5e-4)
+    assert bounds("zoo/denoising-autoencoder")["test/mse"]["at_most"] == pytest.approx(0.9 * found, abs=3e-4)
 
 
 def test_few_active_units_and_a_small_jacobian_are_held_against_as_many_components():
