@@ -84,10 +84,10 @@ class Ppca(Objective):
     def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
         z = torch.randn(2, self._size, generator=torch.Generator().manual_seed(0))
         one, two, both, none = call(DECODER, torch.cat([z, z.sum(0, True), 0 * z[:1]])).float()
-        gap, size = float((one + two - both - none).abs().max()), float((both - none).abs().max())
-        if gap <= 1e-2 * size:  # bf16 has seven bits behind its first
+        error, size = float((one + two - both - none).abs().max()), float((both - none).abs().max())
+        if error <= 1e-2 * size:  # bf16 has seven bits behind its first
             return None
-        message = f"`{DECODER}` is not linear: the image of a sum is {gap:.3g} from the sum of the images"
+        message = f"`{DECODER}` is not linear: the image of a sum is {error:.3g} from the sum of the images"
         return Problem(f"{message}, and {self.kind} has its likelihood by a matrix", "Let it be `linear` alone.")
 
     # --- the model --------------------------------------------------------------------------------------------------
