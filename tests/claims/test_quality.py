@@ -217,6 +217,38 @@ def test_pseudo_labels_beat_the_nearest_of_the_labelled_digits():
     assert bounds("zoo/pseudo-labels")["test/accuracy"]["at_least"] == pytest.approx(alone + error, abs=5e-4)
 
 
+def test_what_was_learned_without_labels_beats_the_nearest_of_the_labelled_digits():
+    sets = load(SHIPPED["zoo/rotation"]).data.load()
+    few = KNeighborsClassifier(1).fit(flat(sets.train.x)[:40], sets.train.y[:40])
+    alone = few.score(flat(sets.test.x), sets.test.y)
+
+    assert bounds("zoo/rotation")["test/accuracy"]["at_least"] == pytest.approx(alone, abs=5e-4)
+    error = math.sqrt(alone * (1 - alone) / len(sets.test))
+    assert bounds("zoo/simclr")["test/accuracy"]["at_least"] == pytest.approx(alone + error, abs=5e-4)
+
+
+def test_sharpness_aware_steps_beat_logistic_regression_on_wrong_labels():
+    sets = data_of("zoo/sam")
+    linear = LogisticRegression(max_iter=1000).fit(flat(sets.train.x), sets.train.y)
+    found = linear.score(flat(sets.test.x), sets.test.y)
+    assert bounds("zoo/sam")["test/accuracy"]["at_least"] == pytest.approx(found, abs=2e-3)
+
+
+def test_a_draw_from_the_posterior_fits_worse_than_least_squares_by_half_a_temperature_a_weight():
+    sets, claimed = data_of("zoo/sgld"), bounds("zoo/sgld")["train/loss"]
+    optimizer = load(SHIPPED["zoo/sgld"]).train.optimizer
+    n, outputs = sets.train.y.shape
+    assert optimizer.temperature == pytest.approx(2 * 0.5**2 / (n * outputs))
+    x = np.c_[sets.train.x, np.ones(n)]
+    least = ((x @ np.linalg.lstsq(x, sets.train.y, rcond=None)[0] - sets.train.y) ** 2).mean()
+    curvature = np.linalg.eigvalsh(2 * x.T @ x / (n * outputs))
+    each = optimizer.temperature / 2 / (1 - optimizer.lr * curvature / 2)  # of the loss along an axis, on average
+    assert claimed["about"] == pytest.approx(least + outputs * each.sum(), abs=1e-4)
+    deviation = math.sqrt(2 * outputs * (each**2).sum())
+    assert claimed["within"] == pytest.approx(4 * deviation, abs=3e-4)
+    assert claimed["about"] - least > 5 * claimed["within"]  # of temperature 0
+
+
 def test_a_character_model_beats_counts_of_three_letters():
     text = (SHIPPED["zoo/char-lstm"].parent / "texts" / "coriolanus.txt").read_text()
 

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import experiment_of
+from helpers import SHIPPED, experiment_of
+from quality import bounds
+from scipy.stats import ttest_rel
 
 from dlx.data.batch import Batch
 from dlx.errors import SpecError
@@ -103,3 +105,17 @@ def test_the_angle_is_learned_of_pictures_that_have_an_up_and_not_of_noise(tmp_p
     bright[..., 0] += 4  # the left column
     assert accuracy(bright) > 0.95
     assert accuracy(noise) < 0.5
+
+
+@pytest.mark.slow
+def test_what_tells_angles_helps_to_tell_classes_from_few_labels(tmp_path):
+    def accuracies(*changes):
+        results = runner.run(load(SHIPPED["zoo/rotation"], ["track.mlflow=false", *changes]), tmp_path).results
+        return [one.metrics["test/accuracy"] for one in results]
+
+    turned = accuracies()
+    untrained = accuracies("stages.pretrain.train.optimizer={sgd: 1e-20}")
+    scratch = accuracies("~stages.pretrain", "~stages.probe")
+    assert np.mean(turned) >= bounds("zoo/rotation")["test/accuracy"]["at_least"]
+    assert ttest_rel(turned, scratch).confidence_interval(0.95).low > 0
+    assert ttest_rel(turned, untrained).confidence_interval(0.95).low > 0

@@ -47,6 +47,8 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
     "lbfgs": [{}, {"history_size": 3, "max_iter": 5}, {"line_search_fn": "strong_wolfe"}],
     "newton": [{"damping": 0.1}],
     "random_search": [{"lr": 0.01}, {"lr": 0.1, "local": False}],
+    "sgld": [{"temperature": 0.1}, {"temperature": 0.0, "weight_decay": 0.1}],
+    "sam": [{}, {"adaptive": True, "base": {"adam": {"weight_decay": 0.1}}}],
 }
 CASES = [(kind, options) for kind, many in SETTINGS.items() for options in many]
 ALL = CASES + [(kind, options) for kind, many in OTHERS.items() for options in many]
@@ -206,7 +208,8 @@ def test_the_compiler_is_not_imported_for_a_step_or_a_checkpoint():
         "w = torch.zeros(3, 3, requires_grad=True)\n"
         "def closure():\n    w.grad = torch.ones(3, 3); return w.sum()\n"
         "for kind in sorted(OPTIMIZERS):\n"
-        "    o = OPTIMIZERS[kind].model_validate({'damping': 1} if kind == 'newton' else {}).build([w])\n"
+        "    needed = {'newton': {'damping': 1}, 'sgld': {'temperature': 1.0}}.get(kind, {})\n"
+        "    o = OPTIMIZERS[kind].model_validate(needed).build([w])\n"
         "    closure(); o.step(closure); o.load_state_dict(o.state_dict()); o.zero_grad()\n"
         "    assert 'torch._dynamo' not in sys.modules, kind"
     )
