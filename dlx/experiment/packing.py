@@ -8,12 +8,13 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
+from ..data import Dataset
 from ..errors import DlxError
 from ..graph import Graph, LayerNode
 from ..runs.folder import RunFolder
-from ..spec import Train
 from ..training import compute, device
 from ..training.prepared import Prepared
+from ..training.replay.phases import keeps_state
 from . import confusion_matrix
 from .interrupts import Interrupt, halting
 from .recorder import RunRecorder
@@ -43,11 +44,10 @@ def packing_key(prepared: Prepared) -> tuple[Any, ...] | None:
 
 
 def with_packing_note(prepared: Prepared) -> Prepared:
-    """Add a note to the data's where only the device or the objective keeps trainings from being packed."""
-    if not prepared.is_supervised:
-        note = f"`{prepared.objective.kind}` has phases: its trainings take their steps one after the other."
-    elif getattr(prepared.data, "carry", False):
-        note = "`carry: true` goes on with the states of one network: the trainings come one after the other."
+    """Add a note to the data's where only the device, the data or the objective keeps trainings from being packed."""
+    alone = _alone(prepared)
+    if alone:
+        note = f"{alone}: the trainings come one after the other."
     elif _shape_key(prepared) is None or device.can_pack(prepared.train):
         return prepared
     else:
@@ -56,40 +56,56 @@ def with_packing_note(prepared: Prepared) -> Prepared:
     return replace(prepared, sets=replace(prepared.sets, notes=notes))
 
 
+def _alone(prepared: Prepared) -> str:
+    """Return what of the data, the networks or the objective keeps trainings from being packed; else nothing."""
+    if getattr(prepared.data, "carry", False):
+        return "`carry: true` goes on with the states of one network"
+    if prepared.is_supervised:
+        return ""
+    if type(prepared.data).feed is not Dataset.feed:
+        return f"the batches of `{prepared.data.kind}` follow from what was before them"
+    if prepared.experiment.sources:
+        return "networks of other runs are called"
+    return keeps_state(prepared.objective)
+
+
 def _shape_key(prepared: Prepared) -> tuple[Any, ...] | None:
     """Return the key apart from the device: shapes of layers and batches, and fields that trainings must share."""
     train, examples = prepared.train, prepared.examples
-    plain = train.precision in {"fp32", "tf32"} and train.optimizer.takes == "gradient" and not train.augment
+    optimizers = [train.of(name).optimizer for name in prepared.graphs]
+    by_gradient = all(one.takes == "gradient" for one in optimizers)
+    plain = train.precision in {"fp32", "tf32"} and by_gradient and not train.augment
     alone = train.trace is False or train.compile or train.detect_anomaly or train.max_time
-    if not plain or alone or not prepared.is_supervised or getattr(prepared.data, "carry", False):
-        return None  # states that go on are those of one network
-    if getattr(prepared.objective, "mixes_inputs", False):
-        return None  # and so is what a network draws for itself
-    graph = prepared.graph
-    if graph.macs * train.batch(examples) > MAX_MACS:
+    if not plain or alone or _alone(prepared):
         return None
-    shapes = tuple(
-        (
-            node.kind,
-            tuple(node.plan.shape),
-            tuple(node.plan.weights.items()),
-            *_freeze(node),
-        )
-        for node in graph.nodes
-    )
-    shapes = (*shapes, *graph.frozen_of_objective.items())
+    if getattr(prepared.objective, "mixes_inputs", False):
+        return None  # what a network draws for itself is that of one network
+    if sum(graph.macs for graph in prepared.graphs.values()) * train.batch(examples) > MAX_MACS:
+        return None
+    shapes = tuple(_shape(graph) for graph in prepared.graphs.values())
+    phases = () if prepared.is_supervised else (prepared.objective.kind, *prepared.objective.phases())
     sizes = train.per_update(examples), train.batch(examples), train.drop_last
-    return (shapes, sizes, train.batch_schedule is not None, *(repr(getattr(train, name)) for name in SHARED_FIELDS))
+    fields = (repr(getattr(train, name)) for name in SHARED_FIELDS)
+    return (shapes, phases, sizes, train.batch_schedule is not None, *fields)
+
+
+def _shape(graph: Graph) -> tuple[Any, ...]:
+    nodes = (
+        (node.kind, tuple(node.plan.shape), tuple(node.plan.weights.items()), *_freeze(node)) for node in graph.nodes
+    )
+    return (*nodes, *graph.frozen_of_objective.items())
 
 
 def _freeze(node: LayerNode) -> tuple[Any, ...]:
     return node.frozen, node.frozen_until, node.held, node.pruned != 0
 
 
-def threads_for(train: Train, graph: Graph, examples: int, count: int) -> int:
+def threads_for(prepared: Prepared, count: int) -> int:
     """Return the CPU threads that compute each of `count` packed trainings."""
-    several = min(count, device.packing_threads(train)) > 1
-    return 1 if several else device.threads_for(train, graph, examples, count)
+    train = prepared.train
+    if min(count, device.packing_threads(train)) > 1:
+        return 1
+    return max(device.threads_for(train, one, prepared.examples, count) for one in prepared.graphs.values())
 
 
 def record_packing(folders: Sequence[RunFolder], prepared: Prepared) -> None:
@@ -97,7 +113,7 @@ def record_packing(folders: Sequence[RunFolder], prepared: Prepared) -> None:
 
     A run that is killed before its own start is then resumed in the same way, and to the same bits.
     """
-    threads = threads_for(prepared.train, prepared.graph, prepared.examples, len(folders))
+    threads = threads_for(prepared, len(folders))
     for folder in folders:
         if not folder.read_json("lock.json"):
             folder.write_json("lock.json", {"packed": True, "threads": threads})
@@ -115,7 +131,7 @@ def train_together(
     first = many[0][1]
     thread_count = min(len(many), device.packing_threads(first.train))
     recorded = many[0][0].folder.numeric_settings().get("threads")
-    alone = recorded or threads_for(first.train, first.graph, first.examples, len(many))
+    alone = recorded or threads_for(first, len(many))
     threads = 1 if thread_count > 1 else alone
     ends: dict[int, Result | DlxError] = {}
     interrupt = Interrupt()

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import ceil, lcm
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..data.batch import Batch
 from ..errors import DlxError, Problem, with_article
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from torch import device as Device
 
     from .batches.data_part import DataPart
+
+
+T = TypeVar("T")
 
 
 def batches_of(phases: Sequence[Phase], step: int) -> int:
@@ -205,6 +208,11 @@ class Phased(Learner):
         self.call = NetworkCaller(self.compute, self.networks, learned.parameters_of(module))
         self.auxiliary = AuxiliaryLosses(self.module)
         self.losses = self.periods = ()
+        self.zero = torch.zeros((), device=self.compute.device)
+        self.gradients: list[PhaseGradients] = []
+        """Of each phase, the function that leaves its gradients."""
+        self.moves: list[list[Callable[[], Any]]] = []
+        """Of each phase, the functions that move its weights then."""
         self.ways: dict[str, tuple[str, str]] = {}
         """Of each phase, the kind of its step and the reason for it."""
 
@@ -233,7 +241,8 @@ class Phased(Learner):
     def plan_timeline(self) -> Timeline:
         return span(self.objective, self.train, self.feed.batches)
 
-    def build_update(self) -> Update:
+    def build_phases(self) -> None:
+        """Build what computes the gradients of each phase, and what moves its weights then."""
         groups = {name: scheduled.optimizer.param_groups for name, scheduled in self.optimizers.items()}
         weights = {
             phase: [p for name in names for g in groups[name] for p in g["params"] if p.requires_grad]
@@ -246,31 +255,47 @@ class Phased(Learner):
             [*(steps[name] for name in self.moving[phase.name]), *_clip_of(phase, weights[phase.name])]
             for phase in self.phases
         ]
-        quick = [traced_phase(self, one) for one in self.gradients]
-        parts = list(zip(self.phases, self.gradients, quick, self.moves, strict=True))
-        zero = torch.zeros((), device=self.compute.device)
+
+    def repetitions(self, take: Callable[[str], T]) -> Iterator[tuple[int, T | None]]:
+        """Yield the number of each phase of the next step, once a repetition, with what `take` gives for its batch.
+
+        A repeated phase takes a new batch each time, those that run once share theirs; None where there is none yet.
+        """
+        taken: T | None = None
+        for number, phase in enumerate(self.phases):
+            if self.progress.step % phase.every:
+                continue
+            for _ in range(phase.times):
+                if phase.reads and (taken is None or phase.times > 1):
+                    taken = take(phase.name)
+                yield number, taken
+
+    def build_update(self) -> Update:
+        self.build_phases()
+        quick, moves = [traced_phase(self, one) for one in self.gradients], self.moves
 
         def step(_: object) -> Tensor:
-            batch: Batch | None = None
-            terms: list[Tensor] = []
-            for phase, plain, gradients, moves in parts:
-                if self.progress.step % phase.every:
-                    terms += [zero] * len(plain.names)
-                    continue
-                found: Sequence[Tensor] = ()
-                for _repetition in range(phase.times):
-                    # a repeated phase takes a new batch each time, those that run once share theirs
-                    if phase.reads and (batch is None or phase.times > 1):
-                        batch = self.feed.next(phase.name)
-                    found = gradients(Batch({}) if batch is None else batch)
-                    for move in moves:
-                        move()
-                terms += found
-            if not self.losses:
-                self._set_loss_names(tuple(name for one in self.gradients for name in one.losses))
-            return torch.stack(terms)
+            found: dict[int, Sequence[Tensor]] = {}
+            for number, batch in self.repetitions(self.feed.next):
+                found[number] = quick[number](Batch({}) if batch is None else batch)
+                for move in moves[number]:
+                    move()
+            return torch.stack(self.all_terms(found))
 
         return step
+
+    def all_terms(self, found: Mapping[int, Sequence[Tensor]]) -> list[Tensor]:
+        """Return the terms of all phases by those of the phases of a step; zero for one that is no part of it."""
+        self.name_losses()
+        terms: list[Tensor] = []
+        for number, one in enumerate(self.gradients):
+            terms += found[number] if number in found else [self.zero] * len(one.names)
+        return terms
+
+    def name_losses(self) -> None:
+        """Name the losses after the first step."""
+        if not self.losses:
+            self._set_loss_names(tuple(name for one in self.gradients for name in one.losses))
 
     def note_way(self, phase: str, way: str, because: str) -> None:
         """Set how a phase takes its steps, for the lock file."""

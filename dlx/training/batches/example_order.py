@@ -107,14 +107,18 @@ class Examples(Feed):
         return examples.view(count, -1)
 
     def next(self, phase: str) -> Batch:
+        return self.batch(self.next_index(phase))
+
+    def next_index(self, phase: str) -> Tensor:
+        """Return the indices of the examples of the next batch for a phase."""
         if self.order is None:
             self.begin()
         if self.position == self.updates:
             self.end()
             self.begin()
-        (index,) = self.next_indices(1)
+        index: Tensor = self.next_indices(1)[0]
         self.position += 1
-        return self.batch(index)
+        return index
 
     def batch(self, index: Tensor) -> Batch:
         """Return the examples `index` as a batch of all fields."""

@@ -19,6 +19,7 @@ from .. import fallback
 from ..batches.step_chunk import StepChunk
 from ..fit import Job, Record, training_events
 from ..learner import Update
+from ..phased import Phased
 from ..supervised import gradients_of, step_of
 from .stacked_jobs import FirstStepError, StackedJobs, tensors_of
 from .threads import run_in_threads
@@ -50,7 +51,7 @@ def fit_together(jobs: list[Job], threads: int = 1) -> Generator[tuple[int, JobE
 
 def _job_events(jobs: dict[int, Job], total: int, stopped: threading.Event) -> Generator[JobEvents, None, None]:
     """Yield the records of jobs that one thread steps together, as many at once as there are."""
-    pack = Pack(jobs, total, stopped)
+    pack = _pack_of(jobs, total, stopped)
     iterators = {number: training_events(job) for number, job in jobs.items()}
     pending: dict[int, StepChunk] = {}
     while iterators:
@@ -66,6 +67,12 @@ def _job_events(jobs: dict[int, Job], total: int, stopped: threading.Event) -> G
             if stopped.is_set():
                 return
         pending = {number: chunk for number, chunk in pending.items() if chunk.remaining}
+
+
+def _pack_of(jobs: dict[int, Job], total: int, stopped: threading.Event) -> Pack:
+    from .phased_pack import PhasedPack
+
+    return (PhasedPack if isinstance(next(iter(jobs.values())).learner, Phased) else Pack)(jobs, total, stopped)
 
 
 def _advance(
@@ -137,7 +144,7 @@ class Pack:
         pending = self._in_one_period(pending)
         if self.stacked is not None and len(pending) <= RESTACK_BELOW * len(self.stacked.numbers):
             self._unstack(list(pending))
-        unusual = {n: one for n, one in pending.items() if one.index.shape[1] != _usual_batch_size(self.jobs[n])}
+        unusual = {n: one for n, one in pending.items() if one.index.shape[1] != usual_batch_size(self.jobs[n])}
         moved = unusual or pending
         count = min(chunk.remaining for chunk in moved.values())
         if not unusual and self.stacked is None and not self.refused:
@@ -217,5 +224,5 @@ class Pack:
                 tensor.data = tensor.detach().clone()
 
 
-def _usual_batch_size(job: Job) -> int:
+def usual_batch_size(job: Job) -> int:
     return job.train.per_update(len(job.parts["train"]))

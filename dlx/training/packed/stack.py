@@ -9,6 +9,7 @@ each can be evaluated, saved and updated by its own optimizer as if it were alon
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,18 +29,24 @@ writes would have left the processor's cache before the next one reads it."""
 class Stack:
     """Step of several networks as `operations` on memory that stays where it is.
 
-    `held` are the weights and buffers of the first network, whose tensors stand for those of all.
+    `held` are the weights and buffers of the first network, whose tensors stand for those of all; `memory` has rows
+    of them that another stack made, by their storages.
     UntraceableError where the networks' recordings differ, or where random numbers cannot be drawn row by row.
     """
 
     def __init__(
-        self, tapes: list[list[RecordedCall]], inputs: list[Values], rngs: list[torch.Generator], held: list[Tensor]
+        self,
+        tapes: list[list[RecordedCall]],
+        inputs: list[Values],
+        rngs: list[torch.Generator],
+        held: list[Tensor],
+        memory: Mapping[int, Tensor] = MappingProxyType({}),
     ) -> None:
         self.tapes, self.rows, self.rngs = tapes, len(tapes), rngs
         if len({tuple(call.op for call in tape) for tape in tapes}) > 1:
             raise UntraceableError("the networks do not take the same steps")
         self.filters = [CallFilter(tape, own) for tape, own in zip(tapes, inputs, strict=True)]
-        self.memory: dict[int, Tensor] = {}
+        self.memory = dict(memory)
         """Rows, by the storage of the first network that they replace."""
         self.shared: set[int] = set()
         """Storages that all networks read, such as the examples."""
@@ -94,6 +101,10 @@ class Stack:
 
     def stacked_of(self, tensor: Tensor) -> Tensor:
         return self.stacked(self.filters[0].resolve(tensor))
+
+    def rows_of(self, tensors: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Return the rows of tensors of the first network by their storages, where the step uses them."""
+        return {storage(t): self.memory[storage(t)] for t in tensors if storage(t) in self.memory}
 
     def is_shared(self, tensor: Tensor) -> bool:
         return storage(tensor) in self.shared
@@ -169,7 +180,8 @@ class Stack:
             # all threads share
             if not any(a.name == "generator" for a in schema_of(call.op).arguments):
                 raise UntraceableError(f"random numbers of {call.name} cannot be drawn for one network")
-            kwargs["generator"] = self.rngs[index]
+            if kwargs.get("generator") is None:  # one of an objective is that of its own training already
+                kwargs["generator"] = self.rngs[index]
         places = [self.row(t, index) for t in first.results]
         inputs = {storage(t) for t in first.inputs}
         if schema_of(call.op).is_mutable and all(storage(t) in inputs for t in first.results):

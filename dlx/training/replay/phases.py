@@ -24,16 +24,16 @@ def traced_phase(learner: Phased, gradients: PhaseGradients) -> Callable[[Batch]
 
     The choice and its reason are in `learner.ways`.
     """
-    why = why_not(learner) or _keeps_state(learner.objective)
+    why = why_not(learner) or keeps_state(learner.objective)
     if why:
         learner.note_way(gradients.phase.name, "plain", why)
         return gradients
     return PhaseChooser(learner, gradients)
 
 
-def _keeps_state(objective: Objective) -> str:
+def keeps_state(objective: Objective) -> str:
     """Return a reason where steps keep something for later ones: which of it they take may differ each time."""
-    if getattr(type(objective), "state", None) is getattr(Objective, "state", None):
+    if type(objective).state is Objective.state:
         return ""
     return f"`{objective.kind}` keeps a state from step to step"
 

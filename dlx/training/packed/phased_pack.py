@@ -1,0 +1,272 @@
+"""Several trainings of one objective with phases at once: each phase of all of them as one stacked step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ...data.batch import Batch
+from ...lazy import torch
+from .. import fallback
+from ..batches.example_order import Examples
+from ..batches.step_chunk import StepChunk
+from ..phased import Phased
+from .pack import MAX_BYTES, RESTACK_BELOW, Pack, usual_batch_size
+from .stacked_jobs import tensors_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..fit import Job
+    from ..phase_gradients import PhaseGradients
+    from ..replay.tape import RecordedCall
+    from .stack import Stack
+
+Taken = list[tuple[int, "Tensor | None"]]
+"""The phases of a step by number, once a repetition, each with the indices of its examples."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The operations of a phase of one training, with the indices that they read, and what they leave."""
+
+    calls: list[RecordedCall]
+    index: Tensor | None
+    terms: list[Tensor]
+    gradients: list[Tensor | None]
+
+
+class PhasedPack(Pack):
+    """Pack of trainings with phases.
+
+    Trainings take a step together where it has the same phases and batches of the usual size, else each by itself:
+    that depends on no other training, so that a resumed run takes each step as it would have been taken.
+    """
+
+    stacked: StackedPhases | None  # type: ignore[assignment]
+
+    def _build(self, number: int) -> None:
+        job = self.jobs[number]
+        job.learner.freezing.apply(job.progress.step)
+        self.periods[number] = job.learner.freezing.period
+        learner_of(job).build_phases()
+
+    def run_chunks(self, pending: dict[int, StepChunk]) -> None:
+        """Take as many steps of these jobs as the shortest of their chunks has left."""
+        pending = self._in_one_period(pending)
+        if self.stacked is not None and len(pending) <= RESTACK_BELOW * len(self.stacked.numbers):
+            self._unstack(list(pending))
+        for _ in range(min(chunk.remaining for chunk in pending.values())):
+            if self.stopped.is_set():
+                return
+            self._step(pending)
+
+    def _step(self, pending: dict[int, StepChunk]) -> None:
+        """Take one step of each job."""
+        for chunk in pending.values():
+            chunk.before()
+        taken = {number: _taken(self.jobs[number]) for number in pending}
+        together = [number for number in pending if self._is_usual(number, taken[number])]
+        for number in pending.keys() - set(together):
+            self._alone(number, taken[number])
+        by_phases: dict[tuple[int, ...], list[int]] = {}
+        for number in together:
+            by_phases.setdefault(tuple(phase for phase, _ in taken[number]), []).append(number)
+        for numbers in by_phases.values():
+            self._together(numbers, taken, list(pending))
+        for chunk in pending.values():
+            chunk.after()
+
+    def _is_usual(self, number: int, taken: Taken) -> bool:
+        size = usual_batch_size(self.jobs[number])
+        return all(index is None or len(index) == size for _, index in taken)
+
+    def _alone(self, number: int, taken: Taken) -> None:
+        """Take a step of one job as it would be taken without the others."""
+        learner, feed = learner_of(self.jobs[number]), feed_of(self.jobs[number])
+        found: dict[int, Sequence[Tensor]] = {}
+        with self.own_rng(number):
+            for phase, index in taken:
+                found[phase] = learner.gradients[phase](batch_of(feed, index))
+                for move in learner.moves[phase]:
+                    move()
+        self.jobs[number].progress.losses.append(torch.stack(learner.all_terms(found)))
+
+    def _together(self, numbers: list[int], taken: dict[int, Taken], live: list[int]) -> None:
+        """Take a step of some jobs as one, or of each alone where that cannot be."""
+        if self.stacked is not None and not set(live) <= set(self.stacked.numbers):
+            self._unstack(self.stacked.numbers)
+        if self.stacked is None and not self.refused:
+            self._stack_phases(live)
+        stacked = self.stacked
+        if stacked is None or not stacked.has(taken[numbers[0]]):
+            for number in numbers:
+                self._alone(number, taken[number])
+            return
+        terms = stacked.step({number: taken[number] for number in numbers}, live)
+        for number in numbers:
+            self.jobs[number].progress.losses.append(terms[:, stacked.numbers.index(number)])
+
+    def _stack_phases(self, numbers: list[int]) -> None:
+        """Record each phase of each job, without effect on the training, and stack the networks."""
+        try:
+            recorded = [self._recorded(number) for number in numbers]
+            jobs = {number: self.jobs[number] for number in numbers}
+            stacked = StackedPhases(jobs, recorded, self.rngs)
+            stacked.check()
+            self.stacked = stacked
+        except fallback.UntraceableError as error:
+            self.refused = str(error)
+        except Exception as error:  # noqa: BLE001 - an error of the plain step itself comes again
+            faults = [self.jobs[number].learner.faults for number in numbers]
+            self.refused = fallback.note(faults, fallback.PACK, error)
+            self._unstack(numbers)
+        packed = {"step": "packed", "because": f"{self.total} of one shape"}
+        for number in numbers:
+            self.jobs[number].learner.way = {"step": "plain", "because": self.refused} if self.refused else packed
+
+    def _recorded(self, number: int) -> list[Recorded]:
+        from ..replay import tape
+
+        job = self.jobs[number]
+        learner, feed, size = learner_of(job), feed_of(job), usual_batch_size(job)
+        found, first = [], next((i for i, phase in enumerate(learner.phases) if phase.reads), len(learner.phases))
+        for i, gradients in enumerate(learner.gradients):
+            # of memory that the stack writes to in every later step; which examples these are makes no difference
+            index = torch.arange(size) if i >= first else None
+            with self.own_rng(number), fallback.Rollback(job.network, [learner.rng]):
+                calls, terms = tape.record(partial(_computed, gradients, feed, index))
+            found.append(Recorded(calls, index, terms, [weight.grad for weight in gradients.weights]))
+        if sum(tape.memory(one.calls) for one in found) > MAX_BYTES // self.total:
+            raise fallback.UntraceableError(f"stacked they would keep more than {MAX_BYTES // 2**20:,} MiB")
+        learner.name_losses()
+        return found
+
+
+class StackedPhases:
+    """Jobs whose weights are rows of stacked tensors, with the steps of their phases.
+
+    `recorded` has the phases of each job. UntraceableError where they differ.
+    """
+
+    def __init__(
+        self, jobs: dict[int, Job], recorded: list[list[Recorded]], rngs: Mapping[int, torch.Generator]
+    ) -> None:
+        from ..replay.tape import BelowAutograd
+        from .stack import Stack
+
+        self.below = BelowAutograd()
+        self.jobs, self.numbers = jobs, list(jobs)
+        self.rngs = {number: [rngs[number], learner_of(job).rng] for number, job in jobs.items()}
+        held = [t.detach() for t in tensors_of(next(iter(jobs.values())))]
+        rows: dict[int, Tensor] = {}
+        self.phases: list[StackedPhase] = []
+        for number, each in enumerate(zip(*recorded, strict=True)):
+            inputs = [{"index": one.index} if one.index is not None else {} for one in each]
+            stack = Stack([one.calls for one in each], inputs, [rngs[n] for n in jobs], held, rows)
+            rows |= stack.rows_of(held)
+            weights = [learner_of(job).gradients[number].weights for job in jobs.values()]
+            self.phases.append(StackedPhase(stack, each[0], weights))
+        for i, job in enumerate(jobs.values()):
+            for tensor, first in zip(tensors_of(job), held, strict=True):
+                if (row := stack.row_if(first, i)) is not None:
+                    # what is evaluated, saved or moved by the job's own optimizers is from here on the memory that
+                    # the stacked operations read
+                    tensor.data = row
+
+    def has(self, taken: Taken) -> bool:
+        """Whether each phase of a step was recorded with examples where it has some, and without where not."""
+        return all((index is None) == (self.phases[phase].index is None) for phase, index in taken)
+
+    def check(self) -> None:
+        """Compute each phase once, without effect on the training: what fails does so before the first step."""
+        with self._kept(self.numbers), torch.no_grad(), self.below:
+            for phase in self.phases:
+                phase.compute()
+
+    @contextmanager
+    def _kept(self, numbers: Sequence[int]) -> Iterator[None]:
+        """Restore buffers and random generators of some jobs at the end of the context."""
+        buffers = [(b, b.clone()) for number in numbers for b in self.jobs[number].network.buffers()]
+        states = [(one, one.get_state()) for number in numbers for one in self.rngs[number]]
+        try:
+            yield
+        finally:
+            for buffer, was in buffers:
+                buffer.copy_(was)
+            for generator, state in states:
+                generator.set_state(state)
+
+    def step(self, taken: dict[int, Taken], live: Sequence[int]) -> Tensor:
+        """Take a step of some jobs, all with the same phases; return the terms of it, (terms, rows).
+
+        All rows are computed. Those of `live` jobs that do not take part are put back as they were.
+        """
+        learners = {self.numbers.index(number): learner_of(self.jobs[number]) for number in taken}
+        found: dict[int, Sequence[Tensor]] = {}
+        with torch.no_grad(), self._kept([number for number in live if number not in taken]):
+            for each in zip(*taken.values(), strict=True):
+                number = each[0][0]
+                phase = self.phases[number]
+                phase.take(dict(zip(learners, (index for _, index in each), strict=True)))
+                with self.below:
+                    phase.compute()
+                found[number] = phase.terms
+                for row, learner in learners.items():
+                    phase.hand_over(row)
+                    for move in learner.moves[number]:
+                        move()
+        first, zero = next(iter(learners.values())), torch.zeros(len(self.numbers))
+        return torch.stack([zero if one is first.zero else one for one in first.all_terms(found)])
+
+
+class StackedPhase:
+    """A phase of all jobs as operations on their rows."""
+
+    def __init__(self, stack: Stack, first: Recorded, weights: list[list[Tensor]]) -> None:
+        """`first` is the recording of the first job, `weights` are those that the phase moves, of each job."""
+        self.calls, self.weights = [one.call() for one in stack.operations], weights
+        self.index = None if first.index is None else stack.stacked(first.index)
+        self.terms = [stack.stacked_of(term) for term in first.terms]
+        self.gradients = [[stack.row_of(one, row) for one in first.gradients] for row in range(len(weights))]
+
+    def compute(self) -> None:
+        """Compute the terms and gradients of all rows."""
+        for call in self.calls:
+            call()
+
+    def take(self, indices: Mapping[int, Tensor | None]) -> None:
+        """Set the examples of the rows; those of other rows are as good as any."""
+        if self.index is not None:
+            given = next(iter(indices.values()))
+            torch.stack([indices.get(i, given) for i in range(len(self.weights))], out=self.index)  # type: ignore[misc]
+
+    def hand_over(self, row: int) -> None:
+        """Put the gradients of a row where its optimizers read them."""
+        for weight, gradient in zip(self.weights[row], self.gradients[row], strict=True):
+            weight.grad = gradient
+
+
+def learner_of(job: Job) -> Phased:
+    assert isinstance(job.learner, Phased), "check that the objective has phases first"
+    return job.learner
+
+
+def feed_of(job: Job) -> Examples:
+    assert isinstance(job.feed, Examples), "check that the examples are independent first"
+    return job.feed
+
+
+def batch_of(feed: Examples, index: Tensor | None) -> Batch:
+    return Batch({}) if index is None else feed.batch(index)
+
+
+def _computed(gradients: PhaseGradients, feed: Examples, index: Tensor | None) -> list[Tensor]:
+    return gradients(batch_of(feed, index))
+
+
+def _taken(job: Job) -> Taken:
+    return list(learner_of(job).repetitions(feed_of(job).next_index))
