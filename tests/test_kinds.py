@@ -384,12 +384,12 @@ def test_an_objective_that_fails_is_named_with_its_phase_and_step():
     )
 
 
-def test_seeds_of_several_networks_say_that_they_are_trained_one_after_the_other(tmp_path):
+def test_seeds_of_data_with_an_order_of_its_own_say_that_they_are_trained_one_after_the_other(tmp_path):
     events = []
-    text = ADVERSARIES.replace("steps: 24", "steps: 2\n      seeds: 2")
+    text = CARRIED.replace("epochs: 4", "epochs: 1, seeds: 2")
     experiments.run(experiment_of(text), tmp_path, events.append)
     begun = [event.notes for event in events if isinstance(event, experiments.TrainingStarted)]
-    note = "`adversaries` has phases: its trainings take their steps one after the other."
+    note = "the batches of `delayed` follow from what was before them: the trainings come one after the other."
     assert [note in notes for notes in begun] == [True, True]
 
 

@@ -253,5 +253,5 @@ def _rates(job: Job) -> list[float]:
 
 
 def tensors_of(job: Job) -> list[Tensor]:
-    """Return the parameters and buffers of a job, in one order for all jobs of one shape."""
-    return [*job.network.parameters(), *job.network.buffers()]
+    """Return what the steps of a job read and change, in one order for all jobs of one shape."""
+    return [*job.network.parameters(), *job.network.buffers(), *job.learner.values.tensors.values()]
