@@ -389,7 +389,7 @@ def test_seeds_of_data_with_an_order_of_its_own_say_that_they_are_trained_one_af
     text = CARRIED.replace("epochs: 4", "epochs: 1, seeds: 2")
     experiments.run(experiment_of(text), tmp_path, events.append)
     begun = [event.notes for event in events if isinstance(event, experiments.TrainingStarted)]
-    note = "the batches of `delayed` follow from what was before them: the trainings come one after the other."
+    note = "`carry: true` goes on with the states of one network: the trainings come one after the other."
     assert [note in notes for notes in begun] == [True, True]
 
 
