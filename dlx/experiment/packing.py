@@ -126,7 +126,7 @@ def train_together(
 
     An error ends its own run, and is in its place of the result. `before` are the weights that stages go on with.
     """
-    from ..training.packed.pack import fit_together
+    from ..training.packed.together import fit_together
 
     first = many[0][1]
     thread_count = min(len(many), device.packing_threads(first.train))

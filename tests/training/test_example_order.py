@@ -9,7 +9,7 @@ from dlx.experiment import session
 from dlx.training.batches.prefetch import streamed
 from dlx.training.checkpoints import training_state
 from dlx.training.fit import Job, fit
-from dlx.training.packed.pack import fit_together
+from dlx.training.packed.together import fit_together
 
 SPEC = """
 dlx: 1

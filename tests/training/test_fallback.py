@@ -20,7 +20,7 @@ from dlx.training.batches.on_device import on_device
 from dlx.training.fallback import LISTS, OPTIMIZER, PACK, SCRIPT, SKIPPED, STEP
 from dlx.training.fit import Job, fit
 from dlx.training.packed import stacked_jobs
-from dlx.training.packed.pack import fit_together
+from dlx.training.packed.together import fit_together
 from dlx.training.replay import script, tape
 from dlx.utils import torch_private
 

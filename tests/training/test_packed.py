@@ -13,7 +13,7 @@ from dlx.training.batches.on_device import on_device
 from dlx.training.fit import Job, fit
 from dlx.training.packed import pack as packed_module
 from dlx.training.packed import stacked_jobs
-from dlx.training.packed.pack import fit_together
+from dlx.training.packed.together import fit_together
 
 SPEC = """
 name: small

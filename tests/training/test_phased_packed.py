@@ -18,7 +18,7 @@ from dlx.training import device
 from dlx.training.fit import Job, fit
 from dlx.training.packed import pack as packed_module
 from dlx.training.packed import phased_pack
-from dlx.training.packed.pack import fit_together
+from dlx.training.packed.together import fit_together
 from dlx.training.prepared import Prepared, prepare
 
 GAN = """

@@ -183,6 +183,9 @@ class Stack:
             if kwargs.get("generator") is None:  # one of an objective is that of its own training already
                 kwargs["generator"] = self.rngs[index]
         places = [self.row(t, index) for t in first.results]
+        if call.name in DRAWS and places[0].is_contiguous():
+            # what these do themselves, in memory of their own
+            return Operation(DRAWS[call.name], (places[0], 0.0, 1.0), {"generator": kwargs["generator"]})
         inputs = {storage(t) for t in first.inputs}
         if schema_of(call.op).is_mutable and all(storage(t) in inputs for t in first.results):
             return Operation(call.op, tuple(args), kwargs)
@@ -264,6 +267,14 @@ def _along_axes(stack: Stack, call: RecordedCall) -> RecordedCall | None:
     return RecordedCall(call.op, tuple(args), kwargs, tuple(map(stack.stacked, call.results)))
 
 
+def _cat(stack: Stack, call: RecordedCall) -> RecordedCall | None:
+    tensors, dim = call.args[0], call.args[1] if len(call.args) > 1 else 0
+    if any(map(stack.is_shared, call.inputs)) or len({t.dim() for t in tensors}) > 1:
+        return None
+    args = (list(map(stack.stacked, tensors)), dim % tensors[0].dim() + 1)
+    return RecordedCall(call.op, args, {}, (stack.stacked(call.results[0]),))
+
+
 def _over_all(stack: Stack, call: RecordedCall) -> RecordedCall | None:
     """Compute a sum or mean over all values as one over all axes but the rows."""
     x = call.args[0]
@@ -293,14 +304,20 @@ def _index_select(stack: Stack, call: RecordedCall) -> list[Operation] | None:
     return [picks] if found is into else [picks, copy(into, found)]
 
 
+DRAWS = {"randn": torch.ops.aten.normal_.default, "rand": torch.ops.aten.uniform_.default}
+"""Operations that fill new memory, with those that fill a given one by the same draws."""
 CONVOLUTIONS = {"convolution": convolution.forward, "convolution_backward": convolution.backward}
 AXES = ["_log_softmax", "_log_softmax_backward_data", "_softmax", "_softmax_backward_data", "amax", "amin", "cumsum"]
+POINTWISE = ["leaky_relu_backward", "hardtanh_backward"]
+"""Pointwise operations that torch does not mark as such, and that are exact wherever a row begins."""
 RULES: dict[str, Callable[[Stack, RecordedCall], RecordedCall | None]] = {
     "clone": _clone,
     "mm": _matmul,
     "addmm": _matmul,
     "sum": _reduced,
     "mean": _reduced,
+    "cat": _cat,
+    **dict.fromkeys(POINTWISE, _pointwise),
     **dict.fromkeys(AXES, _along_axes),
 }
 SEVERAL: dict[str, Callable[[Stack, RecordedCall], list[Operation] | None]] = {
