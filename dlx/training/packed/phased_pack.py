@@ -183,12 +183,12 @@ class StackedPhases:
 
     def check(self) -> None:
         """Compute each phase once, without effect on the training: what fails does so before the first step."""
-        with self._kept(self.numbers), torch.no_grad(), self.below:
+        with self._restored(self.numbers), torch.no_grad(), self.below:
             for phase in self.phases:
                 phase.compute()
 
     @contextmanager
-    def _kept(self, numbers: Sequence[int]) -> Iterator[None]:
+    def _restored(self, numbers: Sequence[int]) -> Iterator[None]:
         """Restore buffers and random generators of some jobs at the end of the context."""
         buffers = [(b, b.clone()) for number in numbers for b in self.jobs[number].network.buffers()]
         states = [(one, one.get_state()) for number in numbers for one in self.rngs[number]]
@@ -207,7 +207,7 @@ class StackedPhases:
         """
         learners = {self.numbers.index(number): learner_of(self.jobs[number]) for number in taken}
         found: dict[int, Sequence[Tensor]] = {}
-        with torch.no_grad(), self._kept([number for number in live if number not in taken]):
+        with torch.no_grad(), self._restored([number for number in live if number not in taken]):
             for each in zip(*taken.values(), strict=True):
                 number = each[0][0]
                 phase = self.phases[number]
@@ -241,8 +241,8 @@ class StackedPhase:
     def take(self, indices: Mapping[int, Tensor | None]) -> None:
         """Set the examples of the rows; those of other rows are as good as any."""
         if self.index is not None:
-            given = next(iter(indices.values()))
-            torch.stack([indices.get(i, given) for i in range(len(self.weights))], out=self.index)  # type: ignore[misc]
+            index = next(iter(indices.values()))
+            torch.stack([indices.get(i, index) for i in range(len(self.weights))], out=self.index)  # type: ignore[misc]
 
     def hand_over(self, row: int) -> None:
         """Put the gradients of a row where its optimizers read them."""
