@@ -13,8 +13,19 @@ from ..lazy import torch
 from ..losses import LOSSES, Loss
 from ..metrics import Mode
 from ..registry import Choice, Strict
-from .base import Call, Caller, Objective, Phase, Ports
-from .latent import DECODER, ENCODER, LABEL, field_of, inputs_of, labelled, shape_problem
+from .base import Call, Caller, Objective, Phase, Ports, Sheet
+from .latent import (
+    COLUMNS,
+    DECODER,
+    ENCODER,
+    LABEL,
+    field_of,
+    inputs_of,
+    interpolations,
+    labelled,
+    map_of,
+    shape_problem,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -204,6 +215,28 @@ class Autoencoder(Objective):
         if code is not None and self.contractive:
             found["contraction"] = self.contractive * squared_jacobian(code, seen, create_graph=True).mean()
         return found
+
+    def pictures(self, call: Caller, batch: Batch, n: int, rng: torch.Generator) -> Mapping[str, Tensor | Sheet]:
+        """Return reconstructions below what they are of, and what the encoder saw of it; with networks `encoder` and
+        `decoder` lines between codes; and a map of codes of two values.
+        """
+        x = batch[self.field]
+        seen = x if self.noise is None else self.noise.applied(x, rng)
+        code, output = self._through(call, seen, batch)
+        back = self.loss.predict(output)
+        above = [x] if self.noise is None else [x, seen]
+        found: dict[str, Tensor | Sheet] = {"reconstructions": torch.stack([one[:COLUMNS] for one in (*above, back)])}
+        if code is None:
+            return found
+        if self._networks != (NETWORK,):
+            classes = batch["target"] if DECODER in self._labelled else None
+
+            def decode(z: Tensor, of: Tensor | None) -> Tensor:
+                label = {} if of is None else {LABEL: of}
+                return self.loss.predict(call(DECODER, z, **label))
+
+            found |= interpolations(code, decode, classes)
+        return found | map_of(code, batch)
 
     def latents_of(self, call: Caller, batch: Batch) -> Tensor | None:
         code, _ = self._encoded(call, batch[self.field], batch)

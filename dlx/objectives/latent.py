@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..data.base import Field
 from ..errors import DlxError, Problem, SpecError
+from ..lazy import torch
 from ..shapes import Shape
-from .base import Ports
+from .base import Ports, Sheet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..data.batch import Batch
 
 ENCODER, DECODER, LABEL = "encoder", "decoder", "label"
 MEAN, LOG_VARIANCE = "mean", "log_variance"
+COLUMNS, STEPS = 10, 8
+"""Examples of a sheet of reconstructions; pictures from one example to another."""
 
 
 def inputs_of(kind: str, name: str, network: Ports, main: str | Shape, fields: Mapping[str, Field]) -> dict[str, Any]:
@@ -55,3 +63,29 @@ def shape_problem(kind: str, name: str, output: str, found: Shape, what: str, wa
     ends = "is" if output else "ends in"
     message = f"{of} {ends} {found}, and {kind} takes {what}, {wanted}"
     return SpecError(Problem(message, f"Let its last layer be `{last}`."))
+
+
+def interpolations(
+    latents: Tensor, decode: Callable[[Tensor, Tensor | None], Tensor], classes: Tensor | None
+) -> dict[str, Tensor]:
+    """Return a sheet (rows, steps, *shape): each row goes in a straight line between the latents of two examples, as
+    of the class of the first; none for fewer than two.
+    """
+    pairs = min(len(latents), COLUMNS) // 2
+    if not pairs:
+        return {}
+    a, b = latents[: 2 * pairs : 2], latents[1 : 2 * pairs : 2]
+    share = torch.linspace(0, 1, STEPS, device=latents.device).view(1, -1, *[1] * (latents.dim() - 1))
+    line = a[:, None] + share * (b - a)[:, None]
+    of_first = None if classes is None else classes[: 2 * pairs : 2].repeat_interleave(STEPS)
+    made = decode(line.flatten(0, 1), of_first)
+    return {"interpolations": made.reshape(pairs, STEPS, *made.shape[1:])}
+
+
+def map_of(latents: Tensor, batch: Batch) -> dict[str, Sheet]:
+    """Return the latents of examples as points, coloured by their class where they have one; none unless of two values."""
+    if latents[0].numel() != 2:
+        return {}
+    target = batch.fields.get("target")
+    classes = target if target is not None and target.dim() == 1 and not target.is_floating_point() else None
+    return {"latents": Sheet(latents.flatten(1), classes)}

@@ -13,8 +13,9 @@ from ..errors import Problem, SpecError
 from ..lazy import F, torch
 from ..metrics import Mode
 from ..shapes import Shape
-from .base import Call, Caller, Objective, Phase, Ports
+from .base import Call, Caller, Objective, Phase, Ports, Sheet
 from .latent import (
+    COLUMNS,
     DECODER,
     ENCODER,
     LABEL,
@@ -22,7 +23,9 @@ from .latent import (
     MEAN,
     field_of,
     inputs_of,
+    interpolations,
     labelled,
+    map_of,
     shape_problem,
 )
 
@@ -191,6 +194,19 @@ class Vae(Objective):
 
     def latents_of(self, call: Caller, batch: Batch) -> Tensor:
         return self.posterior(call, batch)[0]
+
+    def pictures(self, call: Caller, batch: Batch, n: int, rng: torch.Generator) -> Mapping[str, Tensor | Sheet]:
+        """Return samples, reconstructions below what they are of, lines between latents, and a map of two of them."""
+        latents, classes = self.latents_of(call, batch), self._classes(batch)
+        first = None if classes is None else classes[:COLUMNS]
+        back = self.generate(call, latents[:COLUMNS], first)
+        count = n if classes is None else len(classes)
+        return {
+            "samples": self.generate(call, self.latents(count, rng), classes),
+            "reconstructions": torch.stack([self.values(batch)[:COLUMNS], back]),
+            **interpolations(latents, lambda z, of: self.generate(call, z, of), classes),
+            **map_of(latents, batch),
+        }
 
     # --- a step -----------------------------------------------------------------------------------------------------
 
