@@ -83,7 +83,7 @@ def interpolations(
 
 
 def map_of(latents: Tensor, batch: Batch) -> dict[str, Sheet]:
-    """Return the latents of examples as points, coloured by their class where they have one; none unless of two values."""
+    """Return the latents of examples as points, coloured by class where they have one; none unless of two values."""
     if latents[0].numel() != 2:
         return {}
     target = batch.fields.get("target")

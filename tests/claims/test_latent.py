@@ -7,7 +7,10 @@ from quality import all_of, bounds, unmet
 from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
 
+import dlx
+from dlx.data.published.digits import embedded
 from dlx.experiment import runner
 from dlx.spec import load
 
@@ -99,6 +102,41 @@ def test_a_mixture_by_the_exact_density_and_the_best_single_gaussian():
     single = ((np.log(2 * np.pi * variance) + (t - mean) ** 2 / variance) / 2).mean()
     assert claimed["at_most"] == pytest.approx(single, abs=2e-3)
     assert claimed["at_least"] == pytest.approx(exact, abs=2e-3)
+
+
+def odd_digits():
+    """The test part of zoo/anomaly before the digits 5 to 9, and which of them are odd."""
+    images, labels = embedded()
+    test = load(SHIPPED["zoo/anomaly"]).data.load().test.x
+    odd = (images[labels > 4][:, None] / 16).astype(np.float32)
+    return np.concatenate([test, odd]), np.repeat([0, 1], [len(test), len(odd)])
+
+
+def test_odd_digits_by_the_errors_of_principal_components():
+    train, test = pixels("zoo/anomaly")
+    assert left_by(8, train, test) == pytest.approx(bounds("zoo/anomaly")["test/mse"]["at_most"], abs=1e-4)
+    x, odd = odd_digits()
+    fitted, flat = PCA(8).fit(train), x.reshape(len(x), -1)
+    errors = ((fitted.inverse_transform(fitted.transform(flat)) - flat) ** 2).mean(1)
+    assert roc_auc_score(odd, errors) == pytest.approx(0.925, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_scores_find_odd_digits_better_than_components_for_three_seeds_and_an_untrained_network_does_not(tmp_path):
+    x, odd = odd_digits()
+
+    def area(*changes):
+        spec = load(SHIPPED["zoo/anomaly"], ["track.mlflow=false", "train.evaluate_every=100_000", *changes])
+        found = runner.run(spec, tmp_path).results[0]
+        return roc_auc_score(odd, dlx.predict(found.run.dir, x).arrays["score"]), unmet("zoo/anomaly", found.metrics)
+
+    for seed in range(3):
+        found, against = area(f"train.seed={seed}")
+        assert found > 0.925
+        assert not against
+    found, against = area("train.optimizer={sgd: {lr: 1e-20}}")
+    assert found < 0.7
+    assert against
 
 
 # --- three seeds, and broken twins ----------------------------------------------------------------------------------
