@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from helpers import SHIPPED
 from quality import all_of, bits_of_counts, bits_of_kneser_ney, bounds
 from scipy.stats import norm, t
@@ -15,6 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
 from dlx.data.generated.block_graphs import BlockGraphs
+from dlx.objectives import adversarial
 from dlx.spec import load
 
 
@@ -319,3 +321,57 @@ def test_a_ticket_is_not_worse_than_a_dense_network_of_as_many_weights():
     scores = [score(seed) for seed in range(6)]
     claimed = bounds("zoo/lottery-ticket")["test/accuracy"]["at_least"]
     assert claimed == pytest.approx(np.mean(scores) - np.std(scores, ddof=1), abs=2e-3)
+
+
+# --- samples --------------------------------------------------------------------------------------------------------
+
+
+def of_fitted_normal(name, measure, draws=20):
+    """The mean metric of samples of the normal distribution of the training part, as many as the test part has."""
+    sets, rng = data_of(name), np.random.default_rng(0)
+    x, test = flat(sets.train.x).astype(float), torch.from_numpy(flat(sets.test.x))
+    covariance = np.atleast_2d(np.cov(x.T))
+    made = (rng.multivariate_normal(x.mean(0), covariance, len(test)).astype(np.float32) for _ in range(draws))
+    found = [measure(test, torch.from_numpy(one), torch.from_numpy(sets.test.y)) for one in made]
+    return np.mean([float(one) for one in found])
+
+
+@pytest.mark.parametrize("name", ["gan", "gan-1d", "wgan", "wgan-gp"])
+def test_samples_are_on_more_clouds_than_those_of_a_normal_distribution(name):
+    claimed = bounds(f"zoo/{name}")
+    on = of_fitted_normal(f"zoo/{name}", lambda x, made, y: adversarial.on_clusters(x, y, made)["on_cluster"])
+    assert on == pytest.approx(0.735 if claimed["test/clusters"]["at_least"] == 2 else 0.07, abs=0.01)
+    assert claimed["test/on_cluster"]["at_least"] > on
+    rng = torch.Generator().manual_seed(0)
+    away = of_fitted_normal(f"zoo/{name}", lambda x, made, _: adversarial.sliced_wasserstein(x, made, rng))
+    if "test/sliced_wasserstein" in claimed:
+        assert (
+            claimed["test/sliced_wasserstein"]["at_most"]
+            < away
+            < claimed["test/sliced_wasserstein"]["at_most"] + 0.05
+        )
+
+
+def test_digits_are_better_than_those_of_a_normal_distribution():
+    """By two of its standard deviations each are above the mean of such samples."""
+    for i, metric in enumerate(("precision", "coverage")):
+        found = of_fitted_normal(
+            "zoo/dcgan", lambda x, made, _, i=i: adversarial.precision_and_coverage(x, made.clamp(0, 1))[i]
+        )
+        assert found + 0.01 < bounds("zoo/dcgan")[f"test/{metric}"]["at_least"] < found + 0.05
+
+
+def test_a_discriminator_that_guesses_has_the_likelihood_of_a_coin():
+    claimed = bounds("zoo/gan")["test/discriminator/nll"]
+    assert claimed["about"] == pytest.approx(math.log(2), abs=1e-3)
+    right = 0.65
+    entropy = -right * math.log(right) - (1 - right) * math.log(1 - right)
+    assert claimed["about"] - claimed["within"] == pytest.approx(entropy, abs=1e-3)
+
+
+def test_partners_are_nearer_than_the_mean_of_their_side():
+    sets, claimed = data_of("zoo/cycle"), bounds("zoo/cycle")
+    train, test = sets.train, sets.test
+    errors = np.abs(test.y - train.more["b"].mean(0)).mean(), np.abs(test.more["b_in_a"] - train.x.mean(0)).mean()
+    assert errors == pytest.approx((0.293, 0.314), abs=2e-3)
+    assert max(claimed[f"test/error_{way}"]["at_most"] for way in ("ab", "ba")) < min(errors)

@@ -11,8 +11,10 @@ from helpers import experiment_of
 
 from dlx.data.generated.unpaired import COLOURS, Unpaired
 from dlx.errors import SpecError
-from dlx.experiment import session
+from dlx.experiment import runner, session
+from dlx.experiment.recorder import RunRecorder
 from dlx.objectives.image_pool import ImagePool
+from dlx.runs.folder import RunFolder
 from dlx.training.fit import Job, fit
 from dlx.training.generation.drawings import pictures
 from dlx.training.prepared import prepare, ready
@@ -138,6 +140,25 @@ def test_a_sheet_shows_there_and_back():
         ["from_a", "from_b"], (3, 6, 3, 4, 4)
     )
     assert np.array_equal(found["from_a"].values[0], job_of(SPEC).parts["valid"].fields["a"][:6].numpy())
+
+
+def final_weights(folder: RunFolder) -> bytes:
+    return (folder.dir / "checkpoints" / "final.safetensors").read_bytes()
+
+
+def test_a_training_that_goes_on_has_the_same_pools_and_bits(tmp_path, monkeypatch):
+    """Cut off when the pools are full; without their state it ends elsewhere."""
+    text = SPEC.replace("pool: 0", "pool: 24").replace("steps: 2", "steps: 8, save_every: 1")
+    prepared = prepare(experiment_of(text))
+    folders = [session.new_run(prepared, tmp_path) for _ in range(3)]
+    session.train_run(RunRecorder(folders[0]), prepared, session.Session())
+    for folder in folders[1:]:
+        session.train_run(RunRecorder(folder), prepared, session.Session(until=5))
+    runner.resume(folders[1])
+    assert final_weights(folders[1]) == final_weights(folders[0])
+    monkeypatch.setattr(ImagePool, "load", lambda self, state: None)
+    runner.resume(folders[2])
+    assert final_weights(folders[2]) != final_weights(folders[0])
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
