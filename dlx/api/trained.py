@@ -190,6 +190,8 @@ def predict(
     keep: str | Sequence[str] = (),
     threshold: float | None = None,
     of: str | None = None,
+    samples: int | None = None,
+    seed: int = 0,
     runs: str | os.PathLike[str] = "runs",
 ) -> Predictions:
     """Ask a trained network about inputs as they are before preprocessing; its data need not be there.
@@ -200,7 +202,8 @@ def predict(
     Arrays of unsigned bytes are divided by 255, as pictures are. `keep` names columns of the inputs that stand beside
     the answers in `frame`, "*" all of them. `threshold` is the probability above which the second of two classes is
     answered, or the least score of a box. `of` names a node, `NETWORK/NODE` of several networks, whose values are
-    answered, as `arrays[NODE]`.
+    answered, as `arrays[NODE]`. `samples` is how often a network with dropout answers (Monte Carlo dropout), from
+    `seed`: the mean, and beside each array the standard deviation, as `arrays["probabilities_spread"]`.
 
     Raises DataError where inputs have another shape or lack a column, DlxError where the run has no such checkpoint.
     """
@@ -208,7 +211,9 @@ def predict(
     _check_combine(combine)
     source = path_of(inputs, "") if isinstance(inputs, str | os.PathLike) else python_inputs.read(inputs)
     with isolated():
-        found = predictions.predict(run_folder(run, runs), source, checkpoint, combine, names, threshold, of=of)
+        found = predictions.predict(
+            run_folder(run, runs), source, checkpoint, combine, names, threshold, of=of, samples=samples, seed=seed
+        )
     return Predictions(**vars(found))
 
 

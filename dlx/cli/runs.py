@@ -91,6 +91,11 @@ def predict(
         str | None,
         typer.Option(metavar="NODE", help="Answer what a node gives, NETWORK/NODE of several networks: features."),
     ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Answer N times with dropout (Monte Carlo): the mean, and the spread."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the draws of --samples.")] = 0,
     output: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write to .csv, .parquet, .jsonl or .npz; maps of classes into a folder."),
@@ -112,7 +117,10 @@ def predict(
     from ..show import ensembles
     from ..trained import predict as predictions
 
-    found = predictions.predict(lookup.find(run, runs), file, checkpoint, combine, keep or (), threshold, of=of)
+    asked = lookup.find(run, runs)
+    found = predictions.predict(
+        asked, file, checkpoint, combine, keep or (), threshold, of=of, samples=samples, seed=seed
+    )
     ensembles.predictions(found, as_json, output)
 
 

@@ -23,7 +23,7 @@ from ..training import device, ensemble_metrics
 from ..training.batches.augmentation import inference_call
 from ..training.checkpoints import checkpoint
 from ..utils.json_documents import dumps
-from . import features
+from . import features, monte_carlo
 from .answer_base import Answers
 from .answers import Boxes, Classes, answers_of, titles_beside
 from .evaluate import input_record_of, members_of, weights_of
@@ -217,13 +217,16 @@ def predict(
     threshold: float | None = None,
     weights: Mapping[str, Tensor] | None = None,
     of: str | None = None,
+    samples: int | None = None,
+    seed: int = 0,
 ) -> Predicted:
     """Predict the inputs in a file, a folder or memory, which are preprocessed as those of the training were.
 
     An ensemble answers together, and so do snapshots where no checkpoint is named. `keep` names columns of the
     inputs that stand beside the answers; `threshold` is the probability or score that `answers_of` takes; `weights`
-    are taken in place of a checkpoint; `of` names a node, whose values are answered. Raises DlxError where they are
-    not what the network takes.
+    are taken in place of a checkpoint; `of` names a node, whose values are answered; `samples`
+    is the number of draws of Monte Carlo dropout, from `seed`. Raises DlxError where they are not what the network
+    takes.
     """
     device.limit_thread_spinning()
     members, how = members_of([run], combine)
@@ -242,11 +245,13 @@ def predict(
     with device.threads(members[0].threads()):
         if answering is None and phased is not None and phased.answers_inputs:
             _refuse_threshold(phased, threshold)
+            _refuse_samples(samples, f"the answers of {phased.kind}")
             trained = features.Trained(experiment, members[0], name or "final", known)
             found = trained.answers(x, experiment.train.seed) if of is None else trained.node(of, x)
             return Predicted(run, file, input_names, found, columns)
         networks, way = _networks(experiment, members, known, name, scope, combine, how, weights)
         if of is not None:
+            _refuse_samples(samples, "the values of a node")
             found = features.node_values(networks, of.removeprefix(f"{scope}/"), of, x)
             return Predicted(run, file, input_names, found, columns)
         objective = supervised_of(experiment) if phased is not None else default_objective(known.facts)
@@ -255,9 +260,23 @@ def predict(
             raise DlxError(problem)
         main = known.taken.index(known.facts.input_name)
         if isinstance(objective, Translation):
+            _refuse_samples(samples, "texts")
             outputs = written(networks, objective, x, known.taken)
-        else:
+        elif samples is None:
             outputs = outputs_of(networks, objective, x, experiment.train, main)
+        else:
+            train, told = experiment.train, objective
+            if problem := check_combine(objective, way):
+                raise DlxError(problem)
+            drawn = monte_carlo.sampled(
+                networks,
+                samples,
+                seed,
+                lambda: outputs_of(networks, told, x, train, main),
+                lambda outputs, by: answers_of(told, outputs, by, known, threshold),
+                way,
+            )
+            return Predicted(run, file, input_names, drawn, columns, len(networks), way)
     combined_by = way if len(networks) > 1 else None
     answers = answers_of(objective, outputs, combined_by, known, threshold)
     notes = (CARRIED,) if getattr(experiment.data, "carry", False) else ()
@@ -311,6 +330,11 @@ def _read(
 def _refuse_threshold(objective: Objective, threshold: float | None) -> None:
     if threshold is not None:
         raise DlxError(f"`--threshold` is for classes, and {objective.kind} tells none", hint="Leave it out.")
+
+
+def _refuse_samples(samples: int | None, what: str) -> None:
+    if samples is not None:
+        raise DlxError(f"`--samples` draws classes and values several times, and not {what}", hint="Leave it out.")
 
 
 def _snapshots(run: RunFolder, count: int) -> list[str]:
