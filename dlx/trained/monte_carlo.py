@@ -56,8 +56,8 @@ class Sampled(Answers):
     def rows(self, i: int) -> list[list[Any]]:
         (row,) = self.mean.rows(i)
         at = [k for k, value in enumerate(row) if isinstance(value, float)]
-        drawn = np.array([[one.rows(i)[0][k] for k in at] for one in self.each])
-        return [[*row, *np.std(drawn, axis=0, ddof=1).tolist()]]
+        numbers = np.array([[one.rows(i)[0][k] for k in at] for one in self.each])
+        return [[*row, *np.std(numbers, axis=0, ddof=1).tolist()]]
 
     def as_json(self, i: int) -> dict[str, Any]:
         return {**self.mean.as_json(i), "spread": {name: array[i].tolist() for name, array in self.spread.items()}}
@@ -84,11 +84,11 @@ def sampled(
         raise DlxError(f"a spread wants two draws or more, and `--samples` is {count}", hint="Take 20 or more.")
     with _dropping(networks), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        drawn = [outputs() for _ in range(count)]
-    mean = answers({name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}, way)
+        samples = [outputs() for _ in range(count)]
+    mean = answers({name: torch.cat([one[name] for one in samples]) for name in samples[0]}, way)
     if mean.several_rows:
         raise DlxError("`--samples` is for one answer an input, and these have several", hint="Leave it out.")
-    each = (answers(one, way if len(networks) > 1 else None) for one in drawn)
+    each = (answers(one, way if len(networks) > 1 else None) for one in samples)
     return Sampled(mean, tuple(each))
 
 

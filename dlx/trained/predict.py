@@ -265,18 +265,18 @@ def predict(
         elif samples is None:
             outputs = outputs_of(networks, objective, x, experiment.train, main)
         else:
-            train, told = experiment.train, objective
+            train, supervised = experiment.train, objective
             if problem := check_combine(objective, way):
                 raise DlxError(problem)
-            drawn = monte_carlo.sampled(
+            several = monte_carlo.sampled(
                 networks,
                 samples,
                 seed,
-                lambda: outputs_of(networks, told, x, train, main),
-                lambda outputs, by: answers_of(told, outputs, by, known, threshold),
+                lambda: outputs_of(networks, supervised, x, train, main),
+                lambda outputs, by: answers_of(supervised, outputs, by, known, threshold),
                 way,
             )
-            return Predicted(run, file, input_names, drawn, columns, len(networks), way)
+            return Predicted(run, file, input_names, several, columns, len(networks), way)
     combined_by = way if len(networks) > 1 else None
     answers = answers_of(objective, outputs, combined_by, known, threshold)
     notes = (CARRIED,) if getattr(experiment.data, "carry", False) else ()
