@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..objectives import Ports
     from ..plugins import Plugin
     from ..spec.sections.freeze import Until
+    from .phase_plan import PhasePlan
 
 LAYER = Mark("--layer")
 TOTALS = ("params", "trainable", "buffers", "macs", "activation_bytes")
@@ -37,6 +38,8 @@ class Graphs(Mapping[str, Graph]):
     """Of several networks, the number of values of each parameter of the objective; else the one graph has them."""
     frozen_of_objective: Mapping[str, Until | None] = field(default_factory=dict)
     """Of several networks, those of them that `freeze` names, each with the end of its freeze; None for never."""
+    phases: tuple[PhasePlan, ...] = ()
+    """What a step of the objective does, where it has phases."""
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The networks with the layers and weights of a run or an earlier stage, by name, and where they come from."""
 
@@ -163,9 +166,11 @@ class Graphs(Mapping[str, Graph]):
 
     def as_json(self) -> dict[str, Any]:
         """Return the document of the one network, or the totals and the document of each network, and the plugins."""
-        plugins = {"plugins": [one.as_json() for one in self.plugins]} if self.plugins else {}
+        beside: dict[str, Any] = {"plugins": [one.as_json() for one in self.plugins]} if self.plugins else {}
+        if len(self.phases) > 1 or (self.phases and not self.is_one):
+            beside["phases"] = [phase.as_json() for phase in self.phases]
         if self.is_one:
-            return self.one.as_json() | plugins
+            return self.one.as_json() | beside
         totals: dict[str, Any] = {quantity: getattr(self, quantity) for quantity in TOTALS}
         if self.of_objective:
             totals["of_objective"] = list(self.of_objective)
@@ -178,5 +183,5 @@ class Graphs(Mapping[str, Graph]):
                 name: graph.as_json() | ({"from": dict(self.sources[name])} if name in self.sources else {})
                 for name, graph in self.items()
             },
-            **plugins,
+            **beside,
         }

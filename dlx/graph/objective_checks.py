@@ -1,4 +1,4 @@
-"""Checks of an objective against the networks and the data: its calls, and the outputs that it trains. No torch."""
+"""Checks of the objective of one network against the data: the outputs that it trains. No torch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
-from ..data.base import Field
-from ..errors import DlxError, Problem, did_you_mean, first_line
-from ..objectives import Call, Objective, Ports, Supervised, default_objective
+from ..errors import Problem, did_you_mean
+from ..objectives import Supervised, default_objective
 from ..objectives.learned import SCOPE
 from ..objectives.supervised import Head
-from ..shapes import Shape
 from ..spec import Experiment
 from .expansion.place import Placer
 from .expansion.problems import Problems
@@ -19,78 +17,6 @@ from .expansion.problems import Problems
 if TYPE_CHECKING:
     from ..data import Dataset, Facts
     from ..objectives.heads import Heads
-
-BY_NAME: Final = "Networks have names under `networks`: `networks: {NAME: {layers: [...]}}`."
-ALONE: Final = "Write that network under `network`, in place of `networks`."
-
-
-def check_calls(
-    experiment: Experiment, objective: Objective, fields: Mapping[str, Field], ports: Mapping[str, Ports]
-) -> list[Problem]:
-    """Return the mismatches between an objective, the fields of the data and the inputs of the networks.
-
-    They are missing networks and fields, missing or extra inputs of a call, and shapes.
-    """
-    place, path = experiment.place("objective", objective.kind), f"objective.{objective.kind}"
-    if isinstance(objective, Supervised):
-        if not experiment.networks:
-            return []  # its one input and output are checked as they are
-        message = f"{objective.kind} trains one `network`, and the spec has `networks`: {_listed(ports)}"
-        hint = "Write `network`, or an `objective` that has phases for several: a package may bring one."
-        return [Problem(message, hint, place, path)]
-    try:
-        calls, phases = list(objective.needs(fields, ports)), list(objective.phases())
-    except KeyError as error:
-        word = str(error.args[0]) if error.args else ""
-        there = f"the spec has {_counted('network', ports)}, and the data {_counted('field', fields)}"
-        hint = did_you_mean(word, ports) if experiment.networks else BY_NAME
-        return [Problem(f"{objective.kind} wants `{word}`: {there}", hint, place, path)]
-    except DlxError as error:
-        return [replace(p, mark=p.mark or place, path=p.path or path) for p in error.problems]
-    except Exception as error:  # noqa: BLE001 - code of another package, on networks that it may not be made for
-        message = f"{objective.kind} cannot say what it needs of these networks: {first_line(error)}"
-        return [Problem(message, "", place, path)]
-    has = _counted("field", fields)
-    found = [
-        Problem(
-            f"the phase `{phase.name}` of {objective.kind} reads `{name}`, and the data has {has}",
-            did_you_mean(name, fields),
-            place,
-            path,
-        )
-        for phase in phases
-        for name in phase.reads
-        if name not in fields
-    ]
-    for call in calls:
-        if call.network in ports:
-            found += _check_call(experiment, objective, call, fields, ports[call.network])
-        else:
-            message = f"{objective.kind} calls the network `{call.network}`, and the spec has {_listed(ports)}"
-            one = call.network == "network"
-            hint = ALONE if one else did_you_mean(call.network, ports) if experiment.networks else BY_NAME
-            found.append(Problem(message, hint, place, path))
-    found += _wrong_outputs(experiment, objective, fields, ports)
-    return list(dict.fromkeys(found))
-
-
-OF_RUN: Final = "Take a run that was trained on such data."
-
-
-def _wrong_outputs(
-    experiment: Experiment, objective: Objective, fields: Mapping[str, Field], ports: Mapping[str, Ports]
-) -> Iterator[Problem]:
-    """Yield the networks whose output has another shape than the objective takes."""
-    for name, wanted in objective.output_shapes(fields).items():
-        (shape, *_) = ports[name].outputs.values()
-        if tuple(shape) != tuple(wanted):
-            elsewhere, keys = name in experiment.sources, ("networks", name) if experiment.networks else ("network",)
-            message = f"the network `{name}` ends in {shape}, and {objective.kind} takes {wanted}"
-            if objective.outputs_follow:
-                message += f", as the data has {objective.outputs_follow} ({experiment.place('data')})"
-            mark = experiment.place(*keys, "from" if elsewhere else "layers")
-            hint = OF_RUN if elsewhere else f"Let its last layer be `linear: {wanted.count}`."
-            yield Problem(message, hint, mark, ".".join(keys))
 
 
 def check_outputs(
@@ -201,12 +127,12 @@ def _unmatched_heads(
     for name, head in heads.items():
         if head.field not in facts.targets:
             message = f"the head `{name}` learns the target `{head.field}`, and the data has "
-            message += f"{_counted('target', facts.targets)} ({experiment.place('data')})"
+            message += f"{counted('target', facts.targets)} ({experiment.place('data')})"
             hint = did_you_mean(head.field, facts.targets) or f"Name one: `{name}: {{KIND: {{field: TARGET}}}}`."
             yield Problem(message, hint, experiment.place(*keys[name]), ".".join(keys[name]))
-    trained, there = objective.trained_outputs(outputs), f"is {_counted('head', heads)}"
+    trained, there = objective.trained_outputs(outputs), f"is {counted('head', heads)}"
     if len(heads) > 1:
-        there = f"are {_counted('head', heads)}"
+        there = f"are {counted('head', heads)}"
     there += f" ({experiment.place('objective')})"
     if objective.parameters() and SCOPE in placed:
         yield named_objective(experiment)
@@ -233,7 +159,7 @@ def _unread_targets(
     targets, read = facts.targets, objective.reads(facts.fields, list(outputs))
     place, keys = experiment.place("objective", objective.kind), ("objective", objective.kind)
     for name in (name for name in read if name not in facts.fields):
-        message = f"{objective.kind} learns the field `{name}`, and the data has {_counted('target', targets)}"
+        message = f"{objective.kind} learns the field `{name}`, and the data has {counted('target', targets)}"
         mark = experiment.place(*keys, "field")
         yield Problem(message, did_you_mean(name, targets), mark, ".".join((*keys, "field")))
     if objective.field is not None or (len(targets) < 2 and read):
@@ -263,58 +189,10 @@ def _with_label_hint(
     return replace(found, hint=f"{found.hint} {hint}".strip())
 
 
-def uncalled(objective: Objective, fields: Mapping[str, Field], ports: Mapping[str, Ports]) -> list[str]:
-    """Return the networks that an objective neither calls nor trains; its calls must fit."""
-    if isinstance(objective, Supervised):
-        return []
-    used = {call.network for call in objective.needs(fields, ports)}
-    used |= {name for phase in objective.phases() for name in phase.moves}
-    return [name for name in ports if name not in used]
-
-
-def _check_call(
-    experiment: Experiment, objective: Objective, call: Call, fields: Mapping[str, Field], ports: Ports
-) -> Iterator[Problem]:
-    """Yield the mismatches of one call."""
-    elsewhere = call.network in experiment.sources
-    keys = (*(("networks", call.network) if experiment.networks else ("network",)), "from" if elsewhere else "inputs")
-    inputs, passed = ports.inputs, dict(call.inputs)
-    if len(inputs) == len(passed) == 1:  # one input takes what there is, whatever it is called
-        passed = dict(zip(inputs, passed.values(), strict=True))
-    if passed.keys() != inputs.keys():
-        message = f"{objective.kind} calls `{call.network}` with {_listed(passed) or 'nothing'}, and its inputs are "
-        hint = "An input has the name under which the objective gives it."
-        yield Problem(f"{message}{_listed(inputs)}", hint, experiment.place(*keys), ".".join(keys))
-    for name in (name for name in inputs if name in passed):
-        what, expected = passed[name], inputs[name]
-        mark, path = experiment.place(*keys, name), ".".join((*keys, name))
-        says = f"{objective.kind} gives `{call.network}`"
-        if isinstance(what, str) and what not in fields:
-            message = f"{says} the field `{what}` as `{name}`, and the data has {_counted('field', fields)}"
-            yield Problem(message, did_you_mean(what, fields), mark, path)
-            continue
-        shape = what if isinstance(what, Shape) else fields[what].shape
-        if tuple(shape) == tuple(expected) and shape.dtype == expected.dtype:
-            continue
-        of = "" if isinstance(what, Shape) else f", the field `{what}` of the data"
-        of += f" ({experiment.place('data')})" if elsewhere else ""
-        typed = shape.dtype != expected.dtype
-        got, wanted = _format_shape(shape, typed), _format_shape(expected, typed)
-        message = f"{says} {got} as `{name}`{of}, and that input is {wanted}"
-        hint = f"Write `{name}: {list(shape)}` there." if not typed else ""
-        if elsewhere:
-            mark, path, hint = experiment.place(*keys), ".".join(keys), OF_RUN
-        yield Problem(message, hint, mark, path)
-
-
-def _format_shape(shape: Shape, typed: bool) -> str:
-    return f"{shape} of {shape.dtype}" if typed else str(shape)
-
-
-def _counted(noun: str, names: Mapping[str, object]) -> str:
+def counted(noun: str, names: Mapping[str, object]) -> str:
     """Format names with their noun: `the fields `input`, `target``."""
-    return f"the {noun}{'s' * (len(names) > 1)} {_listed(names)}" if names else f"no {noun}"
+    return f"the {noun}{'s' * (len(names) > 1)} {listed(names)}" if names else f"no {noun}"
 
 
-def _listed(names: Mapping[str, object]) -> str:
+def listed(names: Mapping[str, object]) -> str:
     return ", ".join(f"`{name}`" for name in names)

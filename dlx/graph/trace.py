@@ -31,6 +31,8 @@ from .unmasked import unmasked
 
 if TYPE_CHECKING:
     from ..data import Facts
+    from .call_checks import Networks
+    from .phase_plan import PhasePlan
 
 FREEZE = "freeze"
 """The path of warnings about frozen nodes."""
@@ -91,7 +93,7 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         walk.outputs = _outputs(walk.experiment, walk.placer, walk.last)
     if not experiment.networks:
         _check_outputs(experiment, facts, walks[ONE], problems)
-    _check_calls(experiment, facts, walks, problems)
+    phases = _check_calls(experiment, facts, walks, problems)
     for walk in walks.values():
         # Where there are other problems, they may be why no layer is left
         if not walk.placer.nodes and (_is_list(walk) if experiment.networks else not problems.found):
@@ -103,7 +105,7 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
     graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
     sources = {name: source.as_json() for name, source in experiment.sources.items()}
     warnings = tuple(sorted(warned.found, key=in_file_order))
-    whole = Graphs(experiment.name, graphs, warnings, experiment.plugins, sources=sources)
+    whole = Graphs(experiment.name, graphs, warnings, experiment.plugins, sources=sources, phases=phases)
     return _with_parameters(whole, experiment, facts)
 
 
@@ -423,29 +425,45 @@ def _check_outputs(experiment: Experiment, facts: Facts | None, walk: _Walk, pro
     check_outputs(experiment, facts, walk.placer, walk.outputs, problems)
 
 
-def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str, _Walk], problems: Problems) -> None:
-    """Check the calls of the objective against the networks, where these have no mistake."""
+def _check_calls(
+    experiment: Experiment, facts: Facts | None, walks: Mapping[str, _Walk], problems: Problems
+) -> tuple[PhasePlan, ...]:
+    """Check the calls of the objective against the networks, where these have no mistake; return its phases."""
     mistaken = experiment.root.at("networks") is not None and list(experiment.networks) in ([], ["network"])
     if experiment.objective is None or facts is None or mistaken or not all(map(_is_list, walks.values())):
-        return
-    from ..objectives import Ports
-    from .objective_checks import check_calls, named_objective, uncalled
+        return ()
+    from .call_checks import CallChecks
+    from .objective_checks import named_objective
+    from .phase_plan import phase_plans
 
-    ports = {}
+    checks = CallChecks.of(experiment, experiment.objective, facts.fields, _networks(walks))
+    found = checks.problems()
+    scopes = {name.partition("/")[0] for walk in walks.values() for name in walk.placer.by_name}
+    if not experiment.networks and "objective" in scopes and experiment.objective.parameters():
+        found.append(named_objective(experiment))
+    if not found and experiment.networks:
+        found += checks.unmoved()
+    for problem in found:
+        problems.add(problem)
+    for name in () if found else checks.uncalled():
+        message = f"no phase of `{experiment.objective.kind}` calls the network `{name}`"
+        mark = experiment.place("networks", name)
+        walks[name].placer.warned.add(Problem(message, "", mark, f"networks.{name}"))
+    return () if found else phase_plans(checks.phases, checks.calls)
+
+
+def _networks(walks: Mapping[str, _Walk]) -> Networks:
+    """Return networks without mistakes as an objective meets them."""
+    from ..objectives import Ports
+    from .call_checks import Networks
+
+    ports, ends = {}, {}
     for name, walk in walks.items():
         nodes = {output: walk.placer.by_name.get(node) for output, node in walk.outputs.items()}
         shapes = {o: n.shape if n is not None else walk.shapes[walk.outputs[o]] for o, n in nodes.items()}
         ports[name] = Ports(walk.shapes, shapes)
-    found = check_calls(experiment, experiment.objective, facts.fields, ports)
-    scopes = {name.partition("/")[0] for walk in walks.values() for name in walk.placer.by_name}
-    if not experiment.networks and "objective" in scopes and experiment.objective.parameters():
-        found.append(named_objective(experiment))
-    for problem in found:
-        problems.add(problem)
-    for name in () if found else uncalled(experiment.objective, facts.fields, ports):
-        message = f"no phase of `{experiment.objective.kind}` calls the network `{name}`"
-        mark = experiment.place("networks", name)
-        walks[name].placer.warned.add(Problem(message, "", mark, f"networks.{name}"))
+        ends[name] = {output: node.mark for output, node in nodes.items() if node is not None}
+    return Networks(ports, ends, {name: walk.placer.nodes for name, walk in walks.items()})
 
 
 def _warn_unused(placer: Placer, outputs: Mapping[str, str]) -> None:

@@ -45,12 +45,25 @@ class Phase:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a network: for each of its inputs the name of a field, or the shape of a tensor made by the
-    objective.
+    """A call of a network in a step.
+
+    Attributes:
+        network: its name.
+        inputs: for each of its inputs the name of a field, or the shape of a tensor that the objective makes; an
+            output of another network is the shape of `Ports` itself, so that a mistake tells both networks.
+        phases: names of the phases that have this call; empty for each of them.
+        gradient: whether gradients pass through it, so that its activations are kept.
     """
 
     network: str
     inputs: Mapping[str, str | Shape]
+    phases: tuple[str, ...] = ()
+    gradient: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the network, and for each input the field or the shape."""
+        given = {name: what if isinstance(what, str) else list(what) for name, what in self.inputs.items()}
+        return {"network": self.network, "inputs": given, **({} if self.gradient else {"gradient": False})}
 
 
 @dataclass(frozen=True)

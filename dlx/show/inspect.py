@@ -44,18 +44,32 @@ def summaries(graphs: Graphs, depth: int | None = None, steps: Mapping[str, Fore
     steps = steps or {}
     if graphs.is_one:
         summary(graphs.one, depth, steps.get(ONE))
+        phases(graphs)
         return
     out(graphs.name, "bold")
     out(totals_of_all(graphs), "bold")
     for name, graph in graphs.items():
         out()
         summary(replace(graph, name=name, columns=()), depth, steps.get(name))
+    phases(graphs)
     found = next((graph.columns for graph in graphs.values() if graph.columns), ())
     if found:
         columns(found)
     if steps:
         out()
         out(ALONE)
+
+
+def phases(graphs: Graphs) -> None:
+    """Print a row for each phase of a step, where there are several of them or of the networks."""
+    if not graphs.phases or (graphs.is_one and len(graphs.phases) < 2):
+        return
+    grid = TextTable("phase", "calls", "moves", "reads", "in a step", styles=["cyan"])
+    for one in graphs.phases:
+        moves, reads = ", ".join(one.phase.moves), ", ".join(one.phase.reads)
+        grid.add(one.name, ", ".join(one.called), moves, reads or "nothing", one.how_often)
+    out()
+    grid.print()
 
 
 ALONE = "Each step is of that network alone: what they take together is up to the objective, and is not the sum."

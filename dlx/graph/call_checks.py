@@ -1,0 +1,208 @@
+"""Checks of an objective with phases against networks and data: its calls, and what its phases move. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ..data.base import Field
+from ..errors import DlxError, Mark, Problem, did_you_mean, first_line
+from ..objectives import Call, Objective, Phase, Ports, Supervised
+from ..shapes import Shape
+from ..spec import Experiment
+from .graph import LayerNode
+from .objective_checks import counted, listed
+
+BY_NAME: Final = "Networks have names under `networks`: `networks: {NAME: {layers: [...]}}`."
+ALONE: Final = "Write that network under `network`, in place of `networks`."
+OF_RUN: Final = "Take a run that was trained on such data."
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of a spec as an objective meets them.
+
+    Attributes:
+        ports: shapes of inputs and outputs by network.
+        ends: place of the layer of each output, by network; an output that is an input has none.
+        nodes: the layers by network.
+    """
+
+    ports: Mapping[str, Ports]
+    ends: Mapping[str, Mapping[str, Mark]]
+    nodes: Mapping[str, Sequence[LayerNode]]
+
+    def maker_of(self, shape: Shape) -> tuple[str, Mark] | None:
+        """Return the network that has this very shape as an output, with the place of its layer; None for another."""
+        for name, one in self.ports.items():
+            for output, made in one.outputs.items():
+                if made is shape and output in self.ends[name]:
+                    return name, self.ends[name][output]
+        return None
+
+
+@dataclass(frozen=True)
+class CallChecks:
+    """An objective with the fields of the data and the networks, and its phases and calls where it can tell them."""
+
+    experiment: Experiment
+    objective: Objective
+    fields: Mapping[str, Field]
+    networks: Networks
+    phases: tuple[Phase, ...] = ()
+    calls: tuple[Call, ...] = ()
+    unknown: tuple[Problem, ...] = ()
+    """Why it cannot tell them."""
+
+    @classmethod
+    def of(
+        cls, experiment: Experiment, objective: Objective, fields: Mapping[str, Field], networks: Networks
+    ) -> CallChecks:
+        """Ask an objective for its phases and calls."""
+        bare = cls(experiment, objective, fields, networks)
+        if isinstance(objective, Supervised):
+            return replace(bare, unknown=tuple(bare.of_one_network()))
+        try:
+            calls, phases = tuple(objective.needs(fields, networks.ports)), tuple(objective.phases())
+        except KeyError as error:
+            word = str(error.args[0]) if error.args else ""
+            there = f"the spec has {counted('network', networks.ports)}, and the data {counted('field', fields)}"
+            hint = did_you_mean(word, networks.ports) if experiment.networks else BY_NAME
+            return replace(bare, unknown=(bare.problem(f"{objective.kind} wants `{word}`: {there}", hint),))
+        except DlxError as error:
+            place, path = bare.problem("").mark, bare.problem("").path
+            return replace(
+                bare, unknown=tuple(replace(p, mark=p.mark or place, path=p.path or path) for p in error.problems)
+            )
+        except Exception as error:  # noqa: BLE001 - code of another package, on networks that it may not be made for
+            message = f"{objective.kind} cannot say what it needs of these networks: {first_line(error)}"
+            return replace(bare, unknown=(bare.problem(message),))
+        return replace(bare, phases=phases, calls=calls)
+
+    def problem(self, message: str, hint: str = "") -> Problem:
+        """Return a problem at the objective."""
+        keys = ("objective", self.objective.kind)
+        return Problem(message, hint, self.experiment.place(*keys), ".".join(keys))
+
+    def of_one_network(self) -> Iterator[Problem]:
+        """Yield the problem of several networks for an objective of one; its input and output are checked as such."""
+        if self.experiment.networks:
+            message = f"{self.objective.kind} trains one `network`, and the spec has `networks`: "
+            hint = "Write `network`, or an `objective` that has phases for several: a package may bring one."
+            yield self.problem(f"{message}{listed(self.networks.ports)}", hint)
+
+    # --- calls ------------------------------------------------------------------------------------------------------
+
+    def problems(self) -> list[Problem]:
+        """Return missing networks and fields, missing or extra inputs of a call, and shapes that do not meet."""
+        if self.unknown or isinstance(self.objective, Supervised):
+            return list(self.unknown)
+        found = [*self._unread_fields()]
+        for call in self.calls:
+            found += self._of_call(call) if call.network in self.networks.ports else [self._no_network(call.network)]
+        return list(dict.fromkeys([*found, *self._wrong_outputs()]))
+
+    def _unread_fields(self) -> Iterator[Problem]:
+        has, kind = counted("field", self.fields), self.objective.kind
+        for phase in self.phases:
+            for name in (name for name in phase.reads if name not in self.fields):
+                data = self.experiment.place("data")
+                message = f"the phase `{phase.name}` of {kind} reads `{name}`, and the data has {has} ({data})"
+                yield self.problem(message, did_you_mean(name, self.fields))
+
+    def _no_network(self, name: str) -> Problem:
+        ports = self.networks.ports
+        message = f"{self.objective.kind} calls the network `{name}`, and the spec has {listed(ports)}"
+        if name == "network":
+            return self.problem(message, ALONE)
+        return self.problem(message, did_you_mean(name, ports) if self.experiment.networks else BY_NAME)
+
+    def _wrong_outputs(self) -> Iterator[Problem]:
+        """Yield the networks whose output has another shape than the objective takes."""
+        experiment, kind, follow = self.experiment, self.objective.kind, self.objective.outputs_follow
+        for name, wanted in self.objective.output_shapes(self.fields).items():
+            (shape, *_) = self.networks.ports[name].outputs.values()
+            if tuple(shape) != tuple(wanted):
+                message = f"the network `{name}` ends in {shape}, and {kind} takes {wanted}"
+                message += f", as the data has {follow} ({experiment.place('data')})" if follow else ""
+                elsewhere, keys = name in experiment.sources, self._keys(name)[:-1]
+                mark = experiment.place(*keys, "from" if elsewhere else "layers")
+                hint = OF_RUN if elsewhere else f"Let its last layer be `linear: {wanted.count}`."
+                yield Problem(message, hint, mark, ".".join(keys))
+
+    def _of_call(self, call: Call) -> Iterator[Problem]:
+        """Yield the mismatches of one call."""
+        experiment, kind = self.experiment, self.objective.kind
+        keys = self._keys(call.network)
+        inputs, passed = self.networks.ports[call.network].inputs, dict(call.inputs)
+        if len(inputs) == len(passed) == 1:  # one input takes what there is, whatever it is called
+            passed = dict(zip(inputs, passed.values(), strict=True))
+        if passed.keys() != inputs.keys():
+            message = f"{kind} calls `{call.network}` with {listed(passed) or 'nothing'}, and its inputs are "
+            hint = "An input has the name under which the objective gives it."
+            yield Problem(f"{message}{listed(inputs)}", hint, experiment.place(*keys), ".".join(keys))
+        for name in (name for name in inputs if name in passed):
+            what = passed[name]
+            if isinstance(what, str) and what not in self.fields:
+                message = f"{kind} gives `{call.network}` the field `{what}` as `{name}`, and the data has "
+                message += counted("field", self.fields)
+                hint = did_you_mean(what, self.fields)
+                yield Problem(message, hint, experiment.place(*keys, name), ".".join((*keys, name)))
+            else:
+                yield from self._of_input(call.network, name, what, inputs[name])
+
+    def _of_input(self, network: str, name: str, what: str | Shape, expected: Shape) -> Iterator[Problem]:
+        """Yield the mismatch of what an input is given and what it takes."""
+        experiment, keys = self.experiment, self._keys(network)
+        shape = what if isinstance(what, Shape) else self.fields[what].shape
+        if tuple(shape) == tuple(expected) and shape.dtype == expected.dtype:
+            return
+        elsewhere, typed = network in experiment.sources, shape.dtype != expected.dtype
+        of, maker = "", self.networks.maker_of(what) if isinstance(what, Shape) else None
+        if isinstance(what, str):
+            of = f", the field `{what}` of the data" + (f" ({experiment.place('data')})" if elsewhere else "")
+        elif maker is not None:
+            of = f", the output of `{maker[0]}` ({maker[1]})"
+        got, wanted = _format_shape(shape, typed), _format_shape(expected, typed)
+        message = f"{self.objective.kind} gives `{network}` {got} as `{name}`{of}, and that input is {wanted}"
+        if elsewhere:
+            yield Problem(message, OF_RUN, experiment.place(*keys), ".".join(keys))
+            return
+        hint = f"Write `{name}: {list(shape)}` there" if not typed else ""
+        hint += f", or let `{maker[0]}` end in {expected}." if maker and hint else "." if hint else ""
+        yield Problem(message, hint, experiment.place(*keys, name), ".".join((*keys, name)))
+
+    def _keys(self, network: str) -> tuple[str, ...]:
+        """Return the keys of the inputs of a network, or of where it comes from."""
+        own = ("networks", network) if self.experiment.networks else ("network",)
+        return (*own, "from" if network in self.experiment.sources else "inputs")
+
+    # --- what is moved ----------------------------------------------------------------------------------------------
+
+    def unmoved(self, still: Collection[str] = ()) -> Iterator[Problem]:
+        """Yield networks that no phase moves, nor `freeze`, nor those of runs and copies (`still`) are to stay so."""
+        moved = {name for phase in self.phases for name in phase.moves}
+        called = {call.network for call in self.calls}
+        for name, nodes in self.networks.nodes.items():
+            trainable = any(node.params and not node.frozen for node in nodes)
+            if name in moved or name in self.experiment.sources or name in still or not trainable:
+                continue
+            mark, path = self.experiment.place("networks", name), f"networks.{name}"
+            if name in called:
+                message = f"no phase of `{self.objective.kind}` moves the network `{name}`, which it calls"
+                yield Problem(message, f"Write `freeze: [{name}]` where it is to stay as it is.", mark, path)
+            elif not self.experiment.stage:  # another stage may train it
+                message = f"no phase of `{self.objective.kind}` calls or moves the network `{name}`"
+                yield Problem(message, "Leave it out.", mark, path)
+
+    def uncalled(self) -> list[str]:
+        """Return the networks that an objective neither calls nor trains; its calls must fit."""
+        if isinstance(self.objective, Supervised):
+            return []
+        used = {call.network for call in self.calls} | {name for phase in self.phases for name in phase.moves}
+        return [name for name in self.networks.ports if name not in used]
+
+
+def _format_shape(shape: Shape, typed: bool) -> str:
+    return f"{shape} of {shape.dtype}" if typed else str(shape)
