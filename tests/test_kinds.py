@@ -299,7 +299,7 @@ def test_a_trained_run_is_evaluated_searched_and_shown_over_time(tmp_path):
 
 def test_the_logged_model_of_a_network_called_model_is_its_own(tmp_path):
     more = "      model: {inputs: {point: [2]}, layers: [{linear: 5}]}\n    objective:"
-    text = ADVERSARIES.replace("    objective:", more).replace("steps: 24", "steps: 1")
+    text = ADVERSARIES.replace("    objective:", more).replace("steps: 24", "steps: 1") + "    freeze: [model]\n"
     (result,) = experiments.run(experiment_of(text), tmp_path).results
     network, _ = model._restore(result.run, "model")
     assert [tuple(p.shape) for p in network.parameters()] == [(5, 2), (5,)]
@@ -333,8 +333,12 @@ def test_a_search_of_several_networks_wants_a_metric_that_a_trial_reports(tmp_pa
 
 def test_a_network_that_no_phase_calls_is_said():
     more = "      extra: {inputs: {point: [2]}, layers: [{linear: 5}]}\n    objective:"
-    graphs = experiments.prepare(experiment_of(ADVERSARIES.replace("    objective:", more))).graphs
-    (warning,) = graphs.warnings
+    text = ADVERSARIES.replace("    objective:", more)
+    with pytest.raises(SpecError) as caught:
+        experiments.prepare(experiment_of(text))
+    (problem,) = caught.value.problems
+    assert problem.message == "no phase of `adversaries` calls or moves the network `extra`"
+    (warning,) = experiments.prepare(experiment_of(f"{text}    freeze: [extra]\n")).graphs.warnings
     assert warning.message == "no phase of `adversaries` calls the network `extra`"
     assert warning.path == "networks.extra"
     assert not experiments.prepare(experiment_of(ADVERSARIES)).graphs.warnings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -64,7 +64,8 @@ class CallChecks:
         if isinstance(objective, Supervised):
             return replace(bare, unknown=tuple(bare.of_one_network()))
         try:
-            calls, phases = tuple(objective.needs(fields, networks.ports)), tuple(objective.phases())
+            calls = tuple(objective.needs(fields, networks.ports))
+            phases = tuple(objective.informed(fields, networks.ports).phases())
         except KeyError as error:
             word = str(error.args[0]) if error.args else ""
             there = f"the spec has {counted('network', networks.ports)}, and the data {counted('field', fields)}"
@@ -180,21 +181,49 @@ class CallChecks:
 
     # --- what is moved ----------------------------------------------------------------------------------------------
 
-    def unmoved(self, still: Collection[str] = ()) -> Iterator[Problem]:
-        """Yield networks that no phase moves, nor `freeze`, nor those of runs and copies (`still`) are to stay so."""
-        moved = {name for phase in self.phases for name in phase.moves}
+    def problems_of_phases(self) -> list[Problem]:
+        """Return phases that move nothing, networks that none moves, and epochs that never end."""
+        return [*self._idle_phases(), *self._unmoved(), *self._endless()]
+
+    def _idle_phases(self) -> Iterator[Problem]:
+        """Yield phases that move no network, or only networks in which nothing is trained."""
+        kind = self.objective.kind
+        for phase in self.phases:
+            moves = [name for name in phase.moves if name in self.networks.nodes]
+            if not phase.moves:
+                yield self.problem(f"the phase `{phase.name}` of {kind} moves no network")
+            elif len(moves) == len(phase.moves) and not any(map(self._is_trained, moves)):
+                names = " and ".join(f"`{name}`" for name in moves)
+                has = any(node.params for name in moves for node in self.networks.nodes[name])
+                why = f"all weights of {names} are frozen ({self.experiment.place('freeze')})"
+                message = f"the phase `{phase.name}` of {kind} moves nothing: "
+                message += why if has else f"{names} has no weight to train"
+                keys = self._keys(moves[0])[:-1]
+                yield Problem(message, "", self.experiment.place(*keys), ".".join(keys))
+
+    def _is_trained(self, name: str) -> bool:
+        return any(node.params and not node.frozen for node in self.networks.nodes[name])
+
+    def _unmoved(self) -> Iterator[Problem]:
+        """Yield networks that no phase moves, where neither `freeze` nor their source says that they stay."""
+        moved, kind = {name for phase in self.phases for name in phase.moves}, self.objective.kind
         called = {call.network for call in self.calls}
-        for name, nodes in self.networks.nodes.items():
-            trainable = any(node.params and not node.frozen for node in nodes)
-            if name in moved or name in self.experiment.sources or name in still or not trainable:
-                continue
+        for name in (name for name in self.networks.nodes if name not in moved and self._is_trained(name)):
             mark, path = self.experiment.place("networks", name), f"networks.{name}"
             if name in called:
-                message = f"no phase of `{self.objective.kind}` moves the network `{name}`, which it calls"
+                message = f"no phase of `{kind}` moves the network `{name}`, which it calls"
                 yield Problem(message, f"Write `freeze: [{name}]` where it is to stay as it is.", mark, path)
             elif not self.experiment.stage:  # another stage may train it
-                message = f"no phase of `{self.objective.kind}` calls or moves the network `{name}`"
-                yield Problem(message, "Leave it out.", mark, path)
+                yield Problem(
+                    f"no phase of `{kind}` calls or moves the network `{name}`", "Leave it out.", mark, path
+                )
+
+    def _endless(self) -> Iterator[Problem]:
+        """Yield the problem of epochs where no phase takes examples."""
+        train = self.experiment.train
+        if train is not None and train.steps is None and not any(phase.reads for phase in self.phases):
+            message = f"`epochs` never end: no phase of `{self.objective.kind}` reads the data"
+            yield Problem(message, "Write `steps: N`.", self.experiment.place("train", "epochs"), "train.epochs")
 
     def uncalled(self) -> list[str]:
         """Return the networks that an objective neither calls nor trains; its calls must fit."""

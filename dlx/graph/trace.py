@@ -441,8 +441,7 @@ def _check_calls(
     scopes = {name.partition("/")[0] for walk in walks.values() for name in walk.placer.by_name}
     if not experiment.networks and "objective" in scopes and experiment.objective.parameters():
         found.append(named_objective(experiment))
-    if not found and experiment.networks:
-        found += checks.unmoved()
+    found += [] if found else checks.problems_of_phases()
     for problem in found:
         problems.add(problem)
     for name in () if found else checks.uncalled():

@@ -90,10 +90,12 @@ class GAN(Objective):
             raise SpecError(Problem(f"`clusters` names `{self.clusters}`, and the data has no such class", ""))
         by_class: dict[str, str | Shape] = {LABEL: TARGET}
         of = {name: by_class if LABEL in networks[name].inputs else {} for name in (GENERATOR, DISCRIMINATOR)}
+        latents = {noise: generator.inputs[noise], **of[GENERATOR]}
         return [
-            Call(GENERATOR, {noise: generator.inputs[noise], **of[GENERATOR]}),
+            Call(GENERATOR, latents, (DISCRIMINATOR,), gradient=False),
+            Call(GENERATOR, latents, (GENERATOR,)),
             Call(DISCRIMINATOR, {example: made, **of[DISCRIMINATOR]}),
-            Call(DISCRIMINATOR, {example: self.field, **of[DISCRIMINATOR]}),
+            Call(DISCRIMINATOR, {example: self.field, **of[DISCRIMINATOR]}, (DISCRIMINATOR,)),
         ]
 
     def informed(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Self:

@@ -30,7 +30,7 @@ class OfTeacher(Objective):
         for name in (TEACHER, STUDENT):
             if len(networks[name].inputs) != 1 or len(networks[name].outputs) != 1:
                 raise DlxError(f"{self.kind} takes networks with one input and one output, and `{name}` has more")
-            calls.append(Call(name, dict.fromkeys(networks[name].inputs, inputs[0])))
+            calls.append(Call(name, dict.fromkeys(networks[name].inputs, inputs[0]), gradient=name == STUDENT))
         return calls
 
     def output_shapes(self, fields: Mapping[str, Field]) -> Mapping[str, Shape]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import ceil, lcm
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..data import Dataset, Sets
 from ..data.batch import Batch
 from ..errors import DlxError, Problem, with_article
 from ..graph import Graphs
@@ -21,6 +22,7 @@ from ..spec import Experiment, Train, objective_of
 from ..spec.sections.networks import ONE
 from . import parameter_groups
 from .batches import views
+from .batches.on_device import on_device
 from .compute import Compute
 from .learner import EVALUATION_BATCH, Learner, Update
 from .phase_gradients import PhaseGradients
@@ -64,6 +66,18 @@ def span(objective: Objective, train: Train, batches: int | None) -> Timeline:
     return Timeline(train.steps or steps_for(phases, ceil((train.epochs or 0) * (batches or 0))), per_epoch)
 
 
+def without_epochs(experiment: Experiment, sets: Sets) -> list[Problem]:
+    """Return the problem of `epochs` for data that has none, as its feed tells."""
+    data, train = experiment.data, experiment.train
+    if data is None or train is None or train.steps is not None or type(data).feed is Dataset.feed:
+        return []
+    feed = data.feed(on_device(sets, torch.device("cpu"))["train"], train)
+    if feed is None or feed.batches is not None:
+        return []
+    message = f"`epochs` never end: the data `{data.kind}` has none ({experiment.place('data')})"
+    return [Problem(message, "Write `steps: N`.", experiment.place("train", "epochs"), "train.epochs")]
+
+
 def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     """Return the problems of training these networks by the phases of the objective."""
     objective, train = objective_of(experiment), experiment.train
@@ -79,9 +93,6 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
             found.append(
                 Problem(message, f"Write it under `networks`: `{name}: {{layers: [...]}}`.", place, "objective")
             )
-        elif not graphs[name].trainable:
-            message = f"`{objective.kind}` trains the network `{name}`, which has no weight to train"
-            found.append(Problem(message, "", experiment.place("networks", name), f"networks.{name}"))
     if train is None:
         return found
     at, path = experiment.place("train", "optimizer"), "train.optimizer"
@@ -147,18 +158,21 @@ def _clip_of(phase: Phase, weights: Sequence[Tensor]) -> list[Callable[[], None]
     return [clip]
 
 
-def _moved(phases: Sequence[Phase], train: Train, has_parameters: bool) -> dict[str, tuple[str, ...]]:
+def _moved(
+    phases: Sequence[Phase], train: Train, trained: Collection[str], has_parameters: bool
+) -> dict[str, tuple[str, ...]]:
     """Return the names of the optimizers that step in each phase, by the name of the phase.
 
-    Parameters of the objective are moved by phases that name `objective`, else by those that move the first network.
-    They are in its optimizer, but where there is one called `objective`, or where phases name them.
+    `trained` are the networks of which some weight is trained. Parameters of the objective are moved by phases that
+    name `objective`, else by those that move the first network. They are in its optimizer, but where there is one
+    called `objective`, or where phases name them.
     """
-    if not has_parameters:
-        return {phase.name: tuple(name for name in phase.moves if name != SCOPE) for phase in phases}
-    if SCOPE not in train.optimizers or any(SCOPE in phase.moves for phase in phases):
-        return {phase.name: phase.moves for phase in phases}
-    first = phases[0].moves[0]
-    return {phase.name: (*phase.moves, *([SCOPE] if first in phase.moves else [])) for phase in phases}
+    there = {*trained, *([SCOPE] if has_parameters else [])}
+    moves = {phase.name: tuple(name for name in phase.moves if name in there) for phase in phases}
+    if not has_parameters or SCOPE not in train.optimizers or any(SCOPE in names for names in moves.values()):
+        return moves
+    first = next(name for names in moves.values() for name in names)
+    return {name: (*names, *([SCOPE] if first in names else [])) for name, names in moves.items()}
 
 
 def _on_device(value: Any, device: Device) -> Any:
@@ -197,7 +211,8 @@ class Phased(Learner):
         networks, module, objective, train, *rest = args
         self.learned = learned.held_by(module)
         """The parameters of the objective."""
-        self.moving = _moved(objective.phases(), train, self.learned is not None)
+        trained = {name for name, one in networks.items() if any(p.requires_grad for p in one.parameters())}
+        self.moving = _moved(objective.phases(), train, trained, self.learned is not None)
         """The optimizers that step in each phase, by the name of the phase."""
         super().__init__(networks, module, objective, train, *rest)
         # a copy of its own: what its steps keep is that of one training, and not of its evaluations

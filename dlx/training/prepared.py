@@ -154,6 +154,8 @@ def prepare(
         raise SpecError(*short)
     sets = network_sources.with_notes(experiment, sets)
     made = Prepared.unchecked(experiment, graphs, sets)
+    if not made.is_supervised and (endless := phased.without_epochs(experiment, sets)):
+        raise SpecError(*endless)
     if missing_valid := early_stopping.problems_without_valid(
         experiment, len(sets.valid) if sets.valid is not None else 0
     ):

@@ -282,7 +282,7 @@ def test_keep_best_has_to_name_a_metric():
 )
 def test_a_network_that_no_phase_trains_has_none_of_them(field, said, word):
     third = "      third: {inputs: {point: [2]}, layers: [linear: 1]}\n    objective:"
-    text = TEXT.replace("    objective:", third)
+    text = TEXT.replace("    objective:", third) + "    freeze: [third]\n"
     assert ready(experiment_of(text))
     text = text.replace(", optimizer: {sgd: 0.1}}", f", {field}: {said}}}")
     (message,) = refused(text)

@@ -41,9 +41,10 @@ class Adversaries(Objective):
         (image,) = networks["critic"].inputs
         (made,) = networks["generator"].outputs.values()
         return (
-            Call("generator", dict([noise])),
+            Call("generator", dict([noise]), ("critic",), gradient=False),
+            Call("generator", dict([noise]), ("generator",)),
             Call("critic", {image: made}),
-            Call("critic", {image: "input"}),
+            Call("critic", {image: "input"}, ("critic",)),
         )
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
