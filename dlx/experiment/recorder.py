@@ -15,7 +15,7 @@ from ..errors import DlxError, Problem, RunError
 from ..graph import Graphs
 from ..runs.folder import ARTIFACTS, RunFolder
 from ..runs.records import with_current_names
-from ..training import baseline, early_stopping, ensemble_metrics, fallback
+from ..training import baseline, divergence, early_stopping, ensemble_metrics, fallback
 from ..training.checkpoints import best_checkpoints, checkpoint, training_state
 from ..training.checkpoints.background_writer import BackgroundWriter
 from ..training.checkpoints.checkpoint import NotWrittenError
@@ -158,7 +158,8 @@ class RunRecorder:
                 self.write_stage_end()
             self.write_samples(job)
             self.save("final")  # before the status: a run whose weights are not on disk has not finished
-            self.set_outcome(job, (*early_stopping.notes(job), *baseline.notes(job, self.metrics)))
+            notes = *early_stopping.notes(job), *baseline.notes(job, self.metrics)
+            self.set_outcome(job, (*notes, *divergence.notes(job, self.metrics)))
             self.status = "finished"
         elif record.record == "halt":
             self.halt(job)

@@ -183,6 +183,8 @@ class CallChecks:
 
     def problems_of_phases(self) -> list[Problem]:
         """Return phases that move nothing, networks that none moves, and epochs that never end."""
+        if isinstance(self.objective, Supervised):
+            return []
         return [*self._idle_phases(), *self._unmoved(), *self._endless()]
 
     def _idle_phases(self) -> Iterator[Problem]:

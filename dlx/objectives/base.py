@@ -288,6 +288,24 @@ class Objective(Declared):
         made = self.sample(call, n, rng)
         return {} if made is None else {"samples": made}
 
+    def warnings(self, measured: Mapping[str, float]) -> Sequence[str]:
+        """Return sentences on a training that ended in what it should not, such as samples that are all the same.
+
+        `measured` are the final metrics of the test part, else of validation or training, without the part's name.
+        They are finite: what is not is reported of every objective.
+        """
+        return ()
+
+    @property
+    def main_metric(self) -> str | None:
+        """The metric that early stopping, best checkpoints, plateau and sweeps follow where the spec names none.
+
+        It is the first of `modes`; None where those are the losses of several phases.
+        """
+        if type(self).modes is Objective.modes and len(self.phases()) > 1:
+            return None
+        return next(iter(self.modes()), None)
+
     def modes(self) -> dict[str, Mode]:
         """Return the name of each metric, and whether smaller ("min") or larger ("max") values are better."""
         return {f"{phase.name}/loss": "min" for phase in self.phases()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 import pydantic
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr, model_validator
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 LABEL, TARGET = "label", "target"
 """The input of a network that takes a class, and the field of the data that has it."""
+
+
+COLLAPSED: Final = 0.1
+"""Coverage below which samples count as collapsed: a tenth of the examples. That of equal distributions is near 1."""
+SURE: Final = 0.99
+"""Share of examples and samples told apart from which a discriminator counts as the winner; 1 / 2 is chance."""
 
 
 class GAN(Objective):
@@ -190,6 +196,14 @@ class GAN(Objective):
             first["label_accuracy"] = "max"
         # neither network's loss tells how good the samples are
         return {**first, **super().modes()}
+
+    def warnings(self, measured: Mapping[str, float]) -> Sequence[str]:
+        found = []
+        if (coverage := measured.get("coverage", 1.0)) < COLLAPSED:
+            found.append(f"the generator has collapsed: its samples come near {coverage:.1%} of the examples")
+        if (accuracy := measured.get("discriminator/accuracy", 0.5)) > SURE:
+            found.append(f"the discriminator tells {accuracy:.1%} of examples and samples apart: it has won")
+        return found
 
 
 def _other(name: str, ports: Ports) -> str:

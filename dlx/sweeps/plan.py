@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import DlxError, Problem, SpecError, did_you_mean
 from ..metrics import RUNNING_LOSS
+from ..objectives import Supervised
 from ..registry import Strict
 from ..runs import lookup
 from ..spec import Experiment, load, missing_sections, objective_of
@@ -178,10 +179,13 @@ def _are(count: int) -> str:
 
 def _metrics(base: Experiment, sweep: Sweep) -> tuple[str, ...]:
     """Return the metrics that are searched for. Raises SpecError where no trial would report one."""
-    modes = objective_of(base).modes()
+    objective = objective_of(base)
+    modes, main = objective.modes(), objective.main_metric
     metrics = [sweep.metric] if isinstance(sweep.metric, str) else sweep.metric or []
     if not metrics and ("error" in modes or "loss" in modes):
         return ("valid/error" if "error" in modes else "valid/loss",)
+    if not metrics and main is not None and not isinstance(objective, Supervised):
+        return (f"valid/{main}",)
     final_metrics = [f"train/{name}" for name in modes]
     running_metrics = (
         [RUNNING_LOSS] if "loss" in modes else []

@@ -314,7 +314,7 @@ def _single(
     train, track = section("train"), section("track")
     if train is not None:
         learned = [OF_OBJECTIVE] if names and _has_parameters(sections["objective"]) else []
-        sections["train"] = parse_train(train, [*names, *learned], problems)
+        sections["train"] = _following(parse_train(train, [*names, *learned], problems), sections["objective"])
     if track is not None:
         sections["track"] = tracking = build(Track, track, "track", problems) or Track()
         # The reader masks passwords in texts as written; an expression can put one together afterwards.
@@ -410,6 +410,13 @@ def _has_parameters(objective: Any) -> bool:
     from ...objectives import Supervised  # not at the top: many specs have no objective
 
     return not isinstance(objective, Supervised) and bool(objective.parameters())
+
+
+def _following(train: Train | None, objective: Any) -> Train | None:
+    """Return a training in which what follows a metric, and names none, follows the main one of the objective."""
+    if train is None or objective is None or (main := objective.main_metric) is None or "loss" in objective.modes():
+        return train
+    return train.following(f"valid/{main}")
 
 
 def _names_kind(node: Node, registry: Any) -> bool:

@@ -54,6 +54,14 @@ def matches(weight: str, pattern: str) -> bool:
     return fnmatchcase(weight, pattern) or fnmatchcase(weight, f"{pattern}/*")
 
 
+def _follows(value: Any, metric: str) -> Any:
+    """Return a value whose `metric` is this one where the spec names none; one without such a field as it is."""
+    fields = type(value).model_fields if value is not None else {}
+    if "metric" not in fields or "metric" in value.model_fields_set:
+        return value
+    return value.model_copy(update={"metric": metric})
+
+
 class Train(Strict):
     """Settings of a training: its length, batches, optimizer, schedule and what is done around them."""
 
@@ -276,6 +284,16 @@ class Train(Strict):
     def averages(self) -> Mapping[str, Average]:
         """Weight averages by network; empty where `average` is common to all."""
         return self._named.get("average", {})
+
+    def following(self, metric: str) -> Train:
+        """Return the training in which early stopping and schedules that name no metric follow this one."""
+        found = {key: _follows(getattr(self, key), metric) for key in ("early_stopping", "schedule")}
+        if self.keep_best is not None and self.keep_best.metric is None and self.early_stopping is None:
+            found["keep_best"] = self.keep_best.model_copy(update={"metric": metric})
+        own = {name: _follows(one, metric) for name, one in self.schedules.items()}
+        copy = self.model_copy(update=found)
+        copy._named = {**self._named, **({"schedule": own} if own else {})}
+        return copy
 
     def named(self, field: str) -> Mapping[str, Any]:
         """Return the values of a field by network; empty where it is common to all."""

@@ -1,0 +1,123 @@
+"""What a training with phases says in its last lines, and the metric that it follows where the spec names none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from helpers import experiment_of
+
+from dlx.errors import RunError
+from dlx.experiment import runner
+from dlx.objectives.gan import GAN
+from dlx.sweeps import plan
+from dlx.training.prepared import ready
+
+TEXT = """
+    dlx: 1
+    data: {moons: {train: 60, valid: 20, test: 20}}
+    networks:
+      generator: {inputs: {noise: [2]}, layers: [{linear: 4}, tanh, {linear: 2}]}
+      discriminator: {inputs: {point: [2]}, layers: [{linear: 4}, tanh, {linear: 1}]}
+    objective: {gan: {}}
+    train: {steps: 4, batch_size: 10, optimizer: {sgd: 1e-9}}
+    track: {mlflow: false}
+"""
+
+
+def notes(text: str, folder: Any) -> list[str]:
+    (result,) = runner.run(experiment_of(text), folder).results
+    return [note for note in result.notes if "averaged" not in note]
+
+
+# --- the last lines -------------------------------------------------------------------------------------------------
+
+CONSTANT = TEXT.replace("{linear: 2}]", "{linear: 2, values: {weight: 0, bias: 9}}]")
+
+
+def test_a_generator_whose_samples_are_all_the_same_has_collapsed(tmp_path):
+    assert notes(CONSTANT, tmp_path) == [
+        "test: the generator has collapsed: its samples come near 0.0% of the examples"
+    ]
+
+
+def test_a_generator_of_samples_like_the_examples_has_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(GAN, "generate", lambda _, call, latents, condition=None: like_the_examples(latents))
+    assert notes(TEXT, tmp_path / "same") == []
+    monkeypatch.setattr(GAN, "generate", lambda _, call, latents, condition=None: latents * 0 + 9)
+    assert notes(TEXT, tmp_path / "other") != []
+
+
+def like_the_examples(latents: Any) -> Any:
+    import torch
+
+    from dlx.data.generated.toys import Moons
+
+    x = torch.as_tensor(Moons(train=500).load().train.x)
+    return x[: len(latents)].requires_grad_()
+
+
+def test_a_metric_that_is_not_finite_is_said(tmp_path, monkeypatch):
+    evaluate = GAN.evaluate
+
+    def broken(*args):
+        return {**evaluate(*args), "sliced_wasserstein": args[2]["input"].sum() * float("inf")}
+
+    monkeypatch.setattr(GAN, "evaluate", broken)
+    (first, *_) = notes(CONSTANT, tmp_path)
+    assert first.startswith("the training has diverged: train/sliced_wasserstein is ")
+
+
+def test_a_term_that_is_not_finite_ends_the_run_with_its_name_and_step(tmp_path):
+    with pytest.raises(RunError) as ended:
+        runner.run(
+            experiment_of(TEXT.replace("1e-9", "1e38").replace("{gan: {}}", "{gan: {loss: wasserstein}}")), tmp_path
+        )
+    message = ended.value.problems[0].message
+    assert message.startswith("the loss train/")
+    assert " at step " in message
+
+
+# --- the metric that is followed ------------------------------------------------------------------------------------
+
+
+def trained(said: str) -> Any:
+    experiment = experiment_of(TEXT.replace("steps: 4", f"steps: 4, {said}"))
+    assert ready(experiment)
+    return experiment.train
+
+
+def test_early_stopping_best_checkpoints_and_plateau_follow_the_main_metric():
+    early = trained("early_stopping: {patience: 3}").early_stopping
+    assert early.metric == "valid/precision"
+    assert trained("keep_best: 2").keep_best.metric == "valid/precision"
+    assert trained("schedule: plateau").schedule.metric == "valid/precision"
+    named = trained("schedule: {generator: plateau, discriminator: {plateau: {metric: valid/coverage}}}")
+    assert [named.of(name).schedule.metric for name in ("generator", "discriminator")] == [
+        "valid/precision",
+        "valid/coverage",
+    ]
+
+
+def test_what_names_a_metric_keeps_it():
+    assert trained("early_stopping: {patience: 3, metric: valid/coverage}").early_stopping.metric == "valid/coverage"
+    both = trained("early_stopping: {patience: 3, metric: valid/coverage}, keep_best: 1")
+    assert both.keep_best.metric is None  # it follows what early stopping does
+
+
+def test_the_main_metric_of_classes_is_the_loss_as_before():
+    text = """
+        data: {moons: {train: 60, valid: 20}}
+        network: {layers: [{linear: 2}]}
+        train: {steps: 4, early_stopping: {patience: 3}}
+    """
+    train = experiment_of(text).train
+    assert train is not None
+    assert train.early_stopping is not None
+    assert train.early_stopping.metric == "valid/loss"
+
+
+def test_a_sweep_without_a_metric_searches_for_the_main_one(tmp_path):
+    (tmp_path / "s.yaml").write_text("\n".join(line[4:] for line in TEXT.splitlines()))
+    found = plan.plan(tmp_path / "s.yaml", ["train.batch_size=10,20"], tmp_path / "runs")
+    assert found.metrics == ("valid/precision",)
