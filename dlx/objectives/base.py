@@ -62,8 +62,8 @@ class Call:
 
     def as_json(self) -> dict[str, Any]:
         """Return the network, and for each input the field or the shape."""
-        given = {name: what if isinstance(what, str) else list(what) for name, what in self.inputs.items()}
-        return {"network": self.network, "inputs": given, **({} if self.gradient else {"gradient": False})}
+        inputs = {name: what if isinstance(what, str) else list(what) for name, what in self.inputs.items()}
+        return {"network": self.network, "inputs": inputs, **({} if self.gradient else {"gradient": False})}
 
 
 @dataclass(frozen=True)

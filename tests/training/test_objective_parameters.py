@@ -8,6 +8,7 @@ import pydantic
 import pytest
 import torch
 from helpers import experiment_of
+from safetensors.torch import load_file
 
 from dlx.errors import SpecError
 from dlx.experiment import runner, session
@@ -260,3 +261,35 @@ def test_a_node_cannot_have_their_name():
         trace_all(experiment_of(named))
     (problem,) = refused.value.problems
     assert problem.message == "`objective` holds the parameters that the objective learns, and a node is called that"
+
+
+# --- side by side ---------------------------------------------------------------------------------------------------
+
+
+class Stateless(Scaled):
+    """The same without what is kept, so that several trainings may be packed."""
+
+    kind: ClassVar[str] = "stateless"
+    state = Objective.state
+
+    def terms(self, phase: str, call: Any, batch: Any, rng: Any) -> Any:
+        outputs = call(phase, batch["input"]) * call.parameters["scale"] + call.parameters["shift"]
+        return {"error": (outputs - 1).square().mean()}
+
+
+del OBJECTIVES._classes["stateless"]
+
+
+@pytest.mark.parametrize(
+    "text", [TEXT, with_optimizer(TEXT, f"{{{', '.join(f'{k}: {v}' for k, v in OWN.items())}}}")]
+)
+def test_packed_seeds_have_the_parameters_of_the_same_seed_alone(text, tmp_path, monkeypatch):
+    monkeypatch.setitem(OBJECTIVES._classes, "scaled", Stateless)
+    two = runner.run(experiment_of(text.replace("steps: 12", "steps: 12, seeds: 2")), tmp_path / "two").results[1]
+    alone = runner.run(experiment_of(text.replace("steps: 12", "steps: 12, seed: 1")), tmp_path / "one").results[0]
+    assert two.run.lock()["packed"]
+    ends = [load_file(one.run.dir / "checkpoints" / "final.safetensors") for one in (two, alone)]
+    names = {"objective.scale", "objective.shift"}
+    assert names < ends[0].keys()
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in names)
+    assert ends[0]["objective.scale"] != 2
