@@ -38,6 +38,8 @@ class Graphs(Mapping[str, Graph]):
     """Of several networks, the number of values of each parameter of the objective; else the one graph has them."""
     frozen_of_objective: Mapping[str, Until | None] = field(default_factory=dict)
     """Of several networks, those of them that `freeze` names, each with the end of its freeze; None for never."""
+    copies: Mapping[str, str] = field(default_factory=dict)
+    """The networks that are copies of others, by name, and of which."""
     phases: tuple[PhasePlan, ...] = ()
     """What a step of the objective does, where it has phases."""
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -180,7 +182,9 @@ class Graphs(Mapping[str, Graph]):
             "name": self.name,
             **totals,
             "networks": {
-                name: graph.as_json() | ({"from": dict(self.sources[name])} if name in self.sources else {})
+                name: graph.as_json()
+                | ({"from": dict(self.sources[name])} if name in self.sources else {})
+                | ({"copy": self.copies[name]} if name in self.copies else {})
                 for name, graph in self.items()
             },
             **beside,

@@ -105,8 +105,10 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
     graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
     sources = {name: source.as_json() for name, source in experiment.sources.items()}
     warnings = tuple(sorted(warned.found, key=in_file_order))
+    of = {name: experiment.root.at("networks", name, "copy") for name in experiment.networks}
+    copies = {name: str(node.value) for name, node in of.items() if node is not None}
     whole = Graphs(experiment.name, graphs, warnings, experiment.plugins, sources=sources, phases=phases)
-    return _with_parameters(whole, experiment, facts)
+    return _with_parameters(replace(whole, copies=copies), experiment, facts)
 
 
 def _with_parameters(graphs: Graphs, experiment: Experiment, facts: Facts | None) -> Graphs:
@@ -138,7 +140,7 @@ def _check_keys(experiment: Experiment) -> Iterator[Problem]:
     found: list[Problem] = []
     network, path = experiment.network, ".".join(experiment.where)
     later = [key for key in LATER if experiment.scope and key in network.map]
-    if "from" not in network.map:  # a source that is none is told by itself
+    if not {"from", "copy"} & network.map.keys():  # one that is none is told by itself
         unknown_keys(network, ("inputs", "layers", "outputs", *later), path, f"`{path}`", found)
     yield from found
     for key in later:

@@ -12,10 +12,13 @@ from helpers import SHIPPED, experiment_of, graph_of
 from dlx.data import Facts
 from dlx.data.base import Field
 from dlx.errors import SpecError
+from dlx.experiment import session
 from dlx.graph import trace, trace_all
 from dlx.shapes import Shape
 from dlx.spec import load
 from dlx.spec.syntax.read import Node
+from dlx.training.fit import fit
+from dlx.training.prepared import prepare
 
 GAN = """\
 networks:
@@ -268,16 +271,64 @@ def test_a_layer_of_another_network_cannot_be_taken_or_shared(said):
     )
 
 
-def test_copies_of_networks_are_said_to_come_later(said):
+def test_copies_that_follow_are_said_to_come_later(said):
     text = "networks:\n  q: {inputs: [3], layers: [linear: 2]}\n  target: {copy: q, follow: {every: 5}}\n"
     assert said(text) == lines(
         """
-        s.yaml:3:12  networks.target.copy
-          `networks.target` has `copy`, and copies of a network come later
-          Write its `layers`.
         s.yaml:3:21  networks.target.follow
-          `networks.target` has `follow`, and copies of a network come later
+          `networks.target` has `follow`, and copies that follow a network come later
           Write its `layers`.
+        """
+    )
+
+
+COPIES = """
+    networks:
+      q: {inputs: [3], layers: [linear: 2, relu, linear: 1]}
+      other: {copy: q}
+"""
+
+
+def test_a_copy_has_the_layers_of_the_other_network_and_weights_of_its_own():
+    graphs = trace_all(experiment_of(COPIES))
+    assert [node.name for node in graphs["other"].nodes] == [node.name for node in graphs["q"].nodes]
+    assert graphs.params == 2 * graphs["q"].params == 22
+    document = graphs.as_json()
+    assert document["networks"]["other"]["copy"] == "q"
+    assert "copy" not in document["networks"]["q"]
+
+
+def test_a_copy_is_drawn_anew_and_trained_like_any_other():
+    text = """
+        data: {moons: {train: 60, test: 8}}
+        networks:
+          encoder: {layers: [{linear: 2}]}
+          decoder: {copy: encoder}
+        objective: autoencoder
+        train: {steps: 2, optimizer: {encoder: {sgd: 0.1}, decoder: {sgd: 0.1}}}
+    """
+    job = session.job_of(prepare(experiment_of(text)))
+    first, second = (job.learner.networks[name].linear_1.weight for name in ("encoder", "decoder"))
+    assert not first.equal(second)
+    before = second.detach().clone()
+    list(fit(job))
+    assert not second.equal(before)
+
+
+def test_a_copy_of_none_and_a_copy_beside_layers_are_said(said):
+    network = "  q: {inputs: [3], layers: [linear: 2]}\n"
+    text = f"networks:\n{network}  a: {{copy: p}}\n  b: {{copy: a}}\n  c: {{copy: q, layers: [relu]}}\n"
+    assert said(text) == lines(
+        """
+        s.yaml:3:7  networks.a.copy
+          `copy` wants the name of a network with layers, not "p"
+          There is the network q.
+        s.yaml:4:7  networks.b.copy
+          `copy` wants the name of a network with layers, not "a"
+          There is the network q.
+        s.yaml:5:16  networks.c.layers
+          `networks.c` has `layers` beside `copy`, which brings layers and inputs
+          Keep one of the two.
         """
     )
 

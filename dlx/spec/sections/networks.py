@@ -29,6 +29,8 @@ ONE: Final = "network"
 """Name of the network of a spec that has one, under `network`."""
 OF_OBJECTIVE: Final = "objective"
 """Name of the optimizer, schedule and average of the parameters of the objective."""
+COPY: Final = "copy"
+"""Key of a network with the layers of another one, whose weights are its own."""
 MOST: Final = 100
 RESERVED: Final = ("objective", ONE, "data", "x", "layers", "branches", "shortcut", "after", *KEYS)
 BY_NETWORK: Final[Mapping[str, Registry[Any]]] = {field: FAMILIES[field] for field in OF_TRAIN}
@@ -56,7 +58,29 @@ def parse_networks(root: Node, problems: list[Problem]) -> dict[str, Node]:
     for name, network in node.map.items():
         if hint := _name_hint(name):
             problems.append(Problem(f"a network cannot be called `{name}`", hint, network.mark, f"networks.{name}"))
-    return dict(node.map)
+    return {name: _copied(name, node.map, problems) for name in node.map}
+
+
+def _copied(name: str, networks: Mapping[str, Node], problems: list[Problem]) -> Node:
+    """Return the node of a network, that of `{copy: NAME}` with the keys of the other network.
+
+    Mistakes go to `problems`; the node stays as it is then.
+    """
+    node, path = networks[name], f"networks.{name}"
+    if not node.is_map or COPY not in node.map:
+        return node
+    of, beside = node.map[COPY], [key for key in node.map if key in ("layers", "inputs", "outputs", "from")]
+    if beside:
+        message = f"`{path}` has `{beside[0]}` beside `copy`, which brings layers and inputs"
+        problems.append(Problem(message, "Keep one of the two.", node.map[beside[0]].mark, f"{path}.{beside[0]}"))
+        return node
+    known = [other for other, one in networks.items() if one.is_map and not {COPY, "from"} & one.map.keys()]
+    if not isinstance(of.value, str) or of.value not in known:
+        message = f"`copy` wants the name of a network with layers, not {shown(of.plain())}"
+        word = of.value if isinstance(of.value, str) else ""
+        problems.append(Problem(message, did_you_mean(word, known, "the networks"), of.mark, f"{path}.copy"))
+        return node
+    return Node(networks[of.value].map | {key: one for key, one in node.map.items() if key != COPY}, node.mark)
 
 
 def network_names(root: Node, networks: Mapping[str, Node]) -> list[str]:
