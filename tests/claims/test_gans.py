@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from helpers import SHIPPED
 from quality import all_of, unmet
@@ -29,13 +31,16 @@ def test_three_seeds_meet_the_claims(name, seed):
 
 
 def broken(name: str, phase: int, monkeypatch) -> set[str]:
-    """What a training claims and does not reach without one of its phases, in a few steps."""
+    """What a training claims and does not reach where one phase alone goes on after the first step."""
     kind = OBJECTIVES["gan"]
     both = kind.phases
-    monkeypatch.setattr(kind, "phases", lambda self: [both(self)[phase]])
+
+    def one_alone(self):
+        return [each if i == phase else replace(each, every=10**6) for i, each in enumerate(both(self))]
+
+    monkeypatch.setattr(kind, "phases", one_alone)
     few = ["train.steps=30", "train.evaluate_every=30"]  # more would change nothing: no update reaches the other one
-    averages = ["~train.average"] if load(SHIPPED[f"zoo/{name}"]).root.at("train", "average") is not None else []
-    return unmet(f"zoo/{name}", end_of(name, *few, *averages))
+    return unmet(f"zoo/{name}", end_of(name, *few))
 
 
 @pytest.mark.parametrize("name", ["gan", "gan-1d", "wgan", "conditional-gan"])
