@@ -260,7 +260,7 @@ def test_a_discriminator_of_several_numbers_is_refused():
 
 def test_a_generator_that_makes_no_example_is_refused():
     found = refused(spec().replace("layers: [{linear: 1}]", "layers: [{linear: 3}]"))
-    assert any(one.startswith("gan gives `discriminator` (3,) as `x`, and that input is (1,)") for one in found)
+    assert any(one.startswith("gan gives `discriminator` (3,) as `x`, the output of `generator`") for one in found)
 
 
 def test_a_missing_network_is_named():
