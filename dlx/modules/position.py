@@ -62,6 +62,21 @@ class PositionEmbedding(nn.Module):
         return f"{len(self.value)}, {self.value.shape[1]}"
 
 
+class TimestepEmbedding(nn.Module):
+    """Sines, then cosines, of a number at falling frequencies. Shapes: (N,) or (N, 1) -> (N, width)."""
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, base: float = 10_000.0) -> None:
+        super().__init__()
+        frequencies = _angles(1, 2, width, base)[0]
+        self.register_buffer("frequencies", frequencies.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, time: Tensor) -> Tensor:
+        angles = time.reshape(-1, 1) * self.frequencies
+        return torch.cat((angles.sin(), angles.cos()), 1)
+
+
 class RotaryEmbedding(nn.Module):
     """Rotate pairs of values by angles of the position.
 
