@@ -32,13 +32,13 @@ class Noises(NamedTuple):
 
     beta: Tensor
     """Variance that step t adds."""
-    kept: Tensor
+    alpha_bar: Tensor
     """Share of the variance of the example that is left, the product of 1 - beta; 1 at t = 0."""
 
     def posterior(self) -> Tensor:
         """Return the variance of x_(t-1) given x_t and the example, for t = 1 ... T (at [t])."""
-        before = torch.cat((self.kept[:1], self.kept[:-1]))
-        return self.beta * (1 - before) / (1 - self.kept).clamp_min(1e-300)
+        before = torch.cat((self.alpha_bar[:1], self.alpha_bar[:-1]))
+        return self.beta * (1 - before) / (1 - self.alpha_bar).clamp_min(1e-300)
 
 
 class Diffusion(Objective):
@@ -166,8 +166,8 @@ class Diffusion(Objective):
     ) -> tuple[Tensor, Tensor]:
         """Return the squared error of the noise summed over the values of each example (N,), and the noisy x_t."""
         noise = torch.randn(x.shape, generator=rng).to(x)
-        kept = self.noises().kept[time].view(-1, *[1] * len(self._shape)).to(x)
-        noisy = kept.sqrt() * x + (1 - kept).sqrt() * noise
+        alpha_bar = self.noises().alpha_bar[time].view(-1, *[1] * len(self._shape)).to(x)
+        noisy = alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * noise
         made = self.noise_in(call, noisy, time, label)
         return (made - noise.to(made)).square().flatten(1).sum(1), noisy
 
@@ -187,8 +187,8 @@ class Diffusion(Objective):
     ) -> Mapping[str, Tensor | tuple[Tensor, Tensor]]:
         x, label = self.scaled(batch[self.field]), batch[CLASSES] if self._classes else None
         noises, count = self.noises(), prod(self._shape)
-        beta, kept, back = noises.beta, noises.kept, self.back(noises)
-        weight = beta.square() / (2 * back * (1 - beta) * (1 - kept))
+        beta, alpha_bar, back = noises.beta, noises.alpha_bar, self.back(noises)
+        weight = beta.square() / (2 * back * (1 - beta) * (1 - alpha_bar))
         weight[:2] = 0  # the first step is a density, below
         share = noises.posterior()[2:] / back[2:]
         mse, weighed = x.new_zeros(()), x.new_zeros(len(x))
@@ -211,7 +211,7 @@ class Diffusion(Objective):
         self, call: Caller, x: Tensor, label: Tensor | None, rng: torch.Generator, noises: Noises
     ) -> Tensor:
         """Return the terms (N,) of the bound at the first step, a density, and at the last, a divergence."""
-        first, last = float(noises.beta[1]), float(noises.kept[-1])
+        first, last = float(noises.beta[1]), float(noises.alpha_bar[-1])
         error, _ = self.errors(call, x, torch.ones(len(x), dtype=torch.long), label, rng)
         # given x_1 the mean misses the example by the error of the noise times sqrt(beta / (1 - beta))
         near = -0.5 * (error / (1 - first) + prod(self._shape) * log(2 * pi * first))
@@ -230,11 +230,11 @@ class Diffusion(Objective):
         return torch.randn(n, *self._shape, generator=rng) if self.sampler == "ddim" else None
 
     def generate(self, call: Caller, latents: Tensor, condition: Tensor | None = None) -> Tensor:
-        x, kept = latents, self.noises().kept
+        x, alpha_bar = latents, self.noises().alpha_bar
         times = torch.linspace(self.steps, 0, min(self.sampling_steps, self.steps) + 1).round().long().tolist()
         for time, following in pairwise(times):
             noise = self._guided(call, x, time, condition).to(x)
-            here, there = float(kept[time]), float(kept[following])
+            here, there = float(alpha_bar[time]), float(alpha_bar[following])
             example = self._within((x - (1 - here) ** 0.5 * noise) / here**0.5)
             noise = (x - here**0.5 * example) / (1 - here) ** 0.5
             x = there**0.5 * example + (1 - there) ** 0.5 * noise
@@ -247,7 +247,9 @@ class Diffusion(Objective):
         back = self.back(noises)
         for time in range(self.steps, 0, -1):
             noise = self._guided(call, x, time, condition).to(x)
-            beta, here, before = (float(one) for one in (noises.beta[time], noises.kept[time], noises.kept[time - 1]))
+            beta, here, before = (
+                float(one) for one in (noises.beta[time], noises.alpha_bar[time], noises.alpha_bar[time - 1])
+            )
             example = self._within((x - (1 - here) ** 0.5 * noise) / here**0.5)
             x = (before**0.5 * beta * example + (1 - beta) ** 0.5 * (1 - before) * x) / (1 - here)
             if time > 1:

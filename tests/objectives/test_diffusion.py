@@ -31,10 +31,10 @@ def objective(shape=(2,), classes=0, **options):
 
 def exact(one, means=MEAN):
     """The noise in x_t of examples from a normal distribution, by its posterior mean; of a class, around its mean."""
-    kept = one.noises().kept
+    alpha_bar = one.noises().alpha_bar
 
     def call(name, x, time, label=None):
-        share = kept[time.view(-1).long()].to(x).view(-1, 1)
+        share = alpha_bar[time.view(-1).long()].to(x).view(-1, 1)
         mean = means if label is None else means[label]
         return (1 - share).sqrt() * (x - share.sqrt() * mean) / (share * STD**2 + 1 - share)
 
@@ -48,11 +48,13 @@ def examples(n=4000):
 def test_the_linear_steps_are_those_of_the_paper_and_the_cosine_ones_those_of_theirs():
     linear = objective(steps=1000).noises()
     assert linear.beta[[1, 1000]].tolist() == pytest.approx([1e-4, 0.02])
-    assert float(linear.kept[-1]) == pytest.approx(4.04e-5, rel=1e-2)  # Ho et al., section 4: L_T is about 1e-5 bits
-    torch.testing.assert_close(linear.kept, torch.cumprod(1 - linear.beta, 0))
+    assert float(linear.alpha_bar[-1]) == pytest.approx(
+        4.04e-5, rel=1e-2
+    )  # Ho et al., section 4: L_T is about 1e-5 bits
+    torch.testing.assert_close(linear.alpha_bar, torch.cumprod(1 - linear.beta, 0))
     cosine = objective(steps=100, betas="cosine").noises()
     half = math.cos((0.5 + 0.008) / 1.008 * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
-    assert float(cosine.kept[50]) == pytest.approx(half)
+    assert float(cosine.alpha_bar[50]) == pytest.approx(half)
     assert float(cosine.beta.max()) == pytest.approx(0.999)
 
 
@@ -60,7 +62,7 @@ def test_the_variance_of_a_step_back_is_that_of_three_normal_variables():
     """x_(t-1) given x_t and x by the formula of Gaussian conditionals, from the joint covariance."""
     noises = objective(steps=10).noises()
     for t in (2, 7):
-        before, beta = float(noises.kept[t - 1]), float(noises.beta[t])
+        before, beta = float(noises.alpha_bar[t - 1]), float(noises.beta[t])
         a, both = 1 - before, math.sqrt(1 - beta) * (1 - before)
         found = a - both**2 / ((1 - beta) * a + beta)
         assert float(noises.posterior()[t]) == pytest.approx(found)
