@@ -231,12 +231,14 @@ def sample(
     of_class: str | int | None = None,
     arithmetic: str | None = None,
     interpolate: str | None = None,
+    known: Any = None,
     checkpoint: str | None = None,
     runs: str | os.PathLike[str] = "runs",
 ) -> Samples | Draws:
     """Let a language model go on with the text `prompt` for `n` tokens, as `dlx sample` does, or a network of waves
     with an array (steps,), or a file, from -1 to 1. Of a generative model `Draws`: `n` samples, of a class, of an
-    expression of latents "3 - 5 + 8", or on the way between two of them, "3, 8".
+    expression of latents "3 - 5 + 8", or on the way between two of them, "3, 8"; or the examples `known`, a file or
+    an array, with what is missing, NaN, drawn given the rest, `n` times each.
 
     Text i is drawn by `seed` + i. `temperature` 0 takes the most probable token each time; `beam` searches the most
     probable text among as many.
@@ -244,7 +246,7 @@ def sample(
     Raises DlxError where the run tells no next token, or the prompt is empty, too long or not of its vocabulary.
     """
     decoding, folder = Decoding(temperature, top_k, top_p), run_folder(run, runs)
-    of_draws = {"of_class": of_class, "arithmetic": arithmetic, "interpolate": interpolate}
+    of_draws = {"of_class": of_class, "arithmetic": arithmetic, "interpolate": interpolate, "known": known}
     if drawing.are_made_by(folder):
         of_tokens = {"prompt": prompt, "beam": beam, "temperature": temperature != 1, "top_k": top_k}
         drawing.refuse(of_tokens | {"top_p": top_p != 1, "samples": samples != 1}, folder, "samples")
@@ -256,6 +258,7 @@ def sample(
                 of_class=of_class,
                 arithmetic=arithmetic,
                 interpolate=interpolate,
+                known=known,
                 name=checkpoint,
             )
         return Draws(**vars(made))

@@ -159,6 +159,12 @@ def sample(
     interpolate: Annotated[
         str | None, typer.Option(metavar='"A, B"', help="Make samples on the way from the latent of one to another.")
     ] = None,
+    known: Annotated[
+        Path | None,
+        typer.Option(
+            "--given", metavar="FILE", help="Fill in what is missing in examples: .csv, .npy or .npz, NaN or empty."
+        ),
+    ] = None,
     echo: Annotated[bool, typer.Option("--echo", help="Also the prompt, before each one.")] = False,
     output: Annotated[
         Path | None,
@@ -175,7 +181,8 @@ def sample(
     same seed gives the same one, however many are asked for. Each token passes the network once, where its layers can
     keep what they need of those before; else the last window passes for each. Without --prompt a text begins after a
     line break, a wave after silence. Samples go into a sheet, .png or .npz; A, B and C are their numbers, from 0 on,
-    means of several, "(1, 4)", or classes, "class cat".
+    means of several, "(1, 4)", or classes, "class cat". What is missing in the examples of --given is drawn given the
+    rest, --n times each, by objectives of exact probabilities.
 
     Example: dlx sample last --n 500 --prompt "To be" --temperature 0.8
     """
@@ -186,7 +193,7 @@ def sample(
     from ..training.generation.decoding import Decoding
 
     folder, decoding = lookup.find(run, runs), Decoding(temperature, top_k, top_p)
-    of_draws = {"--class": of_class, "--arithmetic": arithmetic, "--interpolate": interpolate}
+    of_draws = {"--class": of_class, "--arithmetic": arithmetic, "--interpolate": interpolate, "--given": known}
     if draws.are_made_by(folder):
         of_tokens = {"--prompt": prompt, "--beam": beam, "--temperature": temperature != 1, "--top-k": top_k}
         draws.refuse(
@@ -199,6 +206,7 @@ def sample(
             of_class=of_class,
             arithmetic=arithmetic,
             interpolate=interpolate,
+            known=known,
             name=checkpoint,
             output=output,
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 import pydantic
 from pydantic import PositiveInt, PrivateAttr
 
-from ..errors import Problem, SpecError
+from ..errors import DlxError, Problem, SpecError
 from ..lazy import F, torch
 from ..metrics import Mode
 from ..shapes import Shape
@@ -170,13 +170,18 @@ class Autoregressive(Objective):
 
     def complete(self, call: Caller, known: Tensor, rng: torch.Generator, condition: Tensor | None = None) -> Tensor:
         """Return examples (n, *shape) whose missing values, NaN, are drawn given all that is there."""
+        odd = (known < 0) | (known > 1)
+        if odd.any():
+            row, *_ = odd.nonzero()[0].tolist()
+            message = f"example {row + 1} of what is given has the value {float(known[odd][0]):g}"
+            raise DlxError(f"{message}, and autoregressive has values from 0 to 1", hint="Rescale them.")
         x, counts = known.clone(), known.flatten(1).isnan().sum(1)
         many = self.levels ** counts.double() > COMPLETIONS
         if many.any():
             x[many] = self._by_gibbs(call, known[many], None if condition is None else condition[many], rng)
         for row in (~many).nonzero().flatten().tolist():
             x[row] = self._exactly(call, known[row], None if condition is None else condition[row], rng)
-        return x
+        return self.rounded(x)
 
     def _exactly(self, call: Caller, known: Tensor, label: Tensor | None, rng: torch.Generator) -> Tensor:
         """Draw among all ways to fill in one example (*shape), by their probabilities."""

@@ -278,6 +278,18 @@ class Objective(Declared):
         latents = self.latents(n, rng)
         return None if latents is None else self.generate(call, latents, condition)
 
+    @property
+    def completes(self) -> bool:
+        """Whether the objective fills in what is missing in examples."""
+        return type(self).complete is not Objective.complete
+
+    def complete(self, call: Caller, known: Tensor, rng: torch.Generator, condition: Tensor | None = None) -> Tensor:
+        """Return examples (n, *shape) of which what is missing, NaN, is drawn given the rest.
+
+        DlxError for values that no example can have.
+        """
+        raise TypeError(f"{type(self).__name__} has no complete()")
+
     def pictures(self, call: Caller, batch: Batch, n: int, rng: torch.Generator) -> Mapping[str, Tensor | Sheet]:
         """Return what is shown of a training at its stages: sheets by name; by default `n` samples.
 

@@ -19,6 +19,7 @@ from ...training.generation import drawings
 from ...training.phased import Phased
 from ..evaluate import Loaded, job_of_run
 from ..row_files import write_whole
+from . import completions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,6 +55,8 @@ class Draws:
     seeds: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     of_class: str | None = None
+    examples: int = 0
+    """Examples that were filled in, each as often; 0 where none were given."""
     real: Values | None = field(default=None, compare=False)
 
     def lines(self) -> list[str]:
@@ -70,7 +73,9 @@ class Draws:
         if path.suffix == ".npz":
             write_whole(path, as_npz({"values": self.values, "names": np.array(self.names) if self.names else None}))
             return
-        in_a_row = self.values[None] if self.names and self.values.ndim == 4 else self.values
+        in_a_row = self.values
+        if self.values.ndim == 4 and (self.names or self.examples):
+            in_a_row = self.values.reshape(self.examples or 1, -1, *self.values.shape[1:])
         drawing = Drawing(in_a_row, None, self.real)
         if drawing.suffix != ".png":
             what = "x".join(map(str, self.values.shape[1:]))
@@ -85,6 +90,9 @@ class Draws:
             each = [{"seed": seed, **one} for seed, one in zip(self.seeds, each, strict=True)]
         else:
             about["seed"] = self.seeds[0]
+        if self.examples:
+            times = len(each) // self.examples
+            each = [{"example": i // times, **one} for i, one in enumerate(each)]
         if self.names:
             each = [{"of": name, **one} for name, one in zip(self.names, each, strict=True)]
         return about | {"samples": each}
@@ -116,6 +124,7 @@ def draw(
     of_class: str | int | None = None,
     arithmetic: str | None = None,
     interpolate: str | None = None,
+    known: Any = None,
     name: str | None = None,
     output: Path | None = None,
 ) -> Draws:
@@ -123,10 +132,13 @@ def draw(
 
     `arithmetic` is an expression of latents, "3 - 5 + 8": numbers of draws, means of several "(1, 4, 6)", or of the
     examples of a class, "class cat"; the samples of its terms come first, that of the result last. `interpolate` are
-    such terms with commas between them: `n` samples on the straight lines from one latent to the next.
+    such terms with commas between them: `n` samples on the straight lines from one latent to the next. `known` is a
+    file or an array of examples (m, *shape) in which values are missing, NaN: each is filled in `n` times, once by
+    default, the i-th time of all by seed + i; `values` has the fillings of the first example first.
 
     Raises:
-        DlxError: the objective makes no samples, has no latents or classes, or the data of the run is not there.
+        DlxError: the objective makes no samples, has no latents or classes, fills in nothing, or `known` has another
+            shape or values that no example has; the data of the run is not there.
     """
     if n is not None and n < 1:
         raise DlxError(f"--n is {n}", hint="Take 1 or more.")
@@ -134,23 +146,33 @@ def draw(
         raise DlxError("--arithmetic and --interpolate are two things", hint="Take one of them.")
     if arithmetic is not None and n is not None:
         raise DlxError("--arithmetic makes one sample, and --n asks for several", hint="Leave out --n.")
+    if known is not None and (arithmetic is not None or interpolate is not None):
+        option = "--arithmetic" if arithmetic is not None else "--interpolate"
+        raise DlxError(f"--given and {option} are two things", hint="Take one of them.")
     if output is not None:
         check_output(output)
     device.limit_thread_spinning()
     with device.threads(run.threads()):
         loaded = job_of_run(run, name or "final")
         maker = _Maker(loaded, seed, of_class, run)
+        missing = None if known is None else maker.examples(known)
         terms = _terms(arithmetic or interpolate or "", interpolate is not None)
 
         def made(_: Objective, call: Caller) -> tuple[Tensor, tuple[str, ...]]:
+            if missing is not None:
+                return maker.completed(call, missing, n or 1), ()
             if arithmetic is not None:
                 return maker.arithmetic(call, terms)
             return maker.path(call, terms, n or COUNT) if interpolate is not None else maker.plain(call, n or COUNT)
 
         values, names = drawings.without_traces(loaded.job, made)
     beside = drawings.drawing(Sheet(values), drawings.examples_of(loaded.job, drawings.EXAMPLES)).real
+    asked = None if of_class is None else str(of_class)
+    if missing is not None:
+        each_seed = tuple(seed + i for i in range(n or 1)) * len(missing)
+        return Draws(run, drawings.as_array(values), each_seed, (), asked, len(missing), beside)
     seeds = tuple(seed + i for i in range(len(values))) if maker.by_latents and not names else (seed,)
-    return Draws(run, drawings.as_array(values), seeds, names, None if of_class is None else str(of_class), beside)
+    return Draws(run, drawings.as_array(values), seeds, names, asked, 0, beside)
 
 
 @dataclass(frozen=True)
@@ -222,6 +244,22 @@ class _Maker:
         if found is None:
             raise DlxError(f"{self.objective.kind} makes no samples", hint="`train.samples` draws its pictures.")
         return found, ()
+
+    def examples(self, known: Any) -> Tensor:
+        """Return examples whose missing values are NaN. DlxError where the objective cannot fill them in."""
+        if not self.objective.completes:
+            message = f"{self.objective.kind} fills in no missing values"
+            raise DlxError(message, hint="Leave out --given; `objective: autoregressive` does.")
+        if self.objective.condition is not None and self.of_class is None:
+            message = f"the network of {self.run.key} takes a class, and --given alone tells none"
+            raise DlxError(message, hint="Say which: `--class NAME`.")
+        return completions.examples(known, self.fields[getattr(self.objective, "field", "input")].shape)
+
+    def completed(self, call: Caller, known: Tensor, n: int) -> Tensor:
+        """Return each example filled in `n` times, (m * n, *shape)."""
+        condition = self._condition(len(known))
+        rngs = [torch.Generator().manual_seed(self.seed + i) for i in range(n)]
+        return torch.stack([self.objective.complete(call, known, rng, condition) for rng in rngs], 1).flatten(0, 1)
 
     def arithmetic(self, call: Caller, terms: Sequence[_Term]) -> tuple[Tensor, tuple[str, ...]]:
         each = torch.stack([self._latent(call, one) for one in terms])
