@@ -222,7 +222,7 @@ class Split:
         x: inputs (n, *shape) as float32, of several the main ones; integers in their own width, or `Windows` of a
             text.
         y: targets, of several the first: int64 class numbers (n,), float32 values (n, *target), or int64 class
-            numbers of positions (n, *target).
+            numbers of positions (n, *target); of data without labels float32 (n, 0), which no field names.
 
     In a data set that streams, inputs and targets of values are `Streamed` arrays: they support slices and integer
     indices only. `in_memory` loads some of them.
@@ -315,7 +315,7 @@ class Sets:
         """Return the array of a field in one of the parts. KeyError where there is none of this name."""
         if name in part.more:
             return part.more[name]
-        return {self.named("input")[0]: part.x, self.named("target")[0]: part.y}[name]
+        return part.x if name == self.named("input")[0] else dict.fromkeys(self.named("target")[:1], part.y)[name]
 
     def parts(self) -> dict[str, Split]:
         """Return the parts that there are, by name."""

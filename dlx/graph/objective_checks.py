@@ -29,7 +29,9 @@ def check_outputs(
     objective = experiment.objective or default_objective(facts)
     if not isinstance(objective, Supervised):
         return
-    if objective.kind == "heads":
+    if not (facts.targets or {*objective.reads(facts.fields, list(outputs))} & facts.fields.keys()):
+        against = [_no_target(experiment, objective, facts)]
+    elif objective.kind == "heads":
         scopes = {name.partition("/")[0] for name in placer.by_name}
         against = list(_unmatched_heads(experiment, cast("Heads", objective), facts, outputs, scopes))
     else:
@@ -49,6 +51,17 @@ def check_outputs(
         own = facts.of_target(head.field) if head.field in facts.targets else facts
         for last in dict.fromkeys(outputs[name] for name in _outputs_of(head, objective, outputs)):
             _check_output(experiment, head.objective, own, placer, last, problems)
+
+
+def _no_target(experiment: Experiment, objective: Supervised, facts: Facts) -> Problem:
+    """Return the problem of an objective that learns a target, and data without labels."""
+    assert experiment.data is not None
+    kind, named = experiment.data.kind, experiment.objective is not None
+    place = experiment.place("data", kind, "target")
+    message = f"{objective.kind} learns a target, and the data has {counted('field', facts.fields)} alone ({place})"
+    hint = "Name the column or array that is to be learned, or an objective that reads none, such as `autoencoder`."
+    at = ("objective", objective.kind) if named else ("data", kind, "target")
+    return Problem(message, hint, experiment.place(*at), ".".join(at) if not named else "objective")
 
 
 NO_VALUES: Final = {"labels": "0 and 1 of each label", "boxes": "boxes, with whether there is one and its class"}

@@ -56,6 +56,8 @@ class Arrays(Pool):
         `test_NAME` and `valid_NAME`. Whole numbers other than unsigned bytes stay integers of their width as inputs,
         and are classes as targets, of examples (n,) or of positions (n, *size), where -100 does not count; `is` says
         it otherwise. Each input of values goes through `standardize` and `preprocess` by itself.
+    Without labels: `target: null`, for objectives that read no target. Parts of their own are `test_NAME` and
+        `valid_NAME` as above, and a file .npy is read whole.
     Streaming: where the inputs are a file .npy, `stream` leaves them there, and targets of values too, and reads each
         batch while the network works on the one before. What is trained has the same bits either way, but for
         `pca` and `whiten`. Before training, all of it is read once for the digest and once for each step of
@@ -74,6 +76,7 @@ class Arrays(Pool):
     targets: FilePath | Targets | None = Field(
         None, description="file of the targets, .npy, where `path` is .npy; or the array of each of several fields"
     )
+    target: None = Field(None, description="null, where it is written: examples without labels, and no `y` is read")
     weights: str | None = Field(None, description="array of the weight of each example in the loss")
     ids: str | None = Field(None, description="array of a name for each example, which predictions bear")
     x: str = Field("x", description="name of the inputs in the file")
@@ -111,7 +114,10 @@ class Arrays(Pool):
                         f"`{field}` takes examples from `x`, and `{part}_x` brings them: give one of the two"
                     )
         if (self.path.suffix == ".npy") != (self.targets is not None):
-            raise ValueError("a file .npy holds one array: give the inputs as `path` and the targets as `targets`")
+            raise ValueError(
+                "a file .npy holds one array: give the inputs as `path` and the targets as `targets`, "
+                "or `target: null`"
+            )
         if self.stream is True and self.path.suffix != ".npy":
             raise ValueError(
                 f"`stream: true` reads a file .npy by rows, and `path` ends in {self.path.suffix or 'nothing'}: "
@@ -121,8 +127,14 @@ class Arrays(Pool):
 
     @property
     def named(self) -> bool:
-        """Whether fields have names of their own: several inputs or targets, weights, ids."""
-        return self.inputs is not None or isinstance(self.targets, dict) or bool(self.weights or self.ids)
+        """Whether fields have names of their own: several inputs or targets, none of them, weights, ids."""
+        several = self.inputs is not None or isinstance(self.targets, dict)
+        return several or self.unlabelled or bool(self.weights or self.ids)
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether no array is a target, by `target: null`."""
+        return "target" in self.model_fields_set
 
     def facts(self) -> Facts:
         if self.named:

@@ -133,6 +133,7 @@ def choices(source: Arrays) -> dict[str, tuple[Role, ArrayChoice]]:
     inputs: Mapping[str, ArrayChoice] = source.inputs or {"input": InputArray(array=source.x, form="values")}
     by_name = source.targets if isinstance(source.targets, dict) else None
     targets: Mapping[str, ArrayChoice] = by_name if by_name is not None else {"target": TargetArray(array=source.y)}
+    targets = {} if source.unlabelled else targets
     found: dict[str, tuple[Role, ArrayChoice]] = {name: ("input", one) for name, one in inputs.items()}
     found |= {name: ("target", one) for name, one in targets.items()}
     if source.weights is not None:

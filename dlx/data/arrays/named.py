@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 def check_named(source: Arrays) -> None:
     """Raise a ValueError where fields of a name contradict each other, or the options for an `x` and a `y`."""
+    if source.unlabelled:
+        _check_unlabelled(source)
     said = {"task": "`targets: {y: {array: y, is: values}}`"}
     said |= {"x": "`inputs`"} if source.inputs is not None else {}
     said |= {"y": "`targets`"} if isinstance(source.targets, dict) else {}
@@ -39,6 +41,7 @@ def check_named(source: Arrays) -> None:
                 f"`{name}` is of one input and one target, and here fields have names: {instead} says it"
             )
     targets: Mapping[str, Any] = source.targets if isinstance(source.targets, dict) else {"target": ""}
+    targets = {} if source.unlabelled else targets
     if source.targets is not None and not isinstance(source.targets, dict):
         raise ValueError("`targets` is a file, and beside named fields it is a mapping: `targets: {y: y.npy}`")
     if source.stream is True:
@@ -50,6 +53,15 @@ def check_named(source: Arrays) -> None:
             raise ValueError(f"a field cannot be called `{name}`: letters, digits and `_`")
         if names.count(name) > 1:
             raise ValueError(f"two fields are called `{name}`: give each a name of its own")
+
+
+def _check_unlabelled(source: Arrays) -> None:
+    """Raise a ValueError where options of targets stand beside `target: null`."""
+    for name in ("targets", "y", "valid_y", "test_y", "task", "stratify", "label_noise", "labelled"):
+        if name in source.model_fields_set and getattr(source, name):
+            raise ValueError(f"`{name}` is of targets, and `target: null` has none: leave one of the two out")
+    if source.stream is True:
+        raise ValueError("`stream: true` reads inputs with their targets, and `target: null` has none: leave it out")
 
 
 def named_facts(source: Arrays) -> Facts:
@@ -83,7 +95,8 @@ def load_named(source: Arrays) -> Sets:
     for part, fields in parts.items():
         there = known.get(part, {})
         more = {one.name: there[one.name] if one.name in there else read(one, source) for one in fields}
-        made[part] = Split(more.pop(facts.input_name), more.pop(facts.target_name), more=more)
+        y = more.pop(facts.target_name) if facts.targets else np.zeros((fields[0].stored.sizes[0], 0), np.float32)
+        made[part] = Split(more.pop(facts.input_name), y, more=more)
     splits = dict(zip(("train", "valid", "test"), source.split_fields(made.pop("train")), strict=True)) | made
     return source.assembled(list(splits.values()), f"{source.source} {source.path}", fields=facts.fields)
 

@@ -174,7 +174,7 @@ def _booleans(table: Table, columns: Sequence[Column]) -> Iterator[Problem]:
 
 def _labels(table: Table, frame: Frame, goal: Column | None) -> Iterator[Problem]:
     """Yield a warning about target columns of 0 and 1 that are fitted as values."""
-    if goal is not None or table.goal_task is not None or first_target_is_text(table):
+    if goal is not None or table.goal_task is not None or first_target_is_text(table) or table.unlabelled:
         return
     names = table.goal_columns
     if all(((values := frame.numbers(name)) == 0).sum() + (values == 1).sum() == len(frame) for name in names):

@@ -30,7 +30,7 @@ def encodings_of(table: Table, frames: list[Frame]) -> tuple[list[Column], Colum
     else:
         columns = [_column(table, pool, name, name in lacking) for name in names]
     of_text = first_target_is_text(table)
-    goal = None if of_text else goal_of(table, pool, table.goal_columns, table.goal_task)
+    goal = None if of_text or table.unlabelled else goal_of(table, pool, table.goal_columns, table.goal_task)
     if goal is not None and goal.texts and earlier is not None:
         goal = replace(goal, texts=earlier.class_names)
     if goal is None and table.stratify:

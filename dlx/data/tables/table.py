@@ -76,6 +76,7 @@ class Table(Pool):
         Boolean one value (0 or 1, or -1 or 1), a category of d texts d values, of which one is 1 and the others 0.
         Targets 0 to classes - 1 where the target is text or Boolean, in the order of the sorted texts; values (k,)
         where it is k columns of numbers. `task: classification` takes whole numbers for classes.
+    Without labels: `target: null`; all columns are inputs then, for objectives that read no target.
     Missing values: `drop` leaves out the rows, `mean`, `median`, `most_frequent` and `{constant: 0}` fill them in,
         `indicator` gives numbers their mean, and one input more that is 1 there; `category` gives texts an input of
         their own for it. What fills in is found in the training part alone, and recorded with the run.
@@ -90,7 +91,9 @@ class Table(Pool):
     kind: ClassVar[str] = "table"
     split: SplitRows = "random"  # type: ignore[assignment]
     path: FilePath = Field(description="CSV file (gzipped or not, .tsv with tabs) or parquet file")
-    target: str | list[str] | None = Field(None, description="column to tell, or several columns of numbers")
+    target: str | list[str] | None = Field(
+        None, description="column to tell, or several columns of numbers; null: rows without labels"
+    )
     targets: TargetFields = None
     inputs: InputFields = None
     weights: str | None = Field(None, description="column of the weight of each row in the loss of training")
@@ -171,8 +174,13 @@ class Table(Pool):
 
     @property
     def has_fields(self) -> bool:
-        """Whether fields have names of their own: several inputs or targets, weights, ids."""
-        return bool(self.inputs or self.targets or self.weights or self.ids)
+        """Whether fields have names of their own: several inputs or targets, none of them, weights, ids."""
+        return bool(self.inputs or self.targets or self.weights or self.ids or self.unlabelled)
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether no column is a target, by `target: null`."""
+        return self.target is None and self.targets is None
 
     @property
     def goal_columns(self) -> list[str]:
@@ -348,7 +356,12 @@ class Table(Pool):
         return self.targets_from(frame, goal, self.goal_columns)
 
     def targets_from(self, frame: Frame, goal: Column | None, names: Sequence[str]) -> Labels:
-        """Return class numbers (rows,), or values (rows, targets) in double precision; of a text zeros."""
+        """Return class numbers (rows,), or values (rows, targets) in double precision; of a text zeros.
+
+        Without labels they are (rows, 0).
+        """
+        if self.unlabelled:
+            return np.zeros((len(frame), 0))
         if goal is None and first_target_is_text(self) and list(names) == self.goal_columns:
             return np.zeros((len(frame), 1))
         if goal is None:

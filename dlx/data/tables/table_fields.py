@@ -116,8 +116,8 @@ InputFields = Annotated[
 
 def check_fields(table: Table) -> None:
     """Raise a ValueError where the fields of a table contradict each other."""
-    if table.target is None and table.targets is None:
-        raise ValueError("`target` names no column to learn: write `target: COLUMN`, or `targets` for several")
+    if table.unlabelled:
+        _check_unlabelled(table)
     if table.target is not None and table.targets is not None:
         raise ValueError("`target` and `targets` both name what is learned: give one of the two")
     if table.targets is not None and table.task is not None:
@@ -125,7 +125,7 @@ def check_fields(table: Table) -> None:
     if table.inputs is not None and table.columns is not None:
         raise ValueError("`columns` and `inputs` both choose what to tell it from: give one of the two")
     _check_texts(table)
-    names = [*(table.inputs or ("input",)), *(table.targets or ("target",))]
+    names = [*(table.inputs or ("input",)), *(() if table.unlabelled else table.targets or ("target",))]
     names += ["weight"] * (table.weights is not None) + ["id"] * (table.ids is not None)
     for name in names:
         if not name.isidentifier():
@@ -140,6 +140,18 @@ def check_fields(table: Table) -> None:
             f"`ids` names the examples by `{table.ids}`, and it is an input too, by which each could be learned by "
             "heart: take it out of the inputs"
         )
+
+
+def _check_unlabelled(table: Table) -> None:
+    """Raise a ValueError where a table names no target, or options that are of one."""
+    if "target" not in table.model_fields_set:
+        raise ValueError(
+            "`target` names no column to learn: write `target: COLUMN`, `targets` for several, or `target: null` for "
+            "rows without labels"
+        )
+    for name in ("task", "stratify", "label_noise", "labelled", "target_encoding"):
+        if getattr(table, name):
+            raise ValueError(f"`{name}` is of targets, and `target: null` has none: leave one of the two out")
 
 
 def _check_texts(table: Table) -> None:
@@ -295,6 +307,7 @@ def fields_of(
     if table.inputs is not None:
         found = {name: found[name] for name in _in_rank(table, list(found))}
     goals = {next(iter(table.targets), ""): goal} if table.targets else {"target": goal}
+    goals = {} if table.unlabelled else goals
     goals |= further_goals(table, frames[0])
     for name in table.targets or goals:
         if name in of_texts:

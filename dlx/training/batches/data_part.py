@@ -48,7 +48,8 @@ class DataPart:
     @cached_property
     def fields(self) -> dict[str, Tensor]:
         """The tensors of all fields by name."""
-        return {self.main: self.x, self.names.targets[0]: self.y, **self.more}
+        first = dict(zip(self.names.targets[:1], (self.y,), strict=False))  # none of data without labels
+        return {self.main: self.x, **first, **self.more}
 
     def __len__(self) -> int:
         return len(self.x)
@@ -78,7 +79,7 @@ class DataPart:
 
     def changed(self, **fields: Tensor) -> DataPart:
         """Return a copy with other tensors in some fields."""
-        x, y = fields.pop(self.main, self.x), fields.pop(self.names.targets[0], self.y)
+        x, y = fields.pop(self.main, self.x), fields.pop(next(iter(self.names.targets), ""), self.y)
         return DataPart(x, y, more={**self.more, **fields}, names=self.names, at_once=self.at_once)
 
     def without(self, name: str) -> DataPart:
