@@ -29,13 +29,7 @@ def check_outputs(
     objective = experiment.objective or default_objective(facts)
     if not isinstance(objective, Supervised):
         return
-    if not (facts.targets or {*objective.reads(facts.fields, list(outputs))} & facts.fields.keys()):
-        against = [_no_target(experiment, objective, facts)]
-    elif objective.kind == "heads":
-        scopes = {name.partition("/")[0] for name in placer.by_name}
-        against = list(_unmatched_heads(experiment, cast("Heads", objective), facts, outputs, scopes))
-    else:
-        against = list(_unread_targets(experiment, objective, facts, outputs))
+    against = _against_targets(experiment, objective, facts, placer, outputs)
     for problem in against:
         problems.add(problem)
     if against:
@@ -51,6 +45,18 @@ def check_outputs(
         own = facts.of_target(head.field) if head.field in facts.targets else facts
         for last in dict.fromkeys(outputs[name] for name in _outputs_of(head, objective, outputs)):
             _check_output(experiment, head.objective, own, placer, last, problems)
+
+
+def _against_targets(
+    experiment: Experiment, objective: Supervised, facts: Facts, placer: Placer, outputs: Mapping[str, str]
+) -> list[Problem]:
+    """Return what does not fit between the targets of the data and what the objective learns."""
+    if not (facts.targets or {*objective.reads(facts.fields, list(outputs))} & facts.fields.keys()):
+        return [_no_target(experiment, objective, facts)]
+    if objective.kind == "heads":
+        scopes = {name.partition("/")[0] for name in placer.by_name}
+        return list(_unmatched_heads(experiment, cast("Heads", objective), facts, outputs, scopes))
+    return list(_unread_targets(experiment, objective, facts, outputs))
 
 
 def _no_target(experiment: Experiment, objective: Supervised, facts: Facts) -> Problem:
