@@ -47,7 +47,7 @@ def test_data_without_labels_has_one_field_and_is_trained_on_and_answered(files,
     assert data.load().train.y.shape == (30, 0)
     run = train(path)
     new = files / ("x.csv" if kind == "table" else "x.npz")
-    score = predict(run.dir, new).arrays["score"]
+    score = predict(run, new).arrays["score"]
     assert score.shape == (40,)
     assert np.isfinite(score).all()
 
