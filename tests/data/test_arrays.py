@@ -211,7 +211,10 @@ def test_other_files(tmp_path):
             {"valid_x": "a", "valid_y": "b", "folds": 5, "fold": 1},
             "`folds` takes examples from `x`, and `valid_x` brings them: give one of the two",
         ),
-        ({"path": "a.npy"}, "a file .npy holds one array: give the inputs as `path` and the targets as `targets`"),
+        (
+            {"path": "a.npy"},
+            "a file .npy holds one array: give the inputs as `path` and the targets as `targets`, or `target: null`",
+        ),
     ],
 )
 def test_fields_that_contradict_each_other_are_refused(fields, sentence):

@@ -87,8 +87,8 @@ def test_calls_that_fit_are_taken(said):
             "linear: 5",
             """
             s.yaml:4:21  networks.critic.inputs.image
-              duel gives `critic` (5,) as `image`, and that input is (6,)
-              Write `image: [5]` there.
+              duel gives `critic` (5,) as `image`, the output of `generator` (s.yaml:3:46), and that input is (6,)
+              Write `image: [5]` there, or let `generator` end in (6,).
             """,
         ),
         (
