@@ -142,11 +142,20 @@ def _learns_targets(experiment: Experiment) -> bool:
 
     if experiment.data is not None and type(experiment.data).feed is not Dataset.feed:
         return False  # a training reports an objective that such data is not for
-    if experiment.objective is None:
-        return True
-    from ..objectives import Supervised
+    from ..objectives import OBJECTIVES, Supervised
 
+    if experiment.objective is None:
+        # One with a mistake in it is as good as any: what would be compared follows from its kind
+        kinds = [OBJECTIVES[name] for name in _kinds_named(experiment.root.at("objective")) if name in OBJECTIVES]
+        return all(issubclass(kind, Supervised) for kind in kinds)
     return isinstance(experiment.objective, Supervised)
+
+
+def _kinds_named(node: Node | None) -> list[str]:
+    """Return the kinds that a section holds, read or not: `flow`, or `{flow: {...}}`."""
+    if node is None:
+        return []
+    return list(node.map) if node.is_map else [str(node.value)]
 
 
 def _shape(name: str, node: Node, path: str, facts: Facts | None, problems: list[Problem]) -> Shape | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import pydantic
-from pydantic import NonNegativeFloat, PrivateAttr, field_validator
+from pydantic import NonNegativeFloat, PrivateAttr, field_validator, model_validator
 
 from ..errors import Problem, RunError, SpecError
 from ..lazy import torch
@@ -69,6 +69,12 @@ class Sparsity(Strict):
         0.05, description="mean activation that KL asks of each unit, whose values must lie in 0 to 1"
     )
 
+    @model_validator(mode="after")
+    def _rho_of_kl(self) -> Self:
+        if "rho" in self.model_fields_set and "kl" not in self.model_fields_set:
+            raise ValueError("`rho` is what `kl` draws activations to, and there is no `kl`, its weight")
+        return self
+
     def terms(self, code: Tensor) -> dict[str, Tensor]:
         """Return the penalties of codes (N, *code) that have a weight, scalars."""
         found, flat = {}, code.flatten(1)
@@ -124,6 +130,10 @@ class Autoencoder(Objective):
         if loss.wants != "values" or loss.balances:
             raise ValueError(f"the loss {loss.kind} is not for values, which an autoencoder gives back")
         return loss
+
+    def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
+        complaint = self.loss.check_values(batch[self.field])
+        return Problem(f"the loss {complaint}", "Rescale the values, or use another loss.") if complaint else None
 
     # --- networks ---------------------------------------------------------------------------------------------------
 

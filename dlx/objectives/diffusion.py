@@ -87,6 +87,8 @@ class Diffusion(Objective):
     def _rises(self) -> Self:
         if self.range is not None and not self.range[0] < self.range[1]:
             raise ValueError(f"`range` goes from {self.range[0]:g} to {self.range[1]:g}: the first one is smaller")
+        if "sampling_steps" in self.model_fields_set and self.sampling_steps > self.steps:
+            raise ValueError(f"`sampling_steps: {self.sampling_steps}` are more than the `steps: {self.steps}`")
         return self
 
     def needs(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Sequence[Call]:
@@ -102,6 +104,9 @@ class Diffusion(Objective):
                 f"the network ends in {made}, and diffusion takes the shape of the input, {fields[self.field].shape}"
             )
             raise SpecError(Problem(message, "It gives the noise of each value."))
+        if LABEL not in network.inputs and (named := {"guidance", "drop"} & self.model_fields_set):
+            message = f"`{min(named)}` is of the class, and the network has no input `{LABEL}`"
+            raise SpecError(Problem(message, f"Write `{LABEL}: {{shape: [], dtype: int}}` there, or leave it out."))
         own: dict[str, str | Shape] = {TIME: network.inputs[TIME], LABEL: CLASSES}
         return [Call(NETWORK, {name: own.get(name, self.field) for name in network.inputs})]
 

@@ -14,6 +14,7 @@ from ..lazy import F, torch
 from ..metrics import Mode
 from ..shapes import Shape
 from .base import Call, Caller, Objective, Phase, Ports
+from .latent import beyond_0_and_1
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -171,7 +172,10 @@ class Flow(Objective):
     def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
         from ..modules.invertible import calls
 
-        y, label = self.dequantized(batch[self.field], torch.Generator().manual_seed(0))[0], self._label(batch)
+        values = batch[self.field]
+        if self.levels is not None and (beyond := beyond_0_and_1("flow with `levels`", self.field, values)):
+            return beyond
+        y, label = self.dequantized(values, torch.Generator().manual_seed(0))[0], self._label(batch)
         with calls() as layers:
             z = self._called(call, y, label)
         if not layers.log_dets:

@@ -60,7 +60,9 @@ class Jigsaw(SelfSupervised):
     def network_input(self, example: Shape) -> Shape:
         if example[1] % self.grid or example[2] % self.grid:
             hint = "Crop the pictures, `augment: [{crop: SIZE}]`, or take another `grid`."
-            raise DlxError(f"jigsaw cuts {example} into {self.grid} by {self.grid} pieces, which are not equal", hint)
+            raise DlxError(
+                f"jigsaw cuts {example} into {self.grid} by {self.grid} pieces, which are not equal", hint=hint
+            )
         return example
 
     def output_shapes(self, fields: Mapping[str, Field]) -> Mapping[str, Shape]:

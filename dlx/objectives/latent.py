@@ -56,6 +56,15 @@ def field_of(kind: str, name: str, fields: Mapping[str, Field]) -> Field:
     return found
 
 
+def beyond_0_and_1(kind: str, name: str, x: Tensor) -> Problem | None:
+    """Return the problem of values of a field, of any shape, below 0 or above 1; None where all lie between."""
+    low, high = float(x.min()), float(x.max())
+    if not (low < 0 or high > 1):  # NaN is found where it is met
+        return None
+    message = f"{kind} is of values from 0 to 1, and the field `{name}` goes from {low:.4g} to {high:.4g}"
+    return Problem(message, "Leave out what rescales them, or rescale them to 0 and 1.")
+
+
 def shape_problem(kind: str, name: str, output: str, found: Shape, what: str, wanted: Shape) -> SpecError:
     """Return the error of a network whose output has another shape than the objective takes."""
     last = f"linear: {wanted[0]}" if wanted.rank == 1 else f"reshape: {list(wanted)}"

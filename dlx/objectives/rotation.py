@@ -53,7 +53,9 @@ class Rotation(SelfSupervised):
     def network_input(self, example: Shape) -> Shape:
         if example[1] != example[2] and any(angle % 180 for angle in self.angles):
             hint = "Write `angles: [0, 180]`, or take square pictures."
-            raise DlxError(f"rotation by right angles is for square pictures, and `{self.field}` is {example}", hint)
+            raise DlxError(
+                f"rotation by right angles is for square pictures, and `{self.field}` is {example}", hint=hint
+            )
         return example
 
     def output_shapes(self, fields: Mapping[str, Field]) -> Mapping[str, Shape]:

@@ -37,7 +37,9 @@ class SelfSupervised(Objective):
         if len(network.inputs) != 1 or len(network.outputs) != 1:
             counts = f"{len(network.inputs)} inputs and {len(network.outputs)} outputs"
             hint = "Keep the one to train: `outputs: NAME`."
-            raise DlxError(f"{self.kind} takes a network with one input and one output, and it has {counts}", hint)
+            raise DlxError(
+                f"{self.kind} takes a network with one input and one output, and it has {counts}", hint=hint
+            )
         return [Call(NETWORK, dict.fromkeys(network.inputs, self.network_input(example)))]
 
     def network_input(self, example: Shape) -> Shape:

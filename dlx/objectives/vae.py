@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import pydantic
@@ -21,6 +22,7 @@ from .latent import (
     LABEL,
     LOG_VARIANCE,
     MEAN,
+    beyond_0_and_1,
     field_of,
     inputs_of,
     interpolations,
@@ -125,6 +127,9 @@ class Vae(Objective):
             fits = spread.rank == field.rank and all(a in (1, b) for a, b in zip(spread, field, strict=True))
             if not fits:
                 raise shape_problem(self.kind, DECODER, LOG_VARIANCE, spread, f"{what}, with axes of 1", field)
+            if "variance" in self.model_fields_set:
+                message = f"`{DECODER}` gives `{LOG_VARIANCE}`, and `variance: {self.variance:g}` is another variance"
+                raise SpecError(Problem(message, "Keep one of the two."))
             return
         if len(outputs) != 1:
             listed = ", ".join(f"`{name}`" for name in outputs)
@@ -140,6 +145,18 @@ class Vae(Objective):
         if self.binary and self.likelihood != "bernoulli":
             raise ValueError(f"`binary` is for `likelihood: bernoulli`, and this is {self.likelihood}")
         return self
+
+    @model_validator(mode="after")
+    def _variance_gaussian(self) -> Self:
+        if "variance" in self.model_fields_set and self.likelihood != "gaussian":
+            raise ValueError(f"`variance` is for `likelihood: gaussian`, and this is {self.likelihood}")
+        return self
+
+    def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
+        if self.likelihood != "bernoulli":
+            return None
+        found = beyond_0_and_1("`likelihood: bernoulli`", self.field, batch[self.field])
+        return found and replace(found, hint=f"{found.hint[:-1]}; `likelihood: gaussian` takes any values.")
 
     # --- distributions ----------------------------------------------------------------------------------------------
 

@@ -191,6 +191,8 @@ track: {mlflow: false}
         (TWO, "[flatten, {linear: 8}]", "[flatten, {linear: 8, name: a}, {linear: 8, name: b}], outputs: [a, b]",
          "autoencoder takes one output of `encoder`, and it has `a`, `b`"),
         (TWO, "{code: [8]}", "{code: [8], more: [2]}", "gives `decoder` one input, and behind it a class as `label`"),
+        (TWO, "objective: autoencoder", "objective: {autoencoder: {sparsity: {rho: 0.1}}}",
+         "`rho` is what `kl` draws activations to, and there is no `kl`, its weight"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_a_sentence(spec, old, new, message):
@@ -198,6 +200,16 @@ def test_a_mistake_is_a_sentence(spec, old, new, message):
     with pytest.raises(SpecError) as raised:
         trace_all(experiment_of(spec.replace(old, new, 1)))
     assert any(message in problem.message for problem in raised.value.problems), str(raised.value)
+
+
+def test_a_loss_of_values_from_0_to_1_refuses_others_before_training(tmp_path):
+    beyond = TWO.replace("objective: autoencoder", "objective: {autoencoder: {loss: binary_cross_entropy}}")
+    assert math.isfinite(runner.run(experiment_of(beyond), tmp_path).results[0].metrics["train/loss"])
+    beyond = beyond.replace("digits: {", "digits: {preprocess: [standardize], ")
+    with pytest.raises(
+        SpecError, match="the loss binary_cross_entropy is for targets from 0 to 1, and these go from"
+    ):
+        runner.run(experiment_of(beyond), tmp_path)
 
 
 TOLD = """

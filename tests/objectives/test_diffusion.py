@@ -190,9 +190,21 @@ def test_a_training_learns_the_noise(tmp_path):
         ("network={inputs: {x: [2]}, layers: [{linear: 2}]}", "tells the network the time by an input `time`"),
         ("network.layers.linear_2.out_features=3", "the network ends in (3,), and diffusion takes the shape of the"),
         ("objective={diffusion: {range: [1, 0]}}", "`range` goes from 1 to 0: the first one is smaller"),
+        (
+            "objective={diffusion: {steps: 20, sampling_steps: 30}}",
+            "`sampling_steps: 30` are more than the `steps: 20`",
+        ),
+        ("objective={diffusion: {guidance: 2}}", "`guidance` is of the class, and the network has no input `label`"),
+        ("objective={diffusion: {drop: 0.2}}", "`drop` is of the class, and the network has no input `label`"),
     ],
 )
 def test_what_does_not_fit_is_told_before_training(tmp_path, change, sentence):
     with pytest.raises(SpecError) as refused:
         run(tmp_path, change)
     assert sentence in str(refused.value)
+
+
+def test_a_mistake_in_the_objective_says_nothing_of_the_inputs(tmp_path):
+    with pytest.raises(SpecError) as refused:
+        run(tmp_path, "objective={diffusion: {steps: 0}}")
+    assert [one.message for one in refused.value.problems] == ["`steps` must be at least 2, not 0"]

@@ -206,6 +206,10 @@ def test_a_training_begins_at_the_statistics_of_its_data_and_rises(tmp_path):
             "network.layers=[{linear: 3}]",
             ["flow takes as many values as the input has, (2,), and the network ends"],
         ),
+        (
+            "objective={flow: {levels: 4}}",
+            ["flow with `levels` is of values from 0 to 1, and the field `input` goes from -"],
+        ),
         ("network.layers=[{affine_coupling: {mask: checkerboard}}]", ["masks a checkerboard of positions"]),
     ],
 )

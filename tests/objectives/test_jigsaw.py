@@ -73,6 +73,7 @@ def test_a_mistake_is_a_sentence(old, new, sentence):
     with pytest.raises(SpecError) as raised:
         runner.prepare(experiment_of(SPEC.replace(old, new)))
     assert sentence in str(raised.value)
+    assert len(raised.value.problems) == 1  # and its hint, which is no problem of its own
 
 
 def test_a_training_that_was_cut_off_goes_on_to_the_same_bits(tmp_path):

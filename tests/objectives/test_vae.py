@@ -177,6 +177,8 @@ track: {mlflow: false}
          "{linear: 64}, {reshape: [1, 8, 8], name: m}, {linear: 8, name: s}], outputs: {mean: m, log_variance: s}",
          "vae takes one output of `decoder`, or `mean` and `log_variance` for"),
         ("objective: vae", "objective: {vae: {variance: 0}}", "`variance` must be above 0"),
+        ("objective: vae", "objective: {vae: {variance: 2}}",
+         "`variance` is for `likelihood: gaussian`, and this is bernoulli"),
         ("decoder:", "generator:", "vae wants `decoder`"),
         ("z: [4]", "z: [4], kind: [1]", "vae gives `decoder` one input, and behind it a class as `label`"),
     ],
@@ -186,3 +188,23 @@ def test_a_mistake_is_a_sentence(old, new, message):
     with pytest.raises(SpecError) as raised:
         trace_all(experiment_of(DIGITS.replace(old, new, 1)))
     assert any(message in problem.message for problem in raised.value.problems), str(raised.value)
+
+
+def test_logits_of_values_beyond_0_and_1_are_refused_before_training(tmp_path):
+    beyond = DIGITS.replace("{valid: 0.1, test: 0}", "{valid: 0.1, test: 0, preprocess: [standardize]}")
+    with pytest.raises(SpecError) as refused:
+        runner.run(experiment_of(beyond), tmp_path)
+    assert "`likelihood: bernoulli` is of values from 0 to 1, and the field `input` goes from -" in str(refused.value)
+    assert "`likelihood: gaussian` takes any values" in str(refused.value)
+    gaussian = beyond.replace("objective: vae", "objective: {vae: {likelihood: gaussian}}")
+    assert math.isfinite(runner.run(experiment_of(gaussian), tmp_path).results[0].metrics["train/elbo"])
+
+
+def test_two_variances_are_a_mistake():
+    both = DIGITS.replace(
+        "{reshape: [1, 8, 8]}]", "{reshape: [1, 8, 8], name: m}], outputs: {mean: m, log_variance: m}"
+    )
+    gaussian = both.replace("objective: vae", "objective: {vae: {likelihood: gaussian}}")
+    trace_all(experiment_of(gaussian))
+    with pytest.raises(SpecError, match="`decoder` gives `log_variance`, and `variance: 2` is another variance"):
+        trace_all(experiment_of(gaussian.replace("gaussian}", "gaussian, variance: 2}")))

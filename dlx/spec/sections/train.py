@@ -161,7 +161,8 @@ class Train(Strict):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("training lasts `steps: N` or `epochs: N`: give one of the two")
+            both = "; an override such as `~train.epochs` takes one away" if self.steps is not None else ""
+            raise ValueError(f"training lasts `steps: N` or `epochs: N`: give one of the two{both}")
         return self
 
     @model_validator(mode="after")
