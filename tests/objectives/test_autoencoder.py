@@ -173,7 +173,7 @@ track: {mlflow: false}
         (SPEC, "64}, {reshape: [1, 8, 8], name: back}", "63, name: back}",
          "the output `reconstruction` of `network` is (63,), and autoencoder takes the shape of the field `input`"),
         (TWO, ", {reshape: [1, 8, 8]}", "", "the network `decoder` ends in (64,), and autoencoder takes the"),
-        (TWO, "code: [8]", "code: [9]", "autoencoder gives `decoder` (8,) as `code`, and that input is (9,)"),
+        (TWO, "code: [8]", "code: [9]", "autoencoder gives `decoder` (8,) as `code`, the output of `encoder`"),
         (TWO, "decoder:", "generator:", "autoencoder wants `decoder`: the spec has the networks"),
         (TWO, "objective: autoencoder", "objective: {autoencoder: {field: inputs}}",
          "autoencoder reads the field `inputs`, and the data has `input`, `target`"),
