@@ -24,7 +24,7 @@ def all_runs(root: Path | str) -> list[RunFolder]:
 
 
 def find(text: str, root: Path | str) -> RunFolder:
-    """Find the run that a text names: a folder, `last`, `name/id`, an id, or a prefix of those that is unique.
+    """Find the run that a text names: a folder, `last`, `name/id`, an id, a name, or a prefix that is unique.
 
     Raises DlxError where no run has that name, or several do.
     """
@@ -38,6 +38,7 @@ def find(text: str, root: Path | str) -> RunFolder:
         # members of an ensemble are created after its own folder: the newest folder may be one of theirs
         return next((run for run in runs[1:] if runs[0].key in _members_of(run)), runs[0])
     exact = [run for run in runs if text in (run.key, run.id)]
+    exact = exact or [run for run in runs if text == run.name]  # `gan`, where there is `gan-1d` too
     matches = exact or [run for run in runs if text and (run.key.startswith(text) or run.id.startswith(text))]
     if len(matches) == 1:
         return matches[0]

@@ -182,10 +182,12 @@ def _metrics(base: Experiment, sweep: Sweep) -> tuple[str, ...]:
     objective = objective_of(base)
     modes, main = objective.modes(), objective.main_metric
     metrics = [sweep.metric] if isinstance(sweep.metric, str) else sweep.metric or []
-    if not metrics and ("error" in modes or "loss" in modes):
-        return ("valid/error" if "error" in modes else "valid/loss",)
+    if not metrics and "error" in modes:
+        return ("valid/error",)
     if not metrics and main is not None and not isinstance(objective, Supervised):
-        return (f"valid/{main}",)
+        return (f"valid/{main}",)  # not the loss of a `vae`, whose unit is that of `beta`
+    if not metrics and "loss" in modes:
+        return ("valid/loss",)
     final_metrics = [f"train/{name}" for name in modes]
     running_metrics = (
         [RUNNING_LOSS] if "loss" in modes else []

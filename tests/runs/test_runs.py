@@ -238,6 +238,10 @@ def test_a_run_is_found_by_any_name_of_it(tmp_path, monkeypatch):
     assert found(f"lenet/{ids[0]}") == found(ids[0]) == found(str(tmp_path / "lenet" / ids[0])) == f"lenet/{ids[0]}"
     assert found("20260101-000000-8") == found("lenet/20260101-000000-8") == f"lenet/{ids[1]}"
     assert found("202602") == found("resnet") == found("resnet/") == f"resnet/{ids[2]}"
+    monkeypatch.setattr("dlx.runs.folder.new_id", lambda: "20260301-000000-aaaa")
+    RunFolder.create(tmp_path, "resnet-50").write_text("lock.json", "")
+    assert found("resnet") == f"resnet/{ids[2]}"  # by its name, of which another is the beginning
+    assert found("resnet-") == "resnet-50/20260301-000000-aaaa"
     with pytest.raises(
         DlxError, match=rf"`lenet` may be any of 2 runs: lenet/{ids[1]}, lenet/{ids[0]}\n  Write more"
     ):

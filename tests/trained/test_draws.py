@@ -184,6 +184,7 @@ def test_the_document_has_seeds_and_values(ring):
     [
         ({"n": 0}, "--n is 0"),
         ({"arithmetic": "3 +"}, "--arithmetic '3 \\+' is none from character 4 on"),
+        ({"arithmetic": ""}, "--arithmetic '' is none from character 1 on"),
         ({"arithmetic": "3 4"}, "--arithmetic '3 4' is none from character 3 on"),
         ({"interpolate": "3"}, "--interpolate takes two samples or more"),
         ({"interpolate": "3, 4", "arithmetic": "3"}, "are two things"),

@@ -121,3 +121,16 @@ def test_a_sweep_without_a_metric_searches_for_the_main_one(tmp_path):
     (tmp_path / "s.yaml").write_text("\n".join(line[4:] for line in TEXT.splitlines()))
     found = plan.plan(tmp_path / "s.yaml", ["train.batch_size=10,20"], tmp_path / "runs")
     assert found.metrics == ("valid/precision",)
+
+
+def test_a_sweep_of_a_vae_searches_for_the_bound_and_not_for_the_loss_whose_unit_it_varies(tmp_path):
+    (tmp_path / "s.yaml").write_text("""
+data: {digits: {train: 60, valid: 20, test: 0}}
+networks:
+  encoder: {layers: [flatten, {linear: 8}]}
+  decoder: {inputs: {z: [4]}, layers: [{linear: 64}, {reshape: [1, 8, 8]}]}
+objective: vae
+train: {steps: 4}
+""")
+    found = plan.plan(tmp_path / "s.yaml", ["objective.vae.beta=1,4"], tmp_path / "runs")
+    assert found.metrics == ("valid/elbo",)

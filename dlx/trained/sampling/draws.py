@@ -203,6 +203,8 @@ def _terms(text: str, commas: bool) -> list[_Term]:
             raise _no_expression(text, at, commas)
         found.append(_Term(sign, term[0].strip(), draws, term[3] or ""))
         at = term.end()
+    if not found and not commas:
+        raise _no_expression(text, 0, commas)
     return found
 
 
