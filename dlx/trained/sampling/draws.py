@@ -203,8 +203,6 @@ def _terms(text: str, commas: bool) -> list[_Term]:
             raise _no_expression(text, at, commas)
         found.append(_Term(sign, term[0].strip(), draws, term[3] or ""))
         at = term.end()
-    if not found and not commas:
-        raise _no_expression(text, 0, commas)
     return found
 
 
@@ -264,6 +262,8 @@ class _Maker:
         return torch.stack([self.objective.complete(call, known, rng, condition) for rng in rngs], 1).flatten(0, 1)
 
     def arithmetic(self, call: Caller, terms: Sequence[_Term]) -> tuple[Tensor, tuple[str, ...]]:
+        if not terms:
+            raise _no_expression("", 0, commas=False)
         each = torch.stack([self._latent(call, one) for one in terms])
         signs = torch.tensor([one.sign for one in terms]).view(-1, *(1 for _ in each.shape[1:]))
         result = (each * signs.to(each.device)).sum(0, keepdim=True)
