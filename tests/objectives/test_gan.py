@@ -227,6 +227,22 @@ def test_what_is_alike_is_covered_and_what_has_collapsed_is_precise_alone():
     assert [float(one) for one in adversarial.precision_and_coverage(x, same + 100)] == [0, 0]
 
 
+def test_few_good_samples_do_not_satisfy_the_main_metric():
+    centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
+    y = torch.arange(400) % 4
+    noise = [torch.randn(400, 2, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    x, good, few = centres[y] + noise[0], centres[y] + 1.5 * noise[1], centres[0] + 0.1 * noise[2]
+    gan = OBJECTIVES["gan"].model_validate({"clusters": "target"})
+    assert gan.main_metric == "sliced_wasserstein"
+    assert gan.modes()["sliced_wasserstein"] == "min"
+    precise = [float(adversarial.precision_and_coverage(x, made)[0]) for made in (good, few)]
+    assert precise[0] < precise[1]  # what was the main metric prefers the collapsed samples
+    near = [float(adversarial.on_clusters(x, y, made)["on_cluster"]) for made in (good, few)]
+    assert near[0] < near[1]
+    apart = [float(adversarial.sliced_wasserstein(x, made, torch.Generator().manual_seed(0))) for made in (good, few)]
+    assert apart[0] < apart[1] / 5
+
+
 def test_clusters_are_counted_by_the_share_that_they_have():
     centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
     y = torch.arange(400) % 4

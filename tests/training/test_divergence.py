@@ -89,12 +89,12 @@ def trained(said: str) -> Any:
 
 def test_early_stopping_best_checkpoints_and_plateau_follow_the_main_metric():
     early = trained("early_stopping: {patience: 3}").early_stopping
-    assert early.metric == "valid/precision"
-    assert trained("keep_best: 2").keep_best.metric == "valid/precision"
-    assert trained("schedule: plateau").schedule.metric == "valid/precision"
+    assert early.metric == "valid/sliced_wasserstein"
+    assert trained("keep_best: 2").keep_best.metric == "valid/sliced_wasserstein"
+    assert trained("schedule: plateau").schedule.metric == "valid/sliced_wasserstein"
     named = trained("schedule: {generator: plateau, discriminator: {plateau: {metric: valid/coverage}}}")
     assert [named.of(name).schedule.metric for name in ("generator", "discriminator")] == [
-        "valid/precision",
+        "valid/sliced_wasserstein",
         "valid/coverage",
     ]
 
@@ -120,7 +120,7 @@ def test_the_main_metric_of_classes_is_the_loss_as_before():
 def test_a_sweep_without_a_metric_searches_for_the_main_one(tmp_path):
     (tmp_path / "s.yaml").write_text("\n".join(line[4:] for line in TEXT.splitlines()))
     found = plan.plan(tmp_path / "s.yaml", ["train.batch_size=10,20"], tmp_path / "runs")
-    assert found.metrics == ("valid/precision",)
+    assert found.metrics == ("valid/sliced_wasserstein",)
 
 
 def test_a_sweep_of_a_vae_searches_for_the_bound_and_not_for_the_loss_whose_unit_it_varies(tmp_path):
