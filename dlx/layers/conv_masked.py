@@ -11,7 +11,20 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape, Window
-from .base import OWN, Example, Extent, Layer, Margin, Plan, SavedIf, all_floats, floats, positions, unseen_warning
+from .base import (
+    OWN,
+    Example,
+    Extent,
+    Layer,
+    Margin,
+    Plan,
+    SavedIf,
+    WindowLike,
+    all_floats,
+    floats,
+    positions,
+    unseen_warning,
+)
 from .conv import Conv
 
 if TYPE_CHECKING:
@@ -187,9 +200,26 @@ class MaskedConv(Layer):
         made = 4 * prod(one.weights["weight"])
         return replace(
             one,
+            window=self._seen(kernel),
             buffers={"mask": kernel},
             saved_if=(*one.saved_if, SavedIf((0, OWN), fixed=made)),
             derived_bytes=2 * made,
+        )
+
+    def _seen(self, kernel: tuple[int, ...]) -> WindowLike:
+        """Return the taps that are not masked: none behind the middle of the first axis with several, all of later ones."""
+        first = next((axis for axis, taps in enumerate(kernel) if taps > 1), None)
+        own = self.mask == "B"
+        if first is None:
+            return Window.over(len(kernel), 1) if own else "nothing"
+        whole = Window.over(len(kernel), kernel, 1, "same", self.dilation)
+        own = own or any(taps > 1 for taps in kernel[first + 1 :])  # the row of the position is seen in part
+        taps, far = kernel[first] // 2 + own, whole.dilation[first]
+        after = far * (taps - 1) - whole.before[first]
+        return replace(
+            whole,
+            kernel=(*kernel[:first], taps, *kernel[first + 1 :]),
+            after=(*whole.after[:first], after, *whole.after[first + 1 :]),
         )
 
     def module(self, *xs: Shape) -> Module:

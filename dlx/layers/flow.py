@@ -64,7 +64,10 @@ class Invertible1x1(Layer):
         (x,) = xs
         floats(x, self.kind)
         window: WindowLike = "global" if len(x) == 1 else Window.over(len(x) - 1, 1)
-        own = SavedIf((OWN,) if len(x) == 1 else (0, OWN), input=0)  # torch's convolution keeps its input in any case
+        factors = FLOAT * (x[0] * x[0] + x[0] + 1)  # the LU factors of the determinant, its pivots and its sign
+        own = SavedIf(
+            (OWN,) if len(x) == 1 else (0, OWN), input=0, fixed=factors
+        )  # torch's convolution keeps its input in any case
         return Plan(x, {"matrix": (x[0], x[0])}, macs=x[0] * x.count, window=window, saved=(), saved_if=(own,))
 
     def module(self, *xs: Shape) -> Module:
@@ -107,8 +110,8 @@ class AffineCoupling(Layer):
 
     Shapes: (C, *size) -> the same; with a second input (E,).
     Cost: parameters and MACs of the network. log |det| = the sum of s.
-    Errors: a single channel with a mask of channels; checkerboard without positions; an even kernel; an input
-        that is not of floats.
+    Errors: a single channel with a mask of channels; checkerboard without positions; an even kernel; a
+        second input that is no vector; an input that is not of floats.
     Source: Dinh et al. 2016, Real NVP, arXiv:1605.08803, sections 3.2 to 3.4. torch: none.
     """
 
@@ -134,6 +137,12 @@ class AffineCoupling(Layer):
     def plan(self, *xs: Shape) -> Plan:
         x, positions = xs[0], prod(xs[0].size)
         all_floats(xs, self.kind)
+        if len(xs) > 1 and len(xs[1]) != 1:
+            raise ShapeError(
+                "affine_coupling takes a vector as second input, and {1} is none",
+                hint="Put `flatten` before it.",
+                inputs=xs,
+            )
         if self.mask.startswith("checkerboard") and not x.size:
             raise ShapeError(
                 "affine_coupling masks a checkerboard of positions, and {0} has none",

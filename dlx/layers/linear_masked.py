@@ -13,7 +13,7 @@ from ..errors import ShapeError
 from ..shapes import Shape
 from ..utils.variable_order import Order, ranks
 from .arithmetic import Line
-from .base import Example, Layer, Plan, SavedIf
+from .base import Example, Layer, Plan, SavedIf, floats
 from .linear import Linear
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class MaskedLinear(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         (x,) = xs
+        floats(x, self.kind)
         own = self._linear().plan(x)
         for side, size, what in ((self.reads, x[-1], "{0} has"), (self.gives, self.out_features, "out_features is")):
             self._degrees_fit(side, size, what, xs)

@@ -287,7 +287,7 @@ def _writable(value: Any) -> bool:
 
 def _shape() -> Json:
     axes = {"type": "array", "items": _or_expression({"type": "integer", "minimum": 1}), "minItems": 1}
-    full = _object({"shape": axes, "dtype": {"enum": ["float", "int", "bool"]}}, ["shape"])
+    full = _object({"shape": {**axes, "minItems": 0}, "dtype": {"enum": ["float", "int", "bool"]}}, ["shape"])
     return {"anyOf": [axes, {"type": "integer", "minimum": 1}, _ref("expression"), full]}
 
 

@@ -80,6 +80,7 @@ def planned(layer, xs, needs_grad=None):
 WHATEVER_THE_BATCH = {"weight_norm", "spectral_norm", "drop_connect", "p4_conv", "p4_lifting_conv"}
 WHATEVER_THE_BATCH |= {"continuous_relative_position_bias", "multihead_attention"}
 WHATEVER_THE_BATCH |= {"relative_attention", "transformer_xl_attention", "masked_linear", "masked_conv"}
+WHATEVER_THE_BATCH |= {"invertible_1x1"}
 """What these hold of weights that are worked out is planned; statistics of a batch norm and the like are not."""
 FEW = 32
 """Bytes for each channel of the input: more is nothing that may be left out."""

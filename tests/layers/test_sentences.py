@@ -185,6 +185,7 @@ TAKES_ANYTHING = {
     "pixel_shuffle",
     "pixel_unshuffle",
     "reshape",
+    "reverse_channels",
     "roll",
     "select",
     "slice",

@@ -283,7 +283,9 @@ def shuffled(made):
         ),
         (
             "objective={price: regresion, sold: classification}",
-            ["objective.price\n  there is no objective `regresion`\n  Did you mean `regression`?"],
+            [
+                "objective.price\n  there is no objective `regresion`\n  Did you mean `regression` or `autoregressive`?"
+            ],
         ),
         (
             "objective={price: classification, sold: classification}",

@@ -163,7 +163,7 @@ BY_GRADIENT = sorted(kind for kind in OPTIMIZERS if OPTIMIZERS[kind].takes == "g
 
 @pytest.mark.parametrize("kind", [*BY_GRADIENT, "lbfgs"])
 def test_what_is_pruned_stays_zero_under_every_optimizer_with_momentum_and_decay(kind):
-    wanted = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1}
+    wanted = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1, "temperature": 1e-6}
     options = {name: value for name, value in wanted.items() if name in OPTIMIZERS[kind].model_fields}
     made = ", ".join(f"{name}: {value}" for name, value in options.items())
     size = ["~train.batch_size"] if OPTIMIZERS[kind].only_whole else []

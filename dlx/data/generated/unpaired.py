@@ -34,6 +34,7 @@ class Unpaired(Dataset):
     """
 
     kind: ClassVar[str] = "unpaired"
+    source: ClassVar[str] = "generated pictures"
     train: PositiveInt = Field(1000, description="pictures of each side to train on")
     valid: NonNegativeInt | None = Field(None, description="pictures of each side held out for validation")
     test: NonNegativeInt | None = Field(200, description="pictures of each side held out for the test")
