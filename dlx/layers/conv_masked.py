@@ -207,7 +207,7 @@ class MaskedConv(Layer):
         )
 
     def _seen(self, kernel: tuple[int, ...]) -> WindowLike:
-        """Return the taps that are not masked: none behind the middle of the first axis with several, all of later ones."""
+        """Return the taps that are not masked: none behind the middle of the first long axis, all of later ones."""
         first = next((axis for axis, taps in enumerate(kernel) if taps > 1), None)
         own = self.mask == "B"
         if first is None:

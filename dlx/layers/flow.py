@@ -64,11 +64,11 @@ class Invertible1x1(Layer):
         (x,) = xs
         floats(x, self.kind)
         window: WindowLike = "global" if len(x) == 1 else Window.over(len(x) - 1, 1)
-        factors = FLOAT * (x[0] * x[0] + x[0] + 1)  # the LU factors of the determinant, its pivots and its sign
-        own = SavedIf(
-            (OWN,) if len(x) == 1 else (0, OWN), input=0, fixed=factors
-        )  # torch's convolution keeps its input in any case
-        return Plan(x, {"matrix": (x[0], x[0])}, macs=x[0] * x.count, window=window, saved=(), saved_if=(own,))
+        own = SavedIf((OWN,) if len(x) == 1 else (0, OWN), input=0)  # torch's convolution keeps its input in any case
+        # the LU factors of the determinant, its pivots and its sign
+        factors = SavedIf((OWN,), fixed=FLOAT * (x[0] * x[0] + x[0] + 1))
+        matrix = {"matrix": (x[0], x[0])}
+        return Plan(x, matrix, macs=x[0] * x.count, window=window, saved=(), saved_if=(own, factors))
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.invertible import Invertible1x1 as Built

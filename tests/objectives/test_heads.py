@@ -283,9 +283,7 @@ def shuffled(made):
         ),
         (
             "objective={price: regresion, sold: classification}",
-            [
-                "objective.price\n  there is no objective `regresion`\n  Did you mean `regression` or `autoregressive`?"
-            ],
+            ["objective.price\n  there is no objective `regresion`\n  Did you mean `regression` or"],
         ),
         (
             "objective={price: classification, sold: classification}",
