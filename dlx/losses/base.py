@@ -61,6 +61,15 @@ class Loss(Declared):
         """Return the probability of each class, classes on axis 1; None where outputs are not probabilities."""
         return None
 
+    @property
+    def samples(self) -> bool:
+        """Whether an output describes a distribution that `sample` draws from."""
+        return type(self).sample is not Loss.sample
+
+    def sample(self, output: Tensor, n: int, rng: torch.Generator) -> Tensor:
+        """Draw n targets (N, n, *target) from the distribution that each output (N, ...) describes."""
+        raise TypeError(f"{type(self).__name__} has no sample()")
+
     averageable: ClassVar[bool] = True
     """Whether the outputs of several networks have an average that is an output too."""
 

@@ -76,6 +76,12 @@ class Gaussian(_Likelihood):
     def predict(self, output: Tensor) -> Tensor:
         return output.chunk(2, 1)[0]
 
+    def sample(self, output: Tensor, n: int, rng: torch.Generator) -> Tensor:
+        mean, s = output.chunk(2, 1)
+        std = (torch.logaddexp(s, s.new_full((), math.log(self.eps))) / 2).exp()
+        noise = torch.randn((len(mean), n, *mean.shape[1:]), generator=rng)
+        return mean.unsqueeze(1) + std.unsqueeze(1) * noise
+
     def averaged(self, outputs: Tensor) -> Tensor:
         """Return mean and variance of the mixture of the members.
 
@@ -177,3 +183,16 @@ class MixtureDensity(_Likelihood):
     def predict(self, output: Tensor) -> Tensor:
         log_weight, mean, _ = self.parts(output)
         return (log_weight.exp().unsqueeze(2) * mean).sum(1)
+
+    def sample(self, output: Tensor, n: int, rng: torch.Generator) -> Tensor:
+        log_weight, mean, log_variance = self.parts(output)
+        # the component of each draw by Gumbel's trick: (N, n, K, *size)
+        uniform = torch.rand((len(output), n, *log_weight.shape[1:]), generator=rng).clamp_min(1e-20)
+        chosen = (log_weight.unsqueeze(1) - (-uniform.log()).log()).argmax(2)
+        index = chosen.unsqueeze(2).expand(-1, -1, mean.shape[2], *mean.shape[3:])
+
+        def of_chosen(each: Tensor) -> Tensor:
+            return each.expand_as(mean).gather(1, index)
+
+        noise = torch.randn(index.shape, generator=rng)
+        return of_chosen(mean) + (of_chosen(log_variance) / 2).exp() * noise

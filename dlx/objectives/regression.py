@@ -90,6 +90,15 @@ class Regression(Supervised):
         residual = self.residual(output, target)
         return {"mse": residual.square().mean(), "mae": residual.abs().mean()}
 
+    def sample(self, output: Tensor, n: int, rng: torch.Generator) -> Tensor:
+        """Draw n targets (N, n, *target) from the distribution of each output, in the unit of the targets."""
+        made = self.loss.sample(output, n, rng)
+        if self.scale == "none":
+            return made
+        flat = made.flatten(0, 1)
+        mean, std = self._moments(flat)
+        return (flat * std + mean).reshape(made.shape)
+
     def scores(self, output: Tensor) -> Tensor:
         return self.predict(output)
 

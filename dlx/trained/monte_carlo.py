@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DlxError
 from ..lazy import np, torch
 from .answer_base import Answers
+from .features import Named
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ..objectives.regression import Regression
     from .answer_base import Array
 
 
@@ -90,6 +92,18 @@ def sampled(
         raise DlxError("`--samples` is for one answer an input, and these have several", hint="Leave it out.")
     each = (answers(one, way if len(networks) > 1 else None) for one in samples)
     return Sampled(mean, tuple(each))
+
+
+def drops(networks: Sequence[nn.Module]) -> bool:
+    """Whether a network has a layer that drops at random."""
+    return any(_drops(module) for network in networks for module in network.modules())
+
+
+def draws(objective: Regression, outputs: Tensor, count: int, seed: int) -> Named:
+    """Return the mean of what each output (1, n, ...) describes, and `count` draws (n, count, *target) of it."""
+    rng = torch.Generator().manual_seed(seed)
+    mean, made = objective.predict(outputs[0]), objective.sample(outputs[0], count, rng)
+    return Named({"values": mean.numpy(), "draws": made.numpy()}, frozenset({"draws"}))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ..graph import Graph
 from ..lazy import np, torch
 from ..objectives import Objective, Supervised, default_objective
 from ..objectives.ensemble import check_combine
+from ..objectives.regression import Regression
 from ..objectives.translation import Translation
 from ..runs.folder import RunFolder
 from ..spec import Experiment, Train, load, supervised_of
@@ -264,6 +265,10 @@ def predict(
             outputs = written(networks, objective, x, known.taken)
         elif samples is None:
             outputs = outputs_of(networks, objective, x, experiment.train, main)
+        elif isinstance(objective, Regression) and objective.loss.samples and not monte_carlo.drops(networks):
+            outputs = outputs_of(networks[:1], objective, x, experiment.train, main)
+            made = monte_carlo.draws(objective, outputs[""], samples, seed)
+            return Predicted(run, file, input_names, made, columns)
         else:
             train, supervised = experiment.train, objective
             if problem := check_combine(objective, way):

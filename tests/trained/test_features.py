@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from helpers import experiment_of
+from scipy.stats import norm
 from torch.nn import functional as F
 
 import dlx
 from dlx.errors import DlxError
 from dlx.experiment import runner
+from dlx.losses.base import LOSSES
 from dlx.spec import load
 from dlx.training.checkpoints.checkpoint import restore, restore_all
 
@@ -141,3 +144,46 @@ def test_a_vae_scores_by_its_bound_and_by_log_likelihood(tmp_path):
     assert (found["score"] > -exact - 0.2).all()
     # the same for the same inputs, whatever stands beside them in the file
     np.testing.assert_array_equal(dlx.predict(run.dir, x).arrays["score"], found["score"])
+
+
+def test_draws_of_a_mixture_have_its_mean_variance_and_weights():
+    """Weights 0.3 and 0.7, means 0 and 1, variances 1 and 1/4."""
+    output = torch.tensor([[np.log(0.3), np.log(0.7), 0, 1, 0, np.log(0.25)]]).float()
+    made = LOSSES["mixture_density"](components=2).sample(output, 100_000, torch.Generator().manual_seed(0))
+    assert made.shape == (1, 100_000, 1)
+    assert float(made.mean()) == pytest.approx(0.7, abs=0.01)
+    second = 0.3 * 1 + 0.7 * (0.25 + 1)
+    assert float(made.var()) == pytest.approx(second - 0.49, abs=0.02)
+    below = 0.3 * norm.cdf(-0.5) + 0.7 * norm.cdf(-0.5, 1, 0.5)
+    assert float((made < -0.5).float().mean()) == pytest.approx(below, abs=0.005)
+    of_two = torch.tensor([[0, 0, 1, 2, 3, 4, -20, -20, -20, -20]]).float()
+    diagonal = LOSSES["mixture_density"](components=2, diagonal=True)
+    made = diagonal.sample(of_two, 64, torch.Generator().manual_seed(0)).round()[0].tolist()
+    assert {tuple(one) for one in made} == {(1, 2), (3, 4)}
+
+
+def test_draws_of_a_predicted_gaussian():
+    output = torch.tensor([[3.0, np.log(4.0)]])
+    made = LOSSES["gaussian_nll"]().sample(output, 50_000, torch.Generator().manual_seed(0))
+    assert float(made.mean()) == pytest.approx(3, abs=0.05)
+    assert float(made.std()) == pytest.approx(2, abs=0.05)
+
+
+def test_draws_of_a_run_are_in_the_unit_of_its_targets(tmp_path):
+    spec = """
+data: {houses: {train: 100, valid: 20, test: 20}}
+network: {layers: [{linear: 2, name: price}]}
+objective: {regression: {field: price, loss: gaussian_nll, scale: standardize}}
+train: {steps: 30, device: cpu, optimizer: {adam: 1e-2}}
+track: {mlflow: false}
+"""
+    run = runner.run(experiment_of(spec), tmp_path).results[0].run
+    x = np.random.default_rng(0).uniform(1, 5, (3, 6)).astype(np.float32)
+    found = dlx.predict(run.dir, x, samples=2000)
+    assert found.arrays["draws"].shape == (3, 2000, 1)
+    values, made = found.arrays["values"], found.arrays["draws"]
+    np.testing.assert_allclose(made.mean(1), values, atol=4 * made.std() / 2000**0.5)
+    assert found.rows()[0] == ["input", "values_0"]
+    np.testing.assert_array_equal(dlx.predict(run.dir, x, samples=2000).arrays["draws"], made)
+    assert (dlx.predict(run.dir, x, samples=2000, seed=1).arrays["draws"] != made).any()
+    assert made.std() > 1000
