@@ -90,7 +90,7 @@ class Regression(Supervised):
         residual = self.residual(output, target)
         return {"mse": residual.square().mean(), "mae": residual.abs().mean()}
 
-    def sample(self, output: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    def draws(self, output: Tensor, n: int, rng: torch.Generator) -> Tensor:
         """Draw n targets (N, n, *target) from the distribution of each output, in the unit of the targets."""
         made = self.loss.sample(output, n, rng)
         if self.scale == "none":

@@ -102,7 +102,7 @@ def drops(networks: Sequence[nn.Module]) -> bool:
 def draws(objective: Regression, outputs: Tensor, count: int, seed: int) -> Named:
     """Return the mean of what each output (1, n, ...) describes, and `count` draws (n, count, *target) of it."""
     rng = torch.Generator().manual_seed(seed)
-    mean, made = objective.predict(outputs[0]), objective.sample(outputs[0], count, rng)
+    mean, made = objective.predict(outputs[0]), objective.draws(outputs[0], count, rng)
     return Named({"values": mean.numpy(), "draws": made.numpy()}, frozenset({"draws"}))
 
 
