@@ -69,3 +69,13 @@ def bits_of_kneser_ney(text: str, n: int, discount: float = 0.75, unknown: bool 
 
     each = [p(rest[i], rest[max(0, i - n + 1) : i]) for i in range(1, len(rest))]
     return float(-np.log2(each).mean())
+
+
+def noise_mse_of_linear_denoiser(x: np.ndarray, alpha_bar: np.ndarray) -> float:
+    """Return the mean squared error a value of the best linear estimate of the noise e in sqrt(a) x + sqrt(1 - a) e.
+
+    It is the mean over the shares a in `alpha_bar`. Along an axis of the covariance of x (n, D) of the variance v it
+    is a v / (a v + 1 - a), the variance of e that the noisy example leaves open.
+    """
+    v = np.linalg.eigvalsh(np.cov(x.T))
+    return float(np.mean([(a * v / (a * v + 1 - a)).mean() for a in alpha_bar]))

@@ -14,6 +14,7 @@ from ..errors import Problem, SpecError
 from ..lazy import torch
 from ..metrics import Mode
 from ..shapes import Shape
+from . import adversarial
 from .base import Call, Caller, Objective, Phase, Ports
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ class Diffusion(Objective):
     [1]; its output has the example's shape. A third one, `label`, gets the class, the field `target`, or the number
     of classes where it is left out, which is so for a share `drop` of them; the samples of a class are then those of
     e + guidance (e - e without class) (classifier-free guidance).
-    Metrics: elbo, the variational bound of log p(x) in nats an example, and noise_mse. Samples: `ddpm` takes all
-    steps with noise, `ddim` `sampling_steps` of them without.
+    Metrics: elbo, the variational bound of log p(x) in nats an example, and noise_mse; with `measure_samples` or
+    `clusters` those of as many samples as examples, as `gan` has them: precision, coverage, sliced_wasserstein,
+    on_cluster and clusters. Samples: `ddpm` takes all steps with noise, `ddim` `sampling_steps` of them without.
     Source: Ho et al. 2020, arXiv:2006.11239, equations 4 to 14 (`variance`: section 3.2); Nichol &
     Dhariwal 2021, arXiv:2102.09672, equation 17; Song et al. 2020, arXiv:2010.02502, equation 12; Ho & Salimans
     2022, arXiv:2207.12598.
@@ -77,6 +79,12 @@ class Diffusion(Objective):
     guidance: NonNegativeFloat = pydantic.Field(0.0, description="weight of the class beyond what was learned")
     drop: Annotated[float, pydantic.Field(ge=0, lt=1)] = pydantic.Field(
         0.1, description="probability that an example is learned without its class"
+    )
+    measure_samples: bool = pydantic.Field(
+        False, description="whether evaluations draw a sample for each example, and compare them"
+    )
+    clusters: str | None = pydantic.Field(
+        None, description="field with the cluster that an example belongs to, which samples are counted by"
     )
     _shape: Shape = PrivateAttr(Shape(()))
     _time: Shape = PrivateAttr(Shape(()))
@@ -107,6 +115,9 @@ class Diffusion(Objective):
         if LABEL not in network.inputs and (named := {"guidance", "drop"} & self.model_fields_set):
             message = f"`{min(named)}` is of the class, and the network has no input `{LABEL}`"
             raise SpecError(Problem(message, f"Write `{LABEL}: {{shape: [], dtype: int}}` there, or leave it out."))
+        if self.clusters is not None and (self.clusters not in fields or fields[self.clusters].classes is None):
+            message = f"`clusters` names `{self.clusters}`, and the data has no such class"
+            raise SpecError(Problem(message, "Name a field of classes, such as `target`, or leave it out."))
         own: dict[str, str | Shape] = {TIME: network.inputs[TIME], LABEL: CLASSES}
         return [Call(NETWORK, {name: own.get(name, self.field) for name in network.inputs})]
 
@@ -204,7 +215,22 @@ class Diffusion(Objective):
             weighed = weighed + self.errors(call, x, often, label, rng)[0] / TIMES
         between = float(weight.sum()) * weighed + float((count / 2 * (share - 1 - share.log())).sum())
         bound = self._at_the_ends(call, x, label, rng, noises) - between
-        return {"elbo": bound.mean() + self._log_scale(), "noise_mse": mse / (count * TIMES)}
+        found = {"elbo": bound.mean() + self._log_scale(), "noise_mse": mse / (count * TIMES)}
+        return found | self._of_samples(call, batch, label, rng)
+
+    def _of_samples(
+        self, call: Caller, batch: Batch, label: Tensor | None, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return what tells samples from examples, one of each class; nothing where it is not asked for."""
+        if not self.measure_samples and self.clusters is None:
+            return {}
+        x = batch[self.field]
+        made = self.sample(call, len(x), rng, label)
+        assert made is not None, "both samplers make some"
+        made = made.to(x)
+        found = dict(zip(("precision", "coverage"), adversarial.precision_and_coverage(x, made), strict=True))
+        found["sliced_wasserstein"] = adversarial.sliced_wasserstein(x, made, rng)
+        return found | (adversarial.on_clusters(x, batch[self.clusters], made) if self.clusters is not None else {})
 
     def _times(self, weight: Tensor, first: int, i: int, n: int, rng: torch.Generator) -> Tensor:
         """Return times (n,) from `first` on in proportion to a weight, part `i` of those that lie evenly in it."""
@@ -227,7 +253,10 @@ class Diffusion(Objective):
         return 0.0 if self.range is None else prod(self._shape) * log(2 / (self.range[1] - self.range[0]))
 
     def modes(self) -> dict[str, Mode]:
-        return {"elbo": "max", "noise_mse": "min"}
+        found: dict[str, Mode] = {"elbo": "max", "noise_mse": "min"}
+        if self.measure_samples or self.clusters is not None:
+            found |= {"precision": "max", "coverage": "max", "sliced_wasserstein": "min"}
+        return found | ({"on_cluster": "max", "clusters": "max"} if self.clusters is not None else {})
 
     # ---- samples ---------------------------------------------------------------------------------------------------
 

@@ -184,11 +184,20 @@ def test_a_training_learns_the_noise(tmp_path):
     assert found["test/elbo"] > first["test/elbo"]
 
 
+def test_samples_are_measured_where_that_is_asked_for_and_all_else_stays(tmp_path):
+    plain, more = run(tmp_path), run(tmp_path, "+objective.diffusion.clusters=target")
+    assert set(more) - set(plain) >= {"test/precision", "test/coverage", "test/sliced_wasserstein", "test/on_cluster"}
+    assert {name: more[name] for name in plain if "elbo" in name} == {
+        name: value for name, value in plain.items() if "elbo" in name
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         ("network={inputs: {x: [2]}, layers: [{linear: 2}]}", "tells the network the time by an input `time`"),
         ("network.layers.linear_2.out_features=3", "the network ends in (3,), and diffusion takes the shape of the"),
+        ("+objective.diffusion.clusters=kind", "`clusters` names `kind`, and the data has no such class"),
         ("objective={diffusion: {range: [1, 0]}}", "`range` goes from 1 to 0: the first one is smaller"),
         (
             "objective={diffusion: {steps: 20, sampling_steps: 30}}",
