@@ -219,7 +219,7 @@ def test_what_does_not_fit_is_told_before_training(tmp_path, change, sentences):
 def test_made_beats_logistic_regressions_of_each_pixel_and_units_that_see_one_pixel_do_not(tmp_path, seed):
     found = runner.run(load(SHIPPED["zoo/made"], [f"train.seed={seed}", "track.mlflow=false"]), tmp_path).results[0]
     assert not unmet("zoo/made", found.metrics)
-    twin = ["vars.hidden=1", "train.epochs=40", "track.mlflow=false", "~expect"]
+    twin = ["vars.hidden=1", "train.steps=1040", "track.mlflow=false", "~expect"]
     if not seed:
         metrics = runner.run(load(SHIPPED["zoo/made"], twin), tmp_path).results[0].metrics
         assert metrics["test/log_likelihood"] < bounds("zoo/made")["test/log_likelihood"]["at_least"] - 2
@@ -231,6 +231,6 @@ def test_pixelcnn_beats_a_tree_of_pixels_and_one_whose_first_layer_sees_nothing_
     plain = [f"train.seed={seed}", "track.mlflow=false"]
     assert not unmet("zoo/pixelcnn", runner.run(load(SHIPPED["zoo/pixelcnn"], plain), tmp_path).results[0].metrics)
     if not seed:
-        blind = ["network.layers.masked_conv_1.kernel_size=1", "vars.depth=1", "train.epochs=4", "~expect"]
+        blind = ["network.layers.masked_conv_1.kernel_size=1", "vars.depth=1", "train.steps=204", "~expect"]
         twin = runner.run(load(SHIPPED["zoo/pixelcnn"], [*plain, *blind]), tmp_path).results[0].metrics
         assert twin["test/log_likelihood"] < bounds("zoo/pixelcnn")["test/log_likelihood"]["at_least"] - 2
