@@ -45,3 +45,26 @@ def test_the_best_linear_denoiser_and_a_normal_distribution_are_worse():
     draws = torch.Generator().manual_seed(0)
     away = np.mean([float(adversarial.sliced_wasserstein(test, torch.from_numpy(one), draws)) for one in made])
     assert claimed["test/sliced_wasserstein"]["at_most"] < away < claimed["test/sliced_wasserstein"]["at_most"] + 0.02
+
+
+@pytest.mark.slow
+def test_a_network_that_is_told_one_time_always_meets_none(monkeypatch):
+    kind = OBJECTIVES["diffusion"]
+    plain = kind.noise_in
+    monkeypatch.setattr(
+        kind, "noise_in", lambda self, call, x, time, label: plain(self, call, x, torch.ones_like(time), label)
+    )
+    assert unmet(NAME, end_of("train.steps=1000", "train.evaluate_every=1000")) == all_of(NAME)
+
+
+@pytest.mark.slow
+def test_noise_that_is_added_in_place_of_taken_away_meets_none(monkeypatch):
+    kind = OBJECTIVES["diffusion"]
+    plain = kind.noise_in
+
+    def turned(self, call, x, time, label):
+        made = plain(self, call, x, time, label)
+        return made if torch.is_grad_enabled() else -made  # the training learns the noise as it is
+
+    monkeypatch.setattr(kind, "noise_in", turned)
+    assert unmet(NAME, end_of("train.steps=1000", "train.evaluate_every=1000")) == all_of(NAME)
