@@ -1,5 +1,8 @@
 """The sections of a spec beside the network: what they mean, and what is said where they mean nothing."""
 
+import re
+from pathlib import Path
+
 import pytest
 from complaints import lines, report
 from helpers import ONE_NETWORK
@@ -240,8 +243,21 @@ train:
   shuffle: true
 track: {mlflow: false, uri: "sqlite:///x.db", experiment: some}
 """
-SPECS = {name: path.read_text() for name, path in ONE_NETWORK.items() if path.suffix == ".yaml"} | {"all": EVERYTHING}
-FREE = {"vars", "expect", "blocks", "inputs", "outputs", "args", "for", "defaults", "values", "space"}
+
+
+def with_its_files(path: Path) -> str:
+    """The text of a spec with whole paths: mistakes in layers are told where the data that they take is there."""
+
+    def whole(found: re.Match[str]) -> str:
+        there = path.parent / found[1]
+        return f"path: {there}" if there.exists() else found[0]
+
+    return re.sub(r"path: ([\w./-]+)", whole, path.read_text())
+
+
+SPECS = {name: with_its_files(path) for name, path in ONE_NETWORK.items() if path.suffix == ".yaml"}
+SPECS |= {"all": EVERYTHING}
+FREE = {"vars", "expect", "blocks", "inputs", "outputs", "targets", "args", "for", "defaults", "values", "space"}
 """Sections whose keys and values are the user's own: what is wrong with them shows elsewhere."""
 KNOWN = {word for r in (LAYERS, DATASETS, OBJECTIVES, LOSSES, INITIALIZERS, OPTIMIZERS, SCHEDULES) for word in r}
 KNOWN |= {"seed"}  # `seeds` that lost its last letter is a field, too
