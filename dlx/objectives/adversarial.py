@@ -7,7 +7,7 @@ Wasserstein distance Rabin et al. 2011, Wasserstein barycenter and its applicati
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from ..lazy import F, torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..data.base import Field
     from ..shapes import Shape
     from .base import Ports
 
@@ -38,6 +39,13 @@ def check_one_number(objective: str, name: str, ports: Ports) -> None:
     if prod(shape) != 1:
         message = f"{objective} takes one number an example from `{name}`, and it ends in {shape}"
         raise SpecError(Problem(message, "Let its last layer be `linear: 1`.", path=f"networks.{name}"))
+
+
+def check_clusters(name: str | None, fields: Mapping[str, Field]) -> None:
+    """Raise SpecError for a field `clusters` that is none of classes."""
+    if name is not None and (name not in fields or fields[name].classes is None):
+        message = f"`clusters` names `{name}`, and the data has no such class"
+        raise SpecError(Problem(message, "Name a field of classes, such as `target`, or leave it out."))
 
 
 def only_output(objective: str, name: str, ports: Ports) -> Shape:

@@ -115,9 +115,7 @@ class Diffusion(Objective):
         if LABEL not in network.inputs and (named := {"guidance", "drop"} & self.model_fields_set):
             message = f"`{min(named)}` is of the class, and the network has no input `{LABEL}`"
             raise SpecError(Problem(message, f"Write `{LABEL}: {{shape: [], dtype: int}}` there, or leave it out."))
-        if self.clusters is not None and (self.clusters not in fields or fields[self.clusters].classes is None):
-            message = f"`clusters` names `{self.clusters}`, and the data has no such class"
-            raise SpecError(Problem(message, "Name a field of classes, such as `target`, or leave it out."))
+        adversarial.check_clusters(self.clusters, fields)
         own: dict[str, str | Shape] = {TIME: network.inputs[TIME], LABEL: CLASSES}
         return [Call(NETWORK, {name: own.get(name, self.field) for name in network.inputs})]
 

@@ -92,8 +92,7 @@ class GAN(Objective):
         adversarial.check_one_number(self.kind, DISCRIMINATOR, discriminator)
         noise, example = _other(GENERATOR, generator), _other(DISCRIMINATOR, discriminator)
         made = adversarial.only_output(self.kind, GENERATOR, generator)
-        if self.clusters is not None and (self.clusters not in fields or fields[self.clusters].classes is None):
-            raise SpecError(Problem(f"`clusters` names `{self.clusters}`, and the data has no such class", ""))
+        adversarial.check_clusters(self.clusters, fields)
         by_class: dict[str, str | Shape] = {LABEL: TARGET}
         of = {name: by_class if LABEL in networks[name].inputs else {} for name in (GENERATOR, DISCRIMINATOR)}
         latents = {noise: generator.inputs[noise], **of[GENERATOR]}
