@@ -1,6 +1,8 @@
 """What the documents show is true."""
 
 import re
+from importlib import import_module
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import ClassVar
@@ -64,6 +66,16 @@ def test_every_command_of_the_readme_is_a_command():
         assert words[0] in known, line
         if words[0] == "runs" and len(words) > 1 and words[1].isalpha():
             assert words[1] in known_runs, line
+
+
+def test_every_part_of_the_package_that_a_page_names_is_there():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"`(dlx(?:\.\w+){2,})", page.read_text())}
+    assert named
+    for name in sorted(named):
+        module, _, attribute = name.rpartition(".")
+        assert find_spec(module), name
+        assert hasattr(import_module(module), attribute) or find_spec(name), name
 
 
 def test_every_spec_of_the_readme_is_valid(tmp_path):
