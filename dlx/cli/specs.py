@@ -252,7 +252,7 @@ def explain(
     """Show the arithmetic behind the figures of `inspect`.
 
     Output size, parameters, MACs, memory and receptive field of a layer, line by line, with its own numbers. Without
-    --layer: how the totals add up, and which layers there are.
+    --layer: how the totals add up, and which layers there are, of each network.
 
     Example: dlx explain cs231n/resnet50 --layer conv_1
     """
@@ -263,7 +263,7 @@ def explain(
     from ..show import explain as workings
 
     _, traced = graph.traced(specs.load(spec, overrides or [], plugins=plugin or []), stage, shapes or [])
-    workings.explanation(pages.explain_of(traced, layer), as_json)
+    workings.explanations(pages.pages_of(traced, layer), as_json)
     if layer is None:
         console.warnings(traced.warnings)
 

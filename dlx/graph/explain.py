@@ -79,23 +79,25 @@ def explain(graph: Graph, name: str | None = None) -> Explanation:
     raise SpecError(Problem(f"there is no layer or block `{name}`", hint, Mark("--layer")))
 
 
-def explain_of(graphs: Graphs, name: str | None = None) -> Explanation:
+def pages_of(graphs: Graphs, name: str | None = None) -> dict[str, Explanation]:
     """Explain by the names of the spec; with several networks a name begins with that of one.
 
-    Errors: SpecError where there is no such name, and where several networks are meant.
+    Returns a page under an empty name; without `name` that of each of several networks by its name. SpecError where
+    there is no such layer or block.
     """
     if graphs.is_one:
         try:
-            return explain(graphs.one, name)
+            return {"": explain(graphs.one, name)}
         except SpecError as error:
             hint = graphs.other_stage(name or "")
             raise SpecError(*(replace(one, hint=hint or one.hint) for one in error.problems)) from None
-    if name is None:
-        first = next(iter(graphs))
-        example = next((f"`--layer {graphs.full(first, node)}`" for node in graphs[first].by_name), "")
-        message = f"there are several networks: {', '.join(f'`{network}`' for network in graphs)}"
-        hint = f"Name one, or a layer of it: `--layer {first}`, {example}."
-        raise SpecError(Problem(message, hint, Mark("--layer")))
+    if name is not None:
+        return {"": _of_part(graphs, name)}
+    return {network: _of_part(graphs, network) for network in graphs}
+
+
+def _of_part(graphs: Graphs, name: str) -> Explanation:
+    """Explain one of several networks, or a layer or block of it."""
     network, inside = graphs.part(name)
     page = explain(graphs[network], inside or None)
     names = tuple((graphs.full(network, each), count) for each, count in page.names)

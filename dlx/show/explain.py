@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from textwrap import wrap
 
@@ -18,11 +18,20 @@ MOST_NAMES = 60
 ROUNDED = {"floor": "rounded down", "ceil": "rounded up"}
 
 
-def explanation(page: Explanation, as_json: bool = False) -> None:
-    """Print a page: the layer or block, its inputs, and a paragraph for each figure."""
+def explanations(pages: Mapping[str, Explanation], as_json: bool = False) -> None:
+    """Print the page of a network, layer or block, or those of several networks by name."""
     if as_json:
-        document(page.as_json())
+        each = {name: page.as_json() for name, page in pages.items()}
+        document(each[""] if list(each) == [""] else {"networks": each})
         return
+    for number, page in enumerate(pages.values()):
+        if number:
+            out()
+        explanation(page)
+
+
+def explanation(page: Explanation) -> None:
+    """Print a page: the layer or block, its inputs, and a paragraph for each figure."""
     width = console().width if sys.stdout.isatty() else PLAIN_WIDTH
     _sentences([f"{page.name or page.does}  {page.kind}"], width, style="bold cyan")
     _sentences(_facts(page), width)

@@ -217,17 +217,13 @@ def test_explain_shows_a_network_and_a_layer_by_their_names(run):
     output, _ = run("explain", "--layer", "generator")
     assert output.splitlines()[0] == "generator  4 layers"
     assert output.splitlines()[-1] == "One of them line by line: add `--layer generator/linear_1`."
-    assert run("explain") == (
-        lines(
-            """
-            --layer
-              there are several networks: `generator`, `critic`
-              Name one, or a layer of it: `--layer generator`, `--layer generator/linear_1`.
-            """
-        )
-        + "\n",
-        2,
-    )
+
+
+def test_explain_shows_each_network_where_none_is_named(run):
+    pages = {name: run("explain", "--layer", name)[0] for name in ("generator", "critic")}
+    assert run("explain") == (pages["generator"] + "\n" + pages["critic"], 0)
+    found = json.loads(run("explain", "--json")[0])["networks"]
+    assert found == {name: json.loads(run("explain", "--layer", name, "--json")[0]) for name in pages}
 
 
 @pytest.mark.parametrize(
