@@ -16,7 +16,7 @@ from ..trained.closer import Closer
 from ..trained.evaluate import Evaluated
 from ..trained.predict import Predicted
 from ..trained.sampling import draws as drawing
-from ..trained.sampling import sample as sampling
+from ..trained.sampling.asked import Asked, made_by
 from ..trained.sampling.sample import Sampled
 from ..trained.slices import slice_table
 from ..trained.worst import joined
@@ -232,39 +232,35 @@ def sample(
     arithmetic: str | None = None,
     interpolate: str | None = None,
     known: Any = None,
+    to: str | None = None,
     checkpoint: str | None = None,
     runs: str | os.PathLike[str] = "runs",
 ) -> Samples | Draws:
     """Let a language model go on with the text `prompt` for `n` tokens, as `dlx sample` does, or a network of waves
     with an array (steps,), or a file, from -1 to 1. Of a generative model `Draws`: `n` samples, of a class, of an
     expression of latents "3 - 5 + 8", or on the way between two of them, "3, 8"; or the examples `known`, a file or
-    an array, with what is missing, NaN, drawn given the rest, `n` times each.
+    an array, with what is missing, NaN, drawn given the rest, `n` times each; of `cycle` turned into such of the
+    field `to`, its second side by default.
 
     Text i is drawn by `seed` + i. `temperature` 0 takes the most probable token each time; `beam` searches the most
     probable text among as many.
 
     Raises DlxError where the run tells no next token, or the prompt is empty, too long or not of its vocabulary.
     """
-    decoding, folder = Decoding(temperature, top_k, top_p), run_folder(run, runs)
-    of_draws = {"of_class": of_class, "arithmetic": arithmetic, "interpolate": interpolate, "known": known}
-    if drawing.are_made_by(folder):
-        of_tokens = {"prompt": prompt, "beam": beam, "temperature": temperature != 1, "top_k": top_k}
-        drawing.refuse(of_tokens | {"top_p": top_p != 1, "samples": samples != 1}, folder, "samples")
-        with isolated():
-            made = drawing.draw(
-                folder,
-                n,
-                seed=seed,
-                of_class=of_class,
-                arithmetic=arithmetic,
-                interpolate=interpolate,
-                known=known,
-                name=checkpoint,
-            )
-        return Draws(**vars(made))
-    drawing.refuse(of_draws, folder, "texts or waves")
+    asked = Asked(
+        n=n,
+        prompt=prompt,
+        decoding=Decoding(temperature, top_k, top_p),
+        beam=beam,
+        samples=samples,
+        seed=seed,
+        of_class=of_class,
+        arithmetic=arithmetic,
+        interpolate=interpolate,
+        known=known,
+        to=to,
+        checkpoint=checkpoint,
+    )
     with isolated():
-        found = sampling.sample(
-            folder, 500 if n is None else n, prompt, decoding, seed=seed, samples=samples, beam=beam, name=checkpoint
-        )
-    return Samples(**vars(found))
+        made = made_by(run_folder(run, runs), asked)
+    return Draws(**vars(made)) if isinstance(made, drawing.Draws) else Samples(**vars(made))

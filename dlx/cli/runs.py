@@ -162,8 +162,14 @@ def sample(
     known: Annotated[
         Path | None,
         typer.Option(
-            "--given", metavar="FILE", help="Fill in what is missing in examples: .csv, .npy or .npz, NaN or empty."
+            "--given",
+            metavar="FILE",
+            help="Examples whose missing values, NaN or empty, are filled in, or that are translated.",
         ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD", help="Side that --given is translated to; by default the second one."),
     ] = None,
     echo: Annotated[bool, typer.Option("--echo", help="Also the prompt, before each one.")] = False,
     output: Annotated[
@@ -182,49 +188,33 @@ def sample(
     keep what they need of those before; else the last window passes for each. Without --prompt a text begins after a
     line break, a wave after silence. Samples go into a sheet, .png or .npz; A, B and C are their numbers, from 0 on,
     means of several, "(1, 4)", or classes, "class cat". What is missing in the examples of --given is drawn given the
-    rest, --n times each, by objectives of exact probabilities.
+    rest, --n times each, by objectives of exact probabilities; `cycle` turns them, arrays or pictures, into examples
+    of its other side.
 
     Example: dlx sample last --n 500 --prompt "To be" --temperature 0.8
     """
     from ..runs import lookup
-    from ..show import samples as texts
-    from ..trained.sampling import draws
-    from ..trained.sampling import sample as sampling
+    from ..show import samples as shown
+    from ..trained.sampling.asked import Asked, made_by
     from ..training.generation.decoding import Decoding
 
-    folder, decoding = lookup.find(run, runs), Decoding(temperature, top_k, top_p)
-    of_draws = {"--class": of_class, "--arithmetic": arithmetic, "--interpolate": interpolate, "--given": known}
-    if draws.are_made_by(folder):
-        of_tokens = {"--prompt": prompt, "--beam": beam, "--temperature": temperature != 1, "--top-k": top_k}
-        draws.refuse(
-            of_tokens | {"--top-p": top_p != 1, "--samples": samples != 1, "--echo": echo}, folder, "samples"
-        )
-        made = draws.draw(
-            folder,
-            n,
-            seed=seed,
-            of_class=of_class,
-            arithmetic=arithmetic,
-            interpolate=interpolate,
-            known=known,
-            name=checkpoint,
-            output=output,
-        )
-        texts.draws(made, as_json, output)
-        return
-    draws.refuse(of_draws, folder, "texts or waves")
-    found = sampling.sample(
-        folder,
-        500 if n is None else n,
-        prompt,
-        decoding,
-        seed=seed,
-        samples=samples,
+    asked = Asked(
+        n=n,
+        prompt=prompt,
+        decoding=Decoding(temperature, top_k, top_p),
         beam=beam,
-        name=checkpoint,
+        samples=samples,
+        seed=seed,
+        of_class=of_class,
+        arithmetic=arithmetic,
+        interpolate=interpolate,
+        known=known,
+        to=to,
+        echo=echo,
+        checkpoint=checkpoint,
         output=output,
     )
-    texts.sampled(found, as_json, echo, output, rate)
+    shown.made(made_by(lookup.find(run, runs), asked), as_json, output, echo, rate)
 
 
 def neighbours(

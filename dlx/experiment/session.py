@@ -80,7 +80,7 @@ def describe(folder: RunFolder, prepared: Prepared, more: Mapping[str, Any] | No
     elif (answering := prepared.objective.answering()) is not None:
         graph = prepared.graphs[answering[0]]
         input_record.save(folder.dir, input_record.of(prepared.data, prepared.sets, graph.inputs, graph.fields_taken))
-    elif prepared.objective.answers_inputs:
+    elif prepared.objective.answers_inputs or not prepared.graphs.is_one:
         shapes = {name: one.shape for name, one in prepared.data.facts().inputs.items()}
         input_record.save(folder.dir, input_record.of(prepared.data, prepared.sets, shapes))
 

@@ -9,6 +9,7 @@ from typing import Final
 from ..data.base import Field
 from ..errors import DlxError, Mark, Problem, did_you_mean, first_line
 from ..objectives import Call, Objective, Phase, Ports, Supervised
+from ..objectives.supervised import PROBABILITIES
 from ..shapes import Shape
 from ..spec import Experiment
 from .graph import LayerNode
@@ -16,6 +17,8 @@ from .objective_checks import counted, listed
 
 BY_NAME: Final = "Networks have names under `networks`: `networks: {NAME: {layers: [...]}}`."
 ALONE: Final = "Write that network under `network`, in place of `networks`."
+SHAPES_ALONE: Final = ("reshape", "flatten", "transpose", "permute", "identity")
+"""Layers that leave values as they are."""
 OF_RUN: Final = "Take a run that was trained on such data."
 
 
@@ -226,6 +229,28 @@ class CallChecks:
         if train is not None and train.steps is None and not any(phase.reads for phase in self.phases):
             message = f"`epochs` never end: no phase of `{self.objective.kind}` reads the data"
             yield Problem(message, "Write `steps: N`.", self.experiment.place("train", "epochs"), "train.epochs")
+
+    def probabilities_for_logits(self) -> Iterator[tuple[str, Problem]]:
+        """Yield a warning for each network that ends in probabilities where the objective takes logits."""
+        if isinstance(self.objective, Supervised):
+            return
+        for name, output in self.objective.takes_logits().items():
+            ends = self.networks.ends[name]
+            for mark in [at for one, at in ends.items() if output == one or len(ends) == 1]:
+                node = self._valued(name, mark)
+                if node.kind in PROBABILITIES:
+                    message = f"{self.objective.kind} takes logits of `{name}`, of which it makes probabilities "
+                    message += f"itself, and {node.kind} has made some"
+                    path = ".".join((*self._keys(name)[:-1], "layers", node.name))
+                    yield name, Problem(message, f"Leave `{node.kind}` out.", node.mark, path)
+
+    def _valued(self, network: str, end: Mark) -> LayerNode:
+        """Return the last layer that changes values before the end of a network, and not their shape alone."""
+        by_name = {node.name: node for node in self.networks.nodes[network]}
+        node = next(one for one in by_name.values() if one.mark == end)
+        while node.kind in SHAPES_ALONE and node.inputs[0] in by_name:
+            node = by_name[node.inputs[0]]
+        return node
 
     def uncalled(self) -> list[str]:
         """Return the networks that an objective neither calls nor trains; its calls must fit."""

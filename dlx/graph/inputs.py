@@ -103,7 +103,8 @@ def source_shapes(source: NetworkSource) -> dict[str, Shape]:
     from ..data import input_record
 
     view: Experiment = source.experiment.views()[source.network]
-    if source.run is not None and (recorded := input_record.input_shapes(source.run)) is not None:
+    of_data = not source.experiment.networks or view.network.at("inputs") is None
+    if of_data and source.run is not None and (recorded := input_record.input_shapes(source.run)) is not None:
         return recorded
     return shapes_of(view, facts_of(view, []), [])
 

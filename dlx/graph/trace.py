@@ -94,6 +94,7 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
     if not experiment.networks:
         _check_outputs(experiment, facts, walks[ONE], problems)
     phases = _check_calls(experiment, facts, walks, problems)
+    _check_samples(experiment, facts, problems)
     for walk in walks.values():
         # Where there are other problems, they may be why no layer is left
         if not walk.placer.nodes and (_is_list(walk) if experiment.networks else not problems.found):
@@ -446,11 +447,27 @@ def _check_calls(
     found += [] if found else checks.problems_of_phases()
     for problem in found:
         problems.add(problem)
+    for name, warning in () if found else checks.probabilities_for_logits():
+        walks[name].placer.warned.add(warning)
     for name in () if found else checks.uncalled():
         message = f"no phase of `{experiment.objective.kind}` calls the network `{name}`"
         mark = experiment.place("networks", name)
         walks[name].placer.warned.add(Problem(message, "", mark, f"networks.{name}"))
     return () if found else phase_plans(checks.phases, checks.calls)
+
+
+def _check_samples(experiment: Experiment, facts: Facts | None, problems: Problems) -> None:
+    """Check that what `train.samples` asks for is made, by the objective of the spec or the one of the data."""
+    if experiment.train is None or experiment.train.samples is None or facts is None:
+        return
+    from ..objectives import default_objective
+    from .sample_checks import sample_problems
+
+    objective = experiment.objective
+    if objective is None and (experiment.networks or experiment.root.at("objective") is not None):
+        return
+    for problem in sample_problems(experiment, objective or default_objective(facts)):
+        problems.add(problem)
 
 
 def _networks(walks: Mapping[str, _Walk]) -> Networks:

@@ -131,7 +131,10 @@ class Autoencoder(Objective):
             raise ValueError(f"the loss {loss.kind} is not for values, which an autoencoder gives back")
         return loss
 
-    def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
+    def takes_logits(self) -> Mapping[str, str]:
+        return {self._networks[-1]: RECONSTRUCTION} if self.loss.logits else {}
+
+    def check_values(self, batch: Batch) -> Problem | None:
         complaint = self.loss.check_values(batch[self.field])
         return Problem(f"the loss {complaint}", "Rescale the values, or use another loss.") if complaint else None
 

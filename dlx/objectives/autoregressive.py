@@ -206,12 +206,19 @@ class Autoregressive(Objective):
 
     # ---- whether it is autoregressive ------------------------------------------------------------------------------
 
-    def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
+    def takes_logits(self) -> Mapping[str, str]:
+        return {NETWORK: ""}
+
+    def check_values(self, batch: Batch) -> Problem | None:
         x = batch[self.field]
         low, high = float(x.min()), float(x.max())
-        if low < 0 or high > 1:
-            message = f"autoregressive rounds values from 0 to 1, and `{self.field}` has {low:g} to {high:g}"
-            return Problem(message, "Leave out what rescales them, or rescale them to 0 and 1.")
+        if not (low < 0 or high > 1):
+            return None
+        message = f"autoregressive rounds values from 0 to 1, and `{self.field}` has {low:g} to {high:g}"
+        return Problem(message, "Leave out what rescales them, or rescale them to 0 and 1.")
+
+    def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
+        x = batch[self.field]
         return self._seen_ahead(call, self.rounded(x[:1]), batch[CLASSES][:1] if self._of_class else None)
 
     def _seen_ahead(self, call: Caller, x: Tensor, label: Tensor | None) -> Problem | None:

@@ -229,11 +229,22 @@ class Objective(Declared):
         """Return the shape that the output of a network must have, by the name of the network."""
         return {}
 
+    def takes_logits(self) -> Mapping[str, str]:
+        """Return the networks whose output is taken for logits, with the name that it has beside others."""
+        return {}
+
     def begin(self, call: Caller, batch: Batch, rng: torch.Generator) -> None:
         """Set what networks begin with from data, by some examples of the training part; not where one goes on.
 
         They are in evaluation mode and without gradients. `rng` is of these draws alone.
         """
+
+    def check_values(self, batch: Batch) -> Problem | None:
+        """Return what is wrong with the values of examples, such as those beyond 0 and 1; None for nothing.
+
+        The training does not start where there is a problem, and new inputs like it are not answered.
+        """
+        return None
 
     def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
         """Return what is wrong with networks as they begin, measured on some examples; None for nothing.
@@ -289,6 +300,15 @@ class Objective(Declared):
         DlxError for values that no example can have.
         """
         raise TypeError(f"{type(self).__name__} has no complete()")
+
+    @property
+    def sides(self) -> Mapping[str, str]:
+        """For each field that `translate` turns examples into the field that those are of; empty for none."""
+        return {}
+
+    def translate(self, call: Caller, x: Tensor, to: str) -> Tensor:
+        """Return what examples (n, *shape) become as such of the field `to`, one of `sides`."""
+        raise TypeError(f"{type(self).__name__} has no translate()")
 
     def pictures(self, call: Caller, batch: Batch, n: int, rng: torch.Generator) -> Mapping[str, Tensor | Sheet]:
         """Return what is shown of a training at its stages: sheets by name; by default `n` samples.

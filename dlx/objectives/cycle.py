@@ -154,6 +154,17 @@ class Cycle(Objective):
         ]
         return {**found, "discriminators/loss": torch.stack(losses).sum()}
 
+    def takes_logits(self) -> Mapping[str, str]:
+        return dict.fromkeys(DISCRIMINATORS if self.loss in adversarial.LIKELIHOODS else (), "")
+
+    @property
+    def sides(self) -> Mapping[str, str]:
+        return {self.b: self.a, self.a: self.b}
+
+    def translate(self, call: Caller, x: Tensor, to: str) -> Tensor:
+        made: Tensor = call(GENERATORS[0] if to == self.b else GENERATORS[1], x)
+        return made
+
     def pictures(self, call: Caller, batch: Batch, n: int, rng: torch.Generator) -> Mapping[str, Tensor]:
         """Return for each direction rows of examples, of what they become, and of what that becomes again."""
         found = {}

@@ -169,12 +169,15 @@ class Flow(Objective):
         with calls(fits=True):
             self._called(call, self.dequantized(batch[self.field], rng)[0], self._label(batch))
 
+    def check_values(self, batch: Batch) -> Problem | None:
+        if self.levels is None:
+            return None
+        return beyond_0_and_1("flow with `levels`", self.field, batch[self.field])
+
     def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
         from ..modules.invertible import calls
 
         values = batch[self.field]
-        if self.levels is not None and (beyond := beyond_0_and_1("flow with `levels`", self.field, values)):
-            return beyond
         y, label = self.dequantized(values, torch.Generator().manual_seed(0))[0], self._label(batch)
         with calls() as layers:
             z = self._called(call, y, label)

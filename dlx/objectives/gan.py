@@ -118,6 +118,9 @@ class GAN(Objective):
             Phase(GENERATOR, (GENERATOR,), reads),
         )
 
+    def takes_logits(self) -> Mapping[str, str]:
+        return {DISCRIMINATOR: ""} if self.loss in adversarial.LIKELIHOODS else {}
+
     # --- a step -----------------------------------------------------------------------------------------------------
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:

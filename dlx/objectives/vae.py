@@ -152,7 +152,10 @@ class Vae(Objective):
             raise ValueError(f"`variance` is for `likelihood: gaussian`, and this is {self.likelihood}")
         return self
 
-    def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
+    def takes_logits(self) -> Mapping[str, str]:
+        return {DECODER: ""} if self.likelihood == "bernoulli" else {}
+
+    def check_values(self, batch: Batch) -> Problem | None:
         if self.likelihood != "bernoulli":
             return None
         found = beyond_0_and_1("`likelihood: bernoulli`", self.field, batch[self.field])

@@ -13,10 +13,18 @@ if TYPE_CHECKING:
     from ..trained.sampling.sample import Sampled
 
 
+def made(found: Sampled | Draws, as_json: bool, output: Path | None, echo: bool, rate: int) -> None:
+    """Print the output of `dlx sample`, or write it to the file `output`."""
+    from ..trained.sampling.draws import Draws  # not at the top: it loads torch's rooms
+
+    if isinstance(found, Draws):
+        draws(found, as_json, output)
+    else:
+        sampled(found, as_json, echo, output, rate)
+
+
 def sampled(found: Sampled, as_json: bool, echo: bool, output: Path | None, rate: int) -> None:
-    """Print the output of `dlx sample`, or write it to the file `output`: the samples alone, with the prompt before
-    each where `echo` asks for it.
-    """
+    """Print texts or waves alone, with the prompt before each where `echo` asks for it, or write them to a file."""
     for note in found.notes:
         say(note)
     if output is not None:

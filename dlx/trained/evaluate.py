@@ -16,13 +16,15 @@ from ..experiment import ensemble
 from ..experiment.resume_checks import check_digest, check_network
 from ..experiment.session import job_of
 from ..graph import Graphs, trace, trace_all
+from ..lazy import torch
 from ..objectives import Supervised
 from ..objectives.ensemble import check_combine
 from ..runs.folder import ENSEMBLE, RunFolder
-from ..spec import Experiment, load, supervised_of
-from ..training import device, ensemble_metrics, network_sources
+from ..spec import Experiment, load, objective_of, supervised_of
+from ..training import device, ensemble_metrics, network_checks, network_sources
 from ..training.checkpoints import checkpoint
 from ..training.early_stopping import metric_notes
+from ..training.phased import Phased
 from ..training.prepared import Prepared
 from . import other_data, pictures, row_files
 from .closer import METRICS_ALONE, Closer, looked_at
@@ -40,6 +42,8 @@ WITHOUT = {
     "failed": "failed before its first checkpoint",
     "died": "was killed before its first checkpoint",
 }
+VALUES = 100_000
+"""Examples of other data whose values are looked at, at most."""
 PARTS = ("train", *ensemble_metrics.HELD_OUT)
 
 
@@ -228,8 +232,9 @@ def _job_with_data(experiment: Experiment, run: RunFolder, whole: bool) -> Loade
     With `whole` all of it is the test part.
     """
     assert experiment.data is not None
-    objective = supervised_of(experiment)
-    known = input_record.load(run.dir)
+    last = experiment.last_stage
+    phased = not isinstance(objective_of(last), Supervised)
+    known = input_record.load(run.dir) or (_record_of_data(run) if phased else None)
     if known is None:
         message = f"{run.key} is of an older dlx, and has not kept how its data was preprocessed"
         raise DlxError(message, hint="Train its spec anew: `dlx train RUN/spec.yaml`.")
@@ -240,11 +245,38 @@ def _job_with_data(experiment: Experiment, run: RunFolder, whole: bool) -> Loade
         sets = experiment.data.load()
         sets = other_data.measured_whole(sets) if whole else sets
         _check_kind(experiment.data, sets, known, run)
+        if phased:
+            job = _job_of_phases(last, known, sets, run)
+            return Loaded(job, experiment.data, sets, earlier)
         bare = replace(experiment, data=None, known_facts=known.facts)
         graph = replace(trace(bare, known.inputs), fields=known.fields)
-        made = replace(experiment, objective=objective)
+        made = replace(experiment, objective=supervised_of(experiment))
         job = job_of(Prepared.unchecked(made, Graphs.of(graph), sets, known.targets))
         return Loaded(job, experiment.data, sets, earlier)
+
+
+def _record_of_data(run: RunFolder) -> InputRecord:
+    """Return the record of a run whose objective has phases and which has kept none, from its data."""
+    experiment = load(run.file("spec.yaml")).last_stage
+    assert experiment.data is not None
+    shapes = {name: one.shape for name, one in experiment.data.facts().inputs.items()}
+    return input_record.of(experiment.data, experiment.data.load(), shapes)
+
+
+def _job_of_phases(experiment: Experiment, known: InputRecord, sets: Sets, run: RunFolder) -> Job:
+    """Build a training of an objective with phases on other data. DlxError where its examples are of another kind."""
+    assert experiment.data is not None
+    now, was = experiment.data.facts().fields, known.facts.fields
+    for name, field in was.items():
+        if name not in now or tuple(now[name].shape) != tuple(field.shape):
+            has = f"`{name}` of shape {now[name].shape}" if name in now else f"no `{name}`"
+            message = f"the data given has {has}, and {run.key} was trained on shape {field.shape}"
+            raise DlxError(message, hint="Give data like it.")
+    job = _job(experiment, trace_all(experiment), sets, run)
+    assert isinstance(job.learner, Phased)
+    for part in job.parts.values():
+        network_checks.check_values(job.learner.evaluated, part.take(torch.arange(min(len(part), VALUES))), run.key)
+    return job
 
 
 def _sets(experiment: Experiment, run: RunFolder) -> Sets:

@@ -15,6 +15,7 @@ from ..lazy import np, torch
 from ..objectives import Objective, learned
 from ..runs.folder import RunFolder
 from ..spec import Experiment
+from ..training import network_checks
 from ..training.checkpoints import checkpoint
 from .answer_base import Answers
 from .evaluate import weights_of
@@ -118,7 +119,7 @@ class Trained:
         whole = learned.whole(self.networks, self.objective)
         checkpoint.load_weights(whole, weights_of(run, name), name)
         self.call = learned.PlainCaller(self.networks, learned.parameters_of(whole))
-        self.fields, self.record = tuple(record.facts.inputs), record
+        self.fields, self.record, self.run = tuple(record.facts.inputs), record, run
 
     def answers(self, inputs: Sequence[Array], seed: int) -> Named:
         """Return what the objective answers for the input fields in their order."""
@@ -131,6 +132,7 @@ class Trained:
         with torch.inference_mode():
             for chunk in _chunks(inputs):
                 batch = Batch(dict(zip(self.fields, chunk, strict=True)))
+                network_checks.check_values(self.objective, batch, self.run.key)
                 rng = torch.Generator().manual_seed(seed)
                 for name, value in self.objective.answers(self.call, batch, rng).items():
                     found.setdefault(name, []).append(value)
@@ -142,15 +144,17 @@ class Trained:
         """Return what a node gives, `NETWORK/NODE` where there are several networks."""
         network, _, node = ("network", "", name) if self.graphs.is_one else name.partition("/")
         if network not in self.graphs:
-            known = ", ".join(f"`{each}`" for each in self.graphs)
-            raise DlxError(
-                f"`--of {name}` names no network of the run, which has {known}", hint="Write NETWORK/NODE."
-            )
+            known, nodes = ", ".join(f"`{each}`" for each in self.graphs), [full for full, _ in self.graphs.nodes()]
+            ends = [full for full in nodes if full.partition("/")[2] == name]
+            hint = f"Write {' or '.join(f'`{full}`' for full in ends[:2])}." if ends else did_you_mean(name, nodes)
+            raise DlxError(f"`--of {name}` names no network of the run, which has {known}", hint=hint)
         by_name = dict(zip(self.fields, inputs, strict=True))
         calls = self.objective.needs(self.record.facts.fields, self.graphs.ports)
-        fields = next((one.inputs for one in calls if one.network == network), {})
+        each = [one.inputs for one in calls if one.network == network] or [{}]
+        of_data = [one for one in each if all(isinstance(f, str) and f in by_name for f in one.values())]
+        fields = (of_data or each)[0]  # a discriminator is called with what a generator made, too
         if not all(isinstance(field, str) and field in by_name for field in fields.values()):
-            made = ", ".join(f"`{each}`" for each, field in fields.items() if field not in by_name)
+            made = ", ".join(f"`{one}`" for one, f in fields.items() if not (isinstance(f, str) and f in by_name))
             raise DlxError(f"`{network}` takes {made}, which new inputs do not have",
                            hint="Name a node of a network that takes the data.")  # fmt: skip
         first = next(iter(fields.values()), "")  # one input may be called as it likes

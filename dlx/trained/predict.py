@@ -238,13 +238,15 @@ def predict(
         experiment = replace(experiment.alone(scope), objective=other)
     if experiment.data is None or experiment.train is None:
         raise DlxError(f"{run.key} names no data, and cannot be asked")
+    of_networks = answering is None and bool(experiment.networks)
+    _refuse_unanswered(experiment.objective, run, of, of_networks)
     known, new_inputs, columns = _read(experiment.data, inputs, known, members[0], keep)
     x = known.all_prepared(new_inputs)
     input_names = new_inputs.names or tuple(str(i) for i in range(len(new_inputs.x)))
     file = inputs if isinstance(inputs, Path) else INPUTS
     phased = experiment.objective
     with device.threads(members[0].threads()):
-        if answering is None and phased is not None and phased.answers_inputs:
+        if answering is None and phased is not None and (phased.answers_inputs or of_networks):
             _refuse_threshold(phased, threshold)
             _refuse_samples(samples, f"the answers of {phased.kind}")
             trained = features.Trained(experiment, members[0], name or "final", known)
@@ -330,6 +332,18 @@ def _read(
             source.new_inputs(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
         )
         return known, new_inputs, dict(passthrough(inputs, keep, len(new_inputs.x), new_inputs.table))
+
+
+def _refuse_unanswered(objective: Objective | None, run: RunFolder, of: str | None, several: bool) -> None:
+    """Raise DlxError where an objective answers nothing of new inputs, and no node is named that does."""
+    if objective is None or isinstance(objective, Supervised) or of is not None:
+        return
+    if objective.answers_inputs or objective.answering() is not None:
+        return
+    node = "NETWORK/NODE" if several else "NODE"
+    made = f"`dlx sample {run.key}` makes samples. " if objective.makes_samples else ""
+    message = f"{objective.kind} answers nothing of new inputs"
+    raise DlxError(message, hint=f"{made}`--of {node}` answers what a node gives for them.")
 
 
 def _refuse_threshold(objective: Objective, threshold: float | None) -> None:

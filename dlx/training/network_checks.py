@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import SpecError
+from ..errors import DlxError, Problem, SpecError
 from ..lazy import torch
 from ..objectives import Objective
 from . import weight_averages
@@ -30,9 +30,12 @@ def begin(experiment: Experiment, job: Job, new: bool) -> None:
     """
     learner, objective, kind = job.learner, job.objective, type(job.objective)
     sets, checks = kind.begin is not Objective.begin, kind.check_networks is not Objective.check_networks
-    if not isinstance(learner, Phased) or not (sets or checks):
+    values = kind.check_values is not Objective.check_values
+    if not isinstance(learner, Phased) or not (sets or checks or values):
         return
     batch, rng = _examples(job), torch.Generator().manual_seed(learner.train.seed)
+    if (odd := objective.check_values(batch)) is not None:
+        _refuse(experiment, odd)
     learner.module.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         if sets and new:
@@ -44,8 +47,19 @@ def begin(experiment: Experiment, job: Job, new: bool) -> None:
         found = objective.check_networks(learner.call, batch)
     learner.set_training_mode()
     if found is not None:
-        where = "networks" if experiment.networks else "network"
-        raise SpecError(replace(found, mark=found.mark or experiment.place(where), path=found.path or where))
+        _refuse(experiment, found)
+
+
+def _refuse(experiment: Experiment, found: Problem) -> None:
+    where = "networks" if experiment.networks else "network"
+    raise SpecError(replace(found, mark=found.mark or experiment.place(where), path=found.path or where))
+
+
+def check_values(objective: Objective, batch: Batch, run: str) -> None:
+    """Raise DlxError where new examples have values that the objective of a run has no meaning for."""
+    if (found := objective.check_values(batch)) is not None:
+        message = f"{run} was trained on others: {found.message}"
+        raise DlxError(message, hint="Give values as those of its data are, before its preprocessing.")
 
 
 def _examples(job: Job) -> Batch:

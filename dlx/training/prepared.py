@@ -196,7 +196,6 @@ def ready(experiment: Experiment, graphs: Graphs | None = None, *, sources: bool
         supervised = isinstance(objective, Supervised)
         missing += (_supervised_problems if supervised else phased.problems)(experiment, graphs)
         missing += sampling.problems(experiment, objective) if experiment.train is not None else []
-        missing += at_stages.problems(experiment, objective)
     if not graphs.trainable:
         why = "all of its weights are frozen" if graphs.params else "no layer of it has weights"
         missing.append(Problem(f"there is nothing to train: {why}", "", experiment.place("network"), "network"))

@@ -52,6 +52,67 @@ def problem(text: str) -> tuple[str, str, int]:
     return one.message, one.hint, one.mark.line
 
 
+# --- logits and probabilities ---------------------------------------------------------------------------------------
+
+TWO_SIDES = """
+data: digits
+networks:
+  encoder: {layers: [flatten, {linear: 4}]}
+  decoder:
+    inputs: {z: [N]}
+    layers:
+      - linear: 64
+      - sigmoid
+      - reshape: [1, 8, 8]
+objective: OBJECTIVE
+train: {steps: 4, batch_size: 10, optimizer: {adam: 1e-3}}
+"""
+
+
+def test_a_discriminator_that_ends_in_probabilities_is_warned_of_where_logits_are_taken():
+    text = TEXT.replace("tanh, {linear: 1}]", "{linear: 1}, sigmoid]")
+    (warning,) = trace_all(experiment_of(text)).warnings
+    assert "gan takes logits of `discriminator`" in warning.message
+    assert "sigmoid has made some" in warning.message
+    assert warning.mark.line == 12
+    assert not trace_all(experiment_of(text.replace("{discriminator_steps: 2}", "{loss: least_squares}"))).warnings
+    assert not trace_all(experiment_of(TEXT)).warnings
+
+
+@pytest.mark.parametrize("objective", ["vae", "{autoencoder: {loss: binary_cross_entropy}}"])
+def test_a_decoder_that_ends_in_probabilities_is_warned_of_where_logits_are_taken(objective):
+    text = TWO_SIDES.replace("OBJECTIVE", objective).replace("N]", "2]" if objective == "vae" else "4]")
+    (warning,) = trace_all(experiment_of(text)).warnings
+    assert "takes logits of `decoder`" in warning.message
+    assert warning.mark.line == text.splitlines().index("      - sigmoid") + 1
+    assert not trace_all(experiment_of(text.replace("      - sigmoid\n", ""))).warnings
+    if objective != "vae":
+        assert not trace_all(experiment_of(text.replace("binary_cross_entropy", "squared_error"))).warnings
+
+
+# --- samples --------------------------------------------------------------------------------------------------------
+
+CLASSIFIER = """
+data: digits
+network: {layers: [flatten, {linear: 10}]}
+train:
+  steps: 4
+  samples: {every: 2, n: 4}
+"""
+
+
+@pytest.mark.parametrize("named", ["", "objective: classification\n"])
+def test_samples_of_what_makes_none_are_told_by_inspect_and_before_a_training(named):
+    message, hint, line = problem(named + CLASSIFIER)
+    assert message.startswith(
+        "`samples` are texts of a language model or what an objective makes, and classification"
+    )
+    assert "an objective that makes samples" in hint
+    assert line == 6 + bool(named)
+    with pytest.raises(SpecError, match="`samples` are texts"):
+        prepare(experiment_of(named + CLASSIFIER))
+
+
 # --- shapes ---------------------------------------------------------------------------------------------------------
 
 

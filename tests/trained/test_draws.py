@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 from helpers import experiment_of
+from typer.testing import CliRunner
 
+import dlx
+from dlx.cli import app
 from dlx.errors import DlxError, SpecError
 from dlx.experiment import runner
 from dlx.experiment.recorder import RunRecorder
@@ -187,6 +190,7 @@ def test_the_document_has_seeds_and_values(ring):
         ({"arithmetic": ""}, "--arithmetic '' is none from character 1 on"),
         ({"arithmetic": "3 4"}, "--arithmetic '3 4' is none from character 3 on"),
         ({"interpolate": "3"}, "--interpolate takes two samples or more"),
+        ({"interpolate": "3, 4", "n": 1}, "--interpolate goes from one sample to another, and --n is 1"),
         ({"interpolate": "3, 4", "arithmetic": "3"}, "are two things"),
         ({"arithmetic": "class 3 - 2"}, "gan tells no latents of examples"),
         ({"arithmetic": "class 8 - 2"}, "has 8 classes, and none is 8"),
@@ -196,3 +200,13 @@ def test_the_document_has_seeds_and_values(ring):
 def test_what_cannot_be_made_is_refused(ring, options, says):
     with pytest.raises(DlxError, match=says):
         draw(ring, **options)
+
+
+@pytest.mark.parametrize(("words", "option"), [(["--prompt", "a"], "--prompt"), (["--top-k", "3"], "--top-k")])
+def test_options_of_texts_are_refused_by_command_and_in_python(ring, words, option):
+    ran = CliRunner().invoke(app, ["sample", str(ring.dir), *words])
+    assert ran.exit_code != 0
+    message = f"makes samples, and {option} is of others"
+    assert message in str(ran.exception)
+    with pytest.raises(DlxError, match=message):
+        dlx.sample(ring.dir, **{words[0][2:].replace("-", "_"): words[1] if option == "--prompt" else 3})

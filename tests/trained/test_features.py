@@ -111,6 +111,52 @@ def test_a_node_that_is_not_there_is_told(autoencoder, of, message):
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("of", "hint"),
+    [("tanh_1", "Write `encoder/tanh_1`."), ("encodr/tanh_1", "Did you mean `encoder/tanh_1`"), ("tanh_2", "`")],
+)
+def test_a_node_without_its_network_and_a_misspelt_one_have_a_way_out(autoencoder, of, hint):
+    with pytest.raises(DlxError) as raised:
+        dlx.predict(autoencoder.dir, rows(5), of=of)
+    assert hint in raised.value.problems[0].hint
+
+
+GAN = f"""{DATA}
+networks:
+  generator: {{inputs: {{noise: [2]}}, layers: [linear: 6]}}
+  discriminator: {{inputs: {{row: [6]}}, layers: [{{linear: 3}}, tanh, {{linear: 1}}]}}
+objective: gan
+{TRAIN}"""
+
+
+def test_a_discriminator_answers_by_its_nodes_and_a_gan_answers_nothing_else(tmp_path):
+    run, x = trained(tmp_path, GAN), rows(7, 5)
+    network = restore_all(run.dir)["discriminator"][0]
+    with torch.inference_mode():
+        by_hand = network(torch.from_numpy(x))
+    np.testing.assert_allclose(dlx.predict(run.dir, x, of="discriminator/linear_2").arrays["linear_2"], by_hand, 1e-5)
+    with pytest.raises(DlxError, match="gan answers nothing of new inputs") as raised:
+        dlx.predict(run.dir, x)
+    assert "makes samples. `--of NETWORK/NODE` answers" in raised.value.problems[0].hint
+
+
+VAE = f"""{DATA}
+networks:
+  encoder: {{layers: [linear: 4]}}
+  decoder: {{inputs: {{z: [2]}}, layers: [linear: 6]}}
+objective: vae
+{TRAIN}"""
+
+
+def test_values_that_the_likelihood_is_not_of_are_refused_where_a_score_would_mean_nothing(tmp_path):
+    np.savez(tmp_path / "x.npz", x=rows().clip(0, 1), y=np.zeros(200, np.int64))
+    (tmp_path / "a.yaml").write_text(VAE)
+    run = runner.run(load(tmp_path / "a.yaml"), tmp_path / "runs").results[0].run
+    assert len(dlx.predict(run.dir, rows(5).clip(0, 1))) == 5
+    with pytest.raises(DlxError, match="from 0 to 1, and the field `input` goes from 0 to 7"):
+        dlx.predict(run.dir, np.eye(6, dtype=np.float32) * 7)
+
+
 def test_no_threshold_and_no_class_where_there_are_none(autoencoder, tmp_path):
     with pytest.raises(DlxError, match="`--threshold` is for classes, and autoencoder tells none"):
         dlx.predict(autoencoder.dir, rows(5), threshold=0.3)

@@ -30,6 +30,17 @@ def examples(known: Any, shape: Shape) -> Tensor:
     or one called `x`. DlxError for other shapes, for what is no number, and where nothing is missing.
     """
     name = str(known) if isinstance(known, str | Path) else "what is given"
+    found = torch.from_numpy(values_of(known, shape).astype(np.float32))
+    if not len(found) or not found.isnan().any():
+        raise DlxError(
+            f"in {name} nothing is missing", hint="Leave a cell empty, or write NaN, for each value to draw."
+        )
+    return found
+
+
+def values_of(known: Any, shape: Shape) -> Any:
+    """Return numbers (n, *shape) of a file or an array, NaN where a cell is empty. DlxError for other shapes."""
+    name = str(known) if isinstance(known, str | Path) else "what is given"
     values = _read(Path(known)) if isinstance(known, str | Path) else np.asarray(known)
     if values.dtype.kind not in "iufb":
         raise DlxError(f"{name} holds {values.dtype}, and numbers are wanted", hint="Save them as float32.")
@@ -41,12 +52,7 @@ def examples(known: Any, shape: Shape) -> Tensor:
     elif sizes[1:] != tuple(shape):
         message = f"{name} has the shape ({', '.join(map(str, sizes))}), and an example of the run has {shape}"
         raise DlxError(message, hint=f"Give ({rows}), or n lines of {prod(shape):,} values.")
-    found = torch.from_numpy(values.astype(np.float32))
-    if not len(found) or not found.isnan().any():
-        raise DlxError(
-            f"in {name} nothing is missing", hint="Leave a cell empty, or write NaN, for each value to draw."
-        )
-    return found
+    return values
 
 
 def _read(path: Path) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import ceil, prod, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from ...training.generation import drawings
 from ...training.phased import Phased
 from ..evaluate import Loaded, job_of_run
 from ..row_files import write_whole
-from . import completions
+from . import completions, translations
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -58,6 +58,10 @@ class Draws:
     examples: int = 0
     """Examples that were filled in, each as often; 0 where none were given."""
     real: Values | None = field(default=None, compare=False)
+    given: Values | None = field(default=None, compare=False)
+    """Examples that were turned into these, one each."""
+    to: str | None = None
+    """The field that they were turned into."""
 
     def lines(self) -> list[str]:
         """Return each sample as a line of numbers. DlxError where it has many."""
@@ -73,22 +77,29 @@ class Draws:
         if path.suffix == ".npz":
             write_whole(path, as_npz({"values": self.values, "names": np.array(self.names) if self.names else None}))
             return
-        in_a_row = self.values
-        if self.values.ndim == 4 and (self.names or self.examples):
-            in_a_row = self.values.reshape(self.examples or 1, -1, *self.values.shape[1:])
-        drawing = Drawing(in_a_row, None, self.real)
+        drawing = Drawing(self._in_rows(), None, self.real)
         if drawing.suffix != ".png":
             what = "x".join(map(str, self.values.shape[1:]))
             raise DlxError(f"a sample has the shape {what}, and is no picture", hint="Write them to an .npz.")
         write_whole(path, drawing.as_bytes())
 
+    def _in_rows(self) -> Values:
+        """Return images (rows, columns, *shape) where they belong together, and all else as it is."""
+        if self.given is not None:
+            return in_pairs(self.given, self.values)
+        if self.values.ndim == 4 and (self.names or self.examples):
+            return self.values.reshape(self.examples or 1, -1, *self.values.shape[1:])
+        return self.values
+
     def as_json(self) -> dict[str, Any]:
         """Return the document of `dlx sample --json`."""
         about: dict[str, Any] = {"run": self.run.key, "class": self.of_class, "shape": list(self.values.shape[1:])}
+        if self.to is not None:
+            about["to"] = self.to
         each: list[dict[str, Any]] = [{"values": _rounded(one)} for one in self.values]
         if len(self.seeds) == len(each):
             each = [{"seed": seed, **one} for seed, one in zip(self.seeds, each, strict=True)]
-        else:
+        elif self.seeds:
             about["seed"] = self.seeds[0]
         if self.examples:
             times = len(each) // self.examples
@@ -98,16 +109,23 @@ class Draws:
         return about | {"samples": each}
 
 
+def in_pairs(given: Values, made: Values) -> Values:
+    """Return a sheet (rows, columns, *shape) of images with what became of each at its right, the last row filled up
+    with zeros; of what are no images the second alone.
+    """
+    if made.ndim != 4 or given.shape[1:] != made.shape[1:]:
+        return made
+    rows = ceil(sqrt(2 * len(made)))
+    across = ceil(len(made) / rows)
+    pairs = np.zeros((rows * across, 2, *made.shape[1:]), made.dtype)
+    pairs[: len(made)] = np.stack([given, made], 1)
+    return pairs[: ceil(len(made) / across) * across].reshape(-1, 2 * across, *made.shape[1:])
+
+
 def are_made_by(run: RunFolder) -> bool:
     """Whether the objective of a run makes samples of its own, rather than texts or waves token by token."""
     objective = load(run.file("spec.yaml")).last_stage.objective
     return objective is not None and objective.makes_samples
-
-
-def refuse(options: Mapping[str, object], run: RunFolder, makes: str) -> None:
-    """Raise DlxError where an option has a value that a run which makes something else has no use for."""
-    if asked := [name for name, value in options.items() if value is not None and value is not False]:
-        raise DlxError(f"{run.key} makes {makes}, and {asked[0]} is of others", hint=f"Leave out {asked[0]}.")
 
 
 def check_output(path: Path) -> None:
@@ -125,6 +143,7 @@ def draw(
     arithmetic: str | None = None,
     interpolate: str | None = None,
     known: Any = None,
+    to: str | None = None,
     name: str | None = None,
     output: Path | None = None,
 ) -> Draws:
@@ -134,27 +153,22 @@ def draw(
     examples of a class, "class cat"; the samples of its terms come first, that of the result last. `interpolate` are
     such terms with commas between them: `n` samples on the straight lines from one latent to the next. `known` is a
     file or an array of examples (m, *shape) in which values are missing, NaN: each is filled in `n` times, once by
-    default, the i-th time of all by seed + i; `values` has the fillings of the first example first.
+    default, the i-th time of all by seed + i; `values` has the fillings of the first example first. An objective with
+    sides turns the examples `known` of one side into such of the field `to`, one each, and draws nothing.
 
     Raises:
         DlxError: the objective makes no samples, has no latents or classes, fills in nothing, or `known` has another
             shape or values that no example has; the data of the run is not there.
     """
-    if n is not None and n < 1:
-        raise DlxError(f"--n is {n}", hint="Take 1 or more.")
-    if arithmetic is not None and interpolate is not None:
-        raise DlxError("--arithmetic and --interpolate are two things", hint="Take one of them.")
-    if arithmetic is not None and n is not None:
-        raise DlxError("--arithmetic makes one sample, and --n asks for several", hint="Leave out --n.")
-    if known is not None and (arithmetic is not None or interpolate is not None):
-        option = "--arithmetic" if arithmetic is not None else "--interpolate"
-        raise DlxError(f"--given and {option} are two things", hint="Take one of them.")
+    _check_options(n, arithmetic, interpolate, known)
     if output is not None:
         check_output(output)
     device.limit_thread_spinning()
     with device.threads(run.threads()):
         loaded = job_of_run(run, name or "final")
         maker = _Maker(loaded, seed, of_class, run)
+        if maker.objective.sides or to is not None:
+            return _translated(loaded, maker.objective, run, known, to, n)
         missing = None if known is None else maker.examples(known)
         terms = _terms(arithmetic or interpolate or "", interpolate is not None)
 
@@ -173,6 +187,40 @@ def draw(
         return Draws(run, drawings.as_array(values), each_seed, (), asked, len(missing), beside)
     seeds = tuple(seed + i for i in range(len(values))) if maker.by_latents and not names else (seed,)
     return Draws(run, drawings.as_array(values), seeds, names, asked, 0, beside)
+
+
+def _check_options(n: int | None, arithmetic: str | None, interpolate: str | None, known: Any) -> None:
+    """Raise DlxError for a number of samples that there is not, and for options that are not asked for together."""
+    if n is not None and n < 1:
+        raise DlxError(f"--n is {n}", hint="Take 1 or more.")
+    if arithmetic is not None and interpolate is not None:
+        raise DlxError("--arithmetic and --interpolate are two things", hint="Take one of them.")
+    if arithmetic is not None and n is not None:
+        raise DlxError("--arithmetic makes one sample, and --n asks for several", hint="Leave out --n.")
+    if known is not None and (arithmetic is not None or interpolate is not None):
+        option = "--arithmetic" if arithmetic is not None else "--interpolate"
+        raise DlxError(f"--given and {option} are two things", hint="Take one of them.")
+    if interpolate is not None and n == 1:
+        raise DlxError("--interpolate goes from one sample to another, and --n is 1", hint="Take 2 or more.")
+
+
+def _translated(
+    loaded: Loaded, objective: Objective, run: RunFolder, known: Any, to: str | None, n: int | None
+) -> Draws:
+    """Return what examples become on the other side."""
+    to = translations.side(objective, to, run)
+    of = objective.sides[to]
+    if known is None:
+        message = f"{objective.kind} makes no samples of noise: it turns examples of `{of}` into such of `{to}`"
+        raise DlxError(message, hint="Give some: `--given FILE`; `--to FIELD` says which side.")
+    if n is not None:
+        raise DlxError("--n is a number of samples, and each example of --given becomes one", hint="Leave out --n.")
+    given, names = translations.examples(known, of, loaded)
+    made = drawings.without_traces(loaded.job, lambda own, call: own.translate(call, given, to))
+    beside = loaded.job.parts["train"].take(torch.arange(min(drawings.EXAMPLES, len(loaded.job.parts["train"]))))
+    real = drawings.as_array(beside[to])
+    values = drawings.as_array(made)
+    return Draws(run, values, (), names, None, 0, real, drawings.as_array(given), to)
 
 
 @dataclass(frozen=True)

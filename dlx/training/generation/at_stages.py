@@ -11,7 +11,7 @@ from ...errors import DlxError, Problem, SpecError, plural
 from ...lazy import torch
 from ...objectives.language import Language
 from ...spec import Experiment
-from ...spec.sections.samples import OF_TEXTS, SHEET, TOKENS
+from ...spec.sections.samples import SHEET, TOKENS
 from ...text import Tokenizer, restored
 from . import drawings
 from .decoding import Decoding, sampled_texts
@@ -100,28 +100,3 @@ def made_of(experiment: Experiment, objective: Objective, sets: Sets) -> AtStage
         message = f"the prompt has {plural(len(tokens), 'token')}, and the network sees {window:,} at once"
         raise SpecError(Problem(message, "Give a shorter one: its last words count.", place, path))
     return StageTexts(asked, tokenizer, objective, window, tuple(tokens))
-
-
-def problems(experiment: Experiment, objective: Objective) -> list[Problem]:
-    """Return the problems where samples are asked for of what makes none, or fields of texts of what makes others."""
-    if experiment.train is None or (asked := experiment.train.samples) is None:
-        return []
-    place, path = experiment.place("train", "samples"), "train.samples"
-    if objective.makes_samples:
-        wrong = [name for name in OF_TEXTS if getattr(asked, name) != type(asked).model_fields[name].default]
-        return [
-            Problem(
-                f"`{name}` is of texts, and {objective.kind} makes none",
-                "Leave it out.",
-                experiment.place("train", "samples", name),
-                f"{path}.{name}",
-            )
-            for name in wrong
-        ]
-    if isinstance(objective, Language) and isinstance(experiment.data, Text):
-        return []
-    data = experiment.data.kind if experiment.data is not None else ""
-    message = f"`samples` are texts of a language model or what an objective makes, and {objective.kind} "
-    message += f"learns from `{data}`"
-    hint = "Take `objective: language` and `data: {text: ...}`, an objective that makes samples, or leave it out."
-    return [Problem(message, hint, place, path)]
