@@ -113,7 +113,11 @@ def test_a_node_that_is_not_there_is_told(autoencoder, of, message):
 
 @pytest.mark.parametrize(
     ("of", "hint"),
-    [("tanh_1", "Write `encoder/tanh_1`."), ("encodr/tanh_1", "Did you mean `encoder/tanh_1`"), ("tanh_2", "`")],
+    [
+        ("tanh_1", "Write `encoder/tanh_1`."),
+        ("encodr/tanh_1", "Did you mean `encoder/tanh_1`"),
+        ("tanh_2", "There are decoder/linear_1"),
+    ],
 )
 def test_a_node_without_its_network_and_a_misspelt_one_have_a_way_out(autoencoder, of, hint):
     with pytest.raises(DlxError) as raised:
