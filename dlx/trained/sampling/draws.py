@@ -58,7 +58,7 @@ class Draws:
     examples: int = 0
     """Examples that were filled in, each as often; 0 where none were given."""
     real: Values | None = field(default=None, compare=False)
-    given: Values | None = field(default=None, compare=False)
+    originals: Values | None = field(default=None, compare=False)
     """Examples that were turned into these, one each."""
     to: str | None = None
     """The field that they were turned into."""
@@ -85,8 +85,8 @@ class Draws:
 
     def _in_rows(self) -> Values:
         """Return images (rows, columns, *shape) where they belong together, and all else as it is."""
-        if self.given is not None:
-            return in_pairs(self.given, self.values)
+        if self.originals is not None:
+            return in_pairs(self.originals, self.values)
         if self.values.ndim == 4 and (self.names or self.examples):
             return self.values.reshape(self.examples or 1, -1, *self.values.shape[1:])
         return self.values
@@ -109,16 +109,16 @@ class Draws:
         return about | {"samples": each}
 
 
-def in_pairs(given: Values, made: Values) -> Values:
+def in_pairs(originals: Values, made: Values) -> Values:
     """Return a sheet (rows, columns, *shape) of images with what became of each at its right, the last row filled up
     with zeros; of what are no images the second alone.
     """
-    if made.ndim != 4 or given.shape[1:] != made.shape[1:]:
+    if made.ndim != 4 or originals.shape[1:] != made.shape[1:]:
         return made
     rows = ceil(sqrt(2 * len(made)))
     across = ceil(len(made) / rows)
     pairs = np.zeros((rows * across, 2, *made.shape[1:]), made.dtype)
-    pairs[: len(made)] = np.stack([given, made], 1)
+    pairs[: len(made)] = np.stack([originals, made], 1)
     return pairs[: ceil(len(made) / across) * across].reshape(-1, 2 * across, *made.shape[1:])
 
 
@@ -215,12 +215,12 @@ def _translated(
         raise DlxError(message, hint="Give some: `--given FILE`; `--to FIELD` says which side.")
     if n is not None:
         raise DlxError("--n is a number of samples, and each example of --given becomes one", hint="Leave out --n.")
-    given, names = translations.examples(known, of, loaded)
-    made = drawings.without_traces(loaded.job, lambda own, call: own.translate(call, given, to))
+    originals, names = translations.examples(known, of, loaded)
+    made = drawings.without_traces(loaded.job, lambda own, call: own.translate(call, originals, to))
     beside = loaded.job.parts["train"].take(torch.arange(min(drawings.EXAMPLES, len(loaded.job.parts["train"]))))
     real = drawings.as_array(beside[to])
     values = drawings.as_array(made)
-    return Draws(run, values, (), names, None, 0, real, drawings.as_array(given), to)
+    return Draws(run, values, (), names, None, 0, real, drawings.as_array(originals), to)
 
 
 @dataclass(frozen=True)
