@@ -41,13 +41,14 @@ GUESTS = {
     "yaml": ["spec"],
     "tomllib": ["spec"],
     "PIL": ["data"],
-    "pyarrow": ["data"],
+    "pyarrow": ["data", "report"],
     "optuna": ["sweeps"],
     "cmaes": ["sweeps"],
     "ray": ["sweeps"],
     "matplotlib": ["sheets", "sweeps", "trained"],
     "pandas": ["api"],
     "tokenizers": ["text"],
+    "vl_convert": ["report"],
     "IPython": ["show"],
 }
 BELOW_AUTOGRAD = [

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import exit_status, runs, specs, training
+from . import exit_status, reports, runs, specs, training
 from .runs import runs_app
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ COMMANDS = (
     runs.neighbours,
     runs.activations,
     runs.compare,
+    reports.plot,
     specs.layers,
     specs.specs,
     specs.verify,

@@ -192,14 +192,14 @@ def groups_of(text: str, root: Path) -> list[RunGroup]:
         if is_study(folder):
             return [_of_study(folder, text)]
     if (root / text).is_dir() and not (root / text / RECORDS).exists():
-        named = [run for run in lookup.all_runs(root) if run.name == text and _finished(run)]
+        named = [run for run in lookup.all_runs(root) if run.name == text and has_finished(run)]
         if named:
             return _of_name(text, named)
     run = lookup.find(text, root)
-    if not _finished(run):
+    if not has_finished(run):
         raise DlxError(f"{run.key} is {run.status()}, and has no results to compare", hint="Compare finished runs.")
     label = f"{run.name}: {run.baseline()}" if run.baseline() else run.name
-    return [RunGroup(label if text == run.name else f"{label} ({run.id})", _siblings(run))]
+    return [RunGroup(label if text == run.name else f"{label} ({run.id})", siblings(run))]
 
 
 def _of_study(folder: Path, text: str) -> RunGroup:
@@ -207,7 +207,7 @@ def _of_study(folder: Path, text: str) -> RunGroup:
     best = study.best()
     trials = study.trials if best is None else [t for t in study.points() if t.number == best.number]
     runs = [RunFolder(study.runs / key) for trial in trials for key in trial.runs.values()]
-    finished = tuple(run for run in runs if _finished(run))
+    finished = tuple(run for run in runs if has_finished(run))
     if not finished:
         raise DlxError(f"no trial of {folder} has finished", hint="The same command goes on with it.")
     return RunGroup(text.rstrip("/"), finished)
@@ -216,16 +216,18 @@ def _of_study(folder: Path, text: str) -> RunGroup:
 def _of_name(name: str, runs: Sequence[RunFolder]) -> list[RunGroup]:
     """Return the newest network of a name, and each of its baselines."""
     networks = [run for run in runs if not run.baseline()]
-    groups = [RunGroup(name, _siblings(networks[0]))] if networks else []
+    groups = [RunGroup(name, siblings(networks[0]))] if networks else []
     labels = list(dict.fromkeys(run.baseline() for run in runs if run.baseline()))
     newest = [next(run for run in runs if run.baseline() == label) for label in reversed(labels)]
-    return groups + [RunGroup(f"{name}: {run.baseline()}", _siblings(run)) for run in newest]
+    return groups + [RunGroup(f"{name}: {run.baseline()}", siblings(run)) for run in newest]
 
 
-def _siblings(run: RunFolder) -> tuple[RunFolder, ...]:
-    """Return the finished runs of the same spec, in order of their seeds and folds; of equal ones the newest."""
+def siblings(run: RunFolder) -> tuple[RunFolder, ...]:
+    """Return a run with the finished ones of the same spec, in order of their seeds and folds; of equal ones the
+    newest.
+    """
     own = _spec_of(run)
-    alike = [other for other in lookup.all_runs(run.root) if other.name == run.name and _finished(other)]
+    alike = [other for other in lookup.all_runs(run.root) if other.name == run.name and has_finished(other)]
     chosen: dict[Draw, RunFolder] = {draw_of(run): run}
     for other in alike:
         if _spec_of(other) == own:
@@ -233,7 +235,8 @@ def _siblings(run: RunFolder) -> tuple[RunFolder, ...]:
     return tuple(chosen[draw] for draw in sorted(chosen, key=lambda d: (d[0], d[1] or 0)))
 
 
-def _finished(run: RunFolder) -> bool:
+def has_finished(run: RunFolder) -> bool:
+    """Whether a run has finished, and is that of one network."""
     try:
         end = run.end()
     except DlxError:
@@ -241,7 +244,8 @@ def _finished(run: RunFolder) -> bool:
     return end is not None and end["status"] == "finished" and not run.members()
 
 
-def _plain(run: RunFolder) -> dict[str, Any]:
+def spec_of_run(run: RunFolder) -> dict[str, Any]:
+    """Return the resolved spec of a run, as plain values."""
     path = run.file("spec.yaml")
     plain = read(path).plain()
     return plain if isinstance(plain, dict) else {}
@@ -249,7 +253,7 @@ def _plain(run: RunFolder) -> dict[str, Any]:
 
 def _spec_of(run: RunFolder) -> str:
     """Return the spec of a run without its seed and fold, as a text."""
-    spec = {key: value for key, value in _plain(run).items() if key not in EXCLUDED}
+    spec = {key: value for key, value in spec_of_run(run).items() if key not in EXCLUDED}
     train = spec.get("train")
     if isinstance(train, dict):
         spec["train"] = {key: value for key, value in train.items() if key not in {"seed", "seeds"}}
@@ -258,7 +262,7 @@ def _spec_of(run: RunFolder) -> str:
 
 def draw_of(run: RunFolder) -> Draw:
     """Return the seed and the fold of a run."""
-    data = _plain(run).get("data")
+    data = spec_of_run(run).get("data")
     fields = next(iter(data.values()), None) if isinstance(data, dict) else None
     fold = fields.get("fold") if isinstance(fields, dict) else None
     return int(run.lock().get("seed") or 0), int(fold) if fold is not None else None
@@ -266,7 +270,7 @@ def draw_of(run: RunFolder) -> Draw:
 
 def _data_of(run: RunFolder) -> tuple[str, str, str]:
     known = run.lock().get("data") or {}
-    section = json.dumps(_data_without(_plain(run).get("data"), PREPROCESSING), sort_keys=True, default=str)
+    section = json.dumps(_data_without(spec_of_run(run).get("data"), PREPROCESSING), sort_keys=True, default=str)
     sizes = json.dumps([known.get(name) for name in ("train", "valid", "test")])
     return str(known.get("digest", "")), section, sizes
 

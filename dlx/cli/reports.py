@@ -1,0 +1,67 @@
+"""Commands that show runs as pictures and pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from . import completion
+from .options import AsJson, Runs
+
+
+def plot(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Runs, studies, or names of runs.", autocompletion=completion.run_names
+        ),
+    ],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What is drawn, once for each; else losses and the main one."),
+    ] = None,
+    kind: Annotated[
+        Literal["curve", "bar", "scatter", "confusion"], typer.Option(help="curve, bar, scatter or confusion.")
+    ] = "curve",
+    x: Annotated[
+        str, typer.Option("--x", metavar="KEY", help="step, epoch or time; of a scatter any recorded key.")
+    ] = "",
+    scale: Annotated[Literal["linear", "log"], typer.Option(help="Of the values.")] = "linear",
+    x_scale: Annotated[
+        Literal["linear", "log"], typer.Option("--x-scale", help="Of the horizontal axis.")
+    ] = "linear",
+    band: Annotated[
+        Literal["interval", "deviation", "range", "none"],
+        typer.Option(help="About a mean over runs: its 95 % interval, one standard deviation, all runs, nothing."),
+    ] = "interval",
+    each: Annotated[bool, typer.Option("--each", help="Each run by itself, and no others of its spec.")] = False,
+    part: Annotated[str, typer.Option(metavar="PART", help="Of a confusion matrix: train, valid or test.")] = "",
+    theme: Annotated[Literal["light", "dark"], typer.Option(help="Colours.")] = "light",
+    form: Annotated[
+        Literal["svg", "png", "pdf", "tikz", "csv"] | None,
+        typer.Option("--format", help="svg, png, pdf, tikz or csv; else the suffix of the file says it."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="By default plot.FORMAT.")] = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Draw curves, bars, scatter or confusion matrices of runs.
+
+    A run stands for itself and all finished runs that differ from it in seed and fold alone, drawn as their mean with
+    a band; a name for the newest run of it, a study for its best trial. Metrics of one quantity share a panel. The
+    file is a picture, pgfplots for LaTeX, or the values as CSV.
+
+    Example: dlx plot wide narrow --metric valid/error --output error.pdf
+    """
+    from ..report import charts_files
+    from ..report import plot as plots
+    from ..show import plot as page
+
+    chosen = charts_files.format_of(output, form)
+    path = output or Path(f"plot.{chosen}")
+    options = plots.Options(tuple(metric or ()), kind, x, scale, x_scale, band, each, part)
+    found = plots.plot(names, runs, options)
+    charts_files.write(found.figure, path, chosen, theme)
+    page.plotted(found.as_json(), found.notes, path, as_json)

@@ -1,0 +1,100 @@
+"""Figures as files: SVG, PNG and PDF by vl-convert, TikZ and CSV as text."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Literal
+
+from ..errors import DlxError, did_you_mean
+from ..utils import files
+from .charts import Json, chart
+from .charts_style import Theme
+from .charts_tikz import tikz
+from .plot_figure import Figure, Matrices
+
+Format = Literal["svg", "png", "pdf", "tikz", "csv"]
+SUFFIXES: Mapping[str, Format] = {
+    ".svg": "svg",
+    ".png": "png",
+    ".pdf": "pdf",
+    ".tikz": "tikz",
+    ".tex": "tikz",
+    ".csv": "csv",
+}
+POINTS = 2000
+"""Points of a curve in a picture of 380 pixels, at most: more than there are pixels."""
+SCALE = 2.0
+"""Pixels of a PNG for each of the chart's."""
+
+
+def format_of(output: Path | None, chosen: Format | None) -> Format:
+    """Return the format that is asked for, by name or by the suffix of the file. DlxError where both differ."""
+    if output is None:
+        return chosen or "svg"
+    found = SUFFIXES.get(output.suffix.lower())
+    if found is None and (chosen is None or output.suffix):
+        hint = did_you_mean(output.suffix, SUFFIXES, "suffixes")
+        raise DlxError(f"`{output}` names no format of pictures", hint=hint)
+    if chosen is not None and found is not None and chosen != found:
+        raise DlxError(f"`--format {chosen}` and the file `{output}` differ", hint="Leave one of them out.")
+    return chosen or found or "svg"
+
+
+def write(figure: Figure | Matrices, path: Path, form: Format, theme: Theme = "light") -> None:
+    """Write a figure to a file. DlxError where it cannot be written."""
+    content = content_of(figure, form, theme)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(path, content)
+    except OSError as error:
+        hint = "Choose another file with `--output`."
+        raise DlxError(f"{path} cannot be written: {files.reason(error)}", hint=hint) from error
+
+
+def content_of(figure: Figure | Matrices, form: Format, theme: Theme = "light") -> bytes:
+    """Return the bytes of a figure in a format."""
+    if form == "csv":
+        return _csv(figure).encode()
+    if form == "tikz":
+        return tikz(figure).encode()
+    if isinstance(figure, Figure):
+        figure = figure.thinned(POINTS)
+    return rendered(chart(figure, theme), form)
+
+
+def rendered(spec: Json, form: Literal["svg", "png", "pdf"]) -> bytes:
+    """Return a specification of Vega-Lite as a picture."""
+    import vl_convert
+
+    text = json.dumps(spec, allow_nan=False)
+    make: dict[str, Callable[[], str | bytes]] = {
+        "svg": lambda: vl_convert.vegalite_to_svg(text),
+        "png": lambda: vl_convert.vegalite_to_png(text, scale=SCALE),
+        "pdf": lambda: vl_convert.vegalite_to_pdf(text),
+    }
+    content = make[form]()
+    return _numbered(content).encode() if isinstance(content, str) else content
+
+
+def _numbered(svg: str) -> str:
+    """Return a picture with its clip paths and gradients numbered from 0: Vega counts on from picture to picture."""
+    names: dict[str, str] = {}
+
+    def renamed(found: re.Match[str]) -> str:
+        return names.setdefault(found[0], f"{found[1] or found[2]}{len(names)}")
+
+    return re.sub(r'(?<=id=")(clip|gradient_)\d+(?=")|(?<=url\(#)(clip|gradient_)\d+(?=\))', renamed, svg)
+
+
+def _csv(figure: Figure | Matrices) -> str:
+    titles, rows = figure.table()
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(titles)
+    writer.writerows(rows)
+    return text.getvalue()

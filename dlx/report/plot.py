@@ -1,0 +1,312 @@
+"""Figures of runs: curves, bars, scatter and confusion matrices, of what is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import DlxError, did_you_mean, plural
+from ..experiment import confusion_matrix
+from ..lazy import np
+from ..metrics import RUNNING_LOSS
+from ..runs.folder import RunFolder
+from ..trained.difference import RunGroup
+from .plot_figure import Figure, Kind, Matrices, Matrix, Scale, Series
+from .plot_groups import groups
+from .plot_means import WORDS, Axis, Band, half_width, series_of
+from .plot_records import Curves, curves_of
+from .plot_values import value_of, values_of
+
+AXES: tuple[Axis, ...] = ("step", "epoch", "time")
+TITLES: dict[Axis, str] = {"step": "step", "epoch": "epoch", "time": "seconds of training"}
+HELD_OUT = ("valid/", "test/")
+MOST_CLASSES = 200
+"""Classes of a confusion matrix that can be drawn."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `dlx plot` is asked for, beside the runs."""
+
+    metrics: tuple[str, ...] = ()
+    kind: Kind = "curve"
+    x: str = ""
+    """`step`, `epoch` or `time` of a curve; a recorded key of a scatter."""
+    scale: Scale = "linear"
+    x_scale: Scale = "linear"
+    band: Band = "interval"
+    each: bool = False
+    part: str = ""
+    """Part of the data of a confusion matrix; empty for test, else valid, else train."""
+
+    def check(self) -> None:
+        """Raise DlxError where options do not go together."""
+        if self.kind == "curve" and self.x not in {"", *AXES}:
+            hint = f"{did_you_mean(self.x, AXES)} `--kind scatter` takes any recorded key."
+            raise DlxError(f"a curve goes along step, epoch or time, and `--x` is `{self.x}`", hint=hint)
+        if self.kind == "scatter" and not self.x:
+            hint = "Name one: `--x params`, `--x seconds`, `--x train.optimizer.adam.lr`."
+            raise DlxError("a scatter has two axes, and `--x` names no key", hint=hint)
+        if self.kind in {"bar", "confusion"} and self.x:
+            raise DlxError(f"`--x` is for curves and scatter, and this is `--kind {self.kind}`", hint="Leave it out.")
+        if self.kind == "confusion" and self.metrics:
+            hint = "Leave out `--metric`; `--part` chooses the part."
+            raise DlxError("a confusion matrix is drawn of the counts, and not of a metric", hint=hint)
+        if self.kind != "confusion" and self.part:
+            hint = "Write the part into the metric: `--metric test/error`."
+            raise DlxError("`--part` is for `--kind confusion`", hint=hint)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with what is to be said about it."""
+
+    figure: Figure | Matrices
+    groups: tuple[RunGroup, ...]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        runs = [{"label": group.label, "runs": [run.key for run in group.runs]} for group in self.groups]
+        return {**self.figure.as_json(), "groups": runs, "notes": list(self.notes)}
+
+
+def plot(names: Sequence[str], root: Path, options: Options) -> Plot:
+    """Draw runs as the options say. DlxError where a run, a metric or a matrix is not there."""
+    options.check()
+    drawing = Drawing(tuple(groups(names, root, options.each)), options)
+    make = {"curve": curve, "bar": bar, "scatter": scatter, "confusion": confusion}[options.kind]
+    figure = make(drawing)
+    return Plot(figure, drawing.groups, tuple(dict.fromkeys(drawing.notes)))
+
+
+@dataclass
+class Drawing:
+    """Groups of runs while they are drawn, and the notes so far."""
+
+    groups: tuple[RunGroup, ...]
+    options: Options
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def curves(self) -> dict[str, list[Curves]]:
+        """The curves of the runs of each group, by its label; those of groups without a record are left out."""
+        return {group.label: [self._curves(run) for run in group.runs] for group in self.groups}
+
+    def _curves(self, run: RunFolder) -> Curves:
+        status = run.status()
+        if status in {"running", "died", "failed", "stopped"}:
+            self.notes.append(f"{run.key} {STATES[status]}: it is drawn as far as it is recorded")
+        return curves_of(run)
+
+    @cached_property
+    def values(self) -> dict[str, list[dict[str, float]]]:
+        """The final metrics, costs and settings of the runs of each group, by its label."""
+        return {group.label: [values_of(run) for run in group.runs] for group in self.groups}
+
+    def chosen(self, each: Mapping[str, Sequence[Iterable[str]]], what: str) -> list[str]:
+        """Return the metrics that are asked for, else the main ones. DlxError where no run has one."""
+        known = {name for runs in each.values() for one in runs for name in one}
+        if not known:
+            hint = "Name runs that have trained; a baseline has no curve: `--kind bar`."
+            raise DlxError(f"{self._who()} recorded no {what}", hint=hint)
+        missing = [name for name in self.options.metrics if name not in known]
+        if missing:
+            raise DlxError(*(_missing(name, known, what) for name in missing))
+        for name in self.options.metrics:
+            lacking = [label for label, runs in each.items() if not all(name in one for one in runs)]
+            if lacking:
+                self.notes.append(f"`{name}` is not recorded by {', '.join(lacking)}, which has no part in it")
+        return list(dict.fromkeys(self.options.metrics)) or main_metrics(each.values())
+
+    def _who(self) -> str:
+        return self.groups[0].label if len(self.groups) == 1 else f"none of {plural(len(self.groups), 'group')}"
+
+
+STATES = {"running": "is running", "died": "has died", "failed": "has failed", "stopped": "was stopped"}
+
+
+def _missing(name: str, known: set[str], what: str) -> Any:
+    from ..errors import Problem
+
+    listed = sorted(known, key=lambda one: (not one.startswith(HELD_OUT), one))
+    hint = did_you_mean(name, listed)
+    return Problem(f"none of the runs has recorded the {what} `{name}`", hint)
+
+
+def main_metrics(each: Iterable[Sequence[Iterable[str]]]) -> list[str]:
+    """Return what is drawn where nothing is asked for: the losses, and the first other metric of a held-out part.
+
+    Of runs with different metrics, those that all have.
+    """
+    names = [list(one) for runs in each for one in runs if one]
+    shared = [name for name in names[0] if all(name in one for one in names)] if names else []
+    losses = [name for name in ("valid/loss", RUNNING_LOSS) if name in shared]
+    others = [n for n in shared if n.startswith(HELD_OUT) and not n.endswith("/loss")]
+    found = [*losses, *islice(others, 1)] or [name for name in shared if not name.startswith("lr")][:1]
+    if not found:
+        listed = "; ".join(", ".join(one[:6]) for one in names[:4])
+        raise DlxError(f"the runs have no metric in common: {listed}", hint="Name one of some of them: `--metric`.")
+    return found
+
+
+# --- curves ---------------------------------------------------------------------------------------------------------
+
+
+def curve(drawing: Drawing) -> Figure:
+    """Draw metrics along steps, epochs or time."""
+    options = drawing.options
+    axis: Axis = next((one for one in AXES if one == options.x), "step")
+    metrics = drawing.chosen(drawing.curves, "metric")
+    series = []
+    for metric in metrics:
+        for label, runs in drawing.curves.items():
+            points = [one[metric] for one in runs if metric in one]
+            if points:
+                series.append(series_of(label, metric, panel_of(metric), points, axis, options.band))
+                _note_of_points(drawing, series[-1], [len(one) for one in points])
+    several = any(one.low is not None for one in series)
+    band = WORDS[options.band] if several else ""
+    found = Figure("curve", TITLES[axis], tuple(series), options.scale, options.x_scale, band)
+    return positive(found, drawing.notes)
+
+
+def _note_of_points(drawing: Drawing, series: Series, lengths: Sequence[int]) -> None:
+    of = f"{series.metric} of {series.label}"
+    if series.runs > 1 and max(lengths) > len(series.x):
+        drawing.notes.append(f"the mean of {of} ends where the first of its {series.runs} runs does")
+    missing = int(np.isnan(series.y).sum())
+    if missing:
+        drawing.notes.append(f"{plural(missing, 'value')} of {of} {'is' if missing == 1 else 'are'} not finite")
+
+
+def panel_of(metric: str) -> str:
+    """Return the panel of a metric: what is measured, of whatever part of the data."""
+    part, slash, name = metric.partition("/")
+    quantity = name if slash and part in {"train", "valid", "test"} else metric
+    return "loss" if quantity == "running_loss" else quantity
+
+
+def positive(figure: Figure, notes: list[str]) -> Figure:
+    """Return the figure without what has no place on its logarithmic axes, and note how much that is."""
+    series = []
+    for one in figure.series:
+        misplaced = np.zeros(len(one.x), bool)
+        if figure.x_scale == "log":
+            misplaced |= ~(one.x > 0)
+        if figure.scale == "log":
+            misplaced |= one.y <= 0
+        if count := int(misplaced.sum()):
+            notes.append(
+                f"{plural(count, 'value')} of {one.metric} of {one.label} at 0 or below left out: the axis is log"
+            )
+        left = one.at(~misplaced)
+        if figure.scale == "log" and left.low is not None and left.high is not None:
+            # a band that goes down to 0 or below ends at the least value that is there
+            least = np.nanmin(left.y) if len(left.y) and not np.isnan(left.y).all() else 1.0
+            left = Series(*_first_of(left), np.maximum(left.low, least / 10), left.high, left.runs)
+        series.append(left)
+    return Figure(figure.kind, figure.x, tuple(series), figure.scale, figure.x_scale, figure.band)
+
+
+def _first_of(one: Series) -> tuple[str, str, str, Any, Any]:
+    return one.label, one.metric, one.panel, one.x, one.y
+
+
+# --- bars and scatter -----------------------------------------------------------------------------------------------
+
+
+def bar(drawing: Drawing) -> Figure:
+    """Draw final metrics: a bar for each group, its mean, with each run as a point."""
+    options = drawing.options
+    finals = {label: [_metrics(one) for one in runs] for label, runs in drawing.values.items()}
+    metrics = drawing.chosen(finals, "final metric")
+    series = []
+    for metric in metrics:
+        for label, runs in finals.items():
+            values = np.array([one[metric] for one in runs if metric in one and isfinite(one[metric])])
+            if len(values):
+                series.append(_bar(label, metric, values, options.band))
+    several = any(one.low is not None for one in series)
+    found = Figure("bar", "run", tuple(series), options.scale, "linear", WORDS[options.band] if several else "")
+    return positive(found, drawing.notes)
+
+
+def _bar(label: str, metric: str, values: Any, band: Band) -> Series:
+    """Return the values of the runs of a group; the ends, of the mean, are the same for each."""
+    count = len(values)
+    ends: tuple[Any, Any] = (None, None)
+    if count > 1 and band != "none":
+        mean, spread = values.mean(), values[:, None]
+        half = float(half_width(spread, band)[0]) if band != "range" else 0.0
+        low, high = (values.min(), values.max()) if band == "range" else (mean - half, mean + half)
+        ends = np.full(count, low), np.full(count, high)
+    return Series(label, metric, metric, np.arange(count), values, *ends, count)
+
+
+def _metrics(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if "/" in name}
+
+
+def scatter(drawing: Drawing) -> Figure:
+    """Draw a final metric against any recorded key, a point for each run."""
+    options = drawing.options
+    finals = {label: [_metrics(one) for one in runs] for label, runs in drawing.values.items()}
+    across = {
+        group.label: [value_of(*one, options.x) for one in zip(group.runs, drawing.values[group.label], strict=True)]
+        for group in drawing.groups
+    }
+    series = []
+    for metric in drawing.chosen(finals, "final metric"):
+        for label, runs in drawing.values.items():
+            pairs = [(x, one.get(metric)) for x, one in zip(across[label], runs, strict=True)]
+            there = [(x, y) for x, y in pairs if x is not None and y is not None and isfinite(y)]
+            if there:
+                x, y = (np.array(column, float) for column in zip(*there, strict=True))
+                series.append(Series(label, metric, metric, x, y, runs=len(there)))
+    if not series:
+        known = {name for runs in drawing.values.values() for one in runs for name in one}
+        raise DlxError(f"none of the runs has a number under `{options.x}`", hint=did_you_mean(options.x, known))
+    return positive(Figure("scatter", options.x, tuple(series), options.scale, options.x_scale), drawing.notes)
+
+
+# --- confusion matrices ---------------------------------------------------------------------------------------------
+
+HOW = "Train with `objective: {classification: {metrics: [confusion_matrix]}}`; it is measured at the end."
+
+
+def confusion(drawing: Drawing) -> Matrices:
+    """Draw the confusion matrices of each group, added up over its runs."""
+    found = [one for group in drawing.groups for one in _matrices(group, drawing)]
+    if not found:
+        who = ", ".join(group.label for group in drawing.groups)
+        raise DlxError(f"{who} recorded no confusion matrix", hint=HOW)
+    largest = max(found, key=lambda one: len(one.classes))
+    if len(largest.classes) > MOST_CLASSES:
+        message = f"{largest.label} tells {len(largest.classes):,} classes apart, and {MOST_CLASSES} can be drawn"
+        raise DlxError(message, hint="`confusion.json` of the run has the counts.")
+    return Matrices(tuple(found))
+
+
+def _matrices(group: RunGroup, drawing: Drawing) -> list[Matrix]:
+    """Return the matrices of a group, one a head."""
+    added: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
+    part: Literal["train", "valid", "test"] | str = drawing.options.part
+    for run in group.runs:
+        for one in confusion_matrix.read(run):
+            if part and part not in one.parts:
+                hint = f"It has those of {', '.join(one.parts)}."
+                raise DlxError(f"{run.key} has no confusion matrix of the part `{part}`", hint=hint)
+            name, rows = (part, one.parts[part]) if part else one.last
+            title = f"{group.label}: {one.head}" if one.head else group.label
+            added.setdefault((title, one.classes), []).append((name, np.array(rows)))
+    if not added:
+        drawing.notes.append(f"{group.label} recorded no confusion matrix. {HOW}")
+    return [
+        Matrix(title, classes, tuple(map(tuple, sum(rows for _, rows in each).tolist())), each[0][0], len(each))
+        for (title, classes), each in added.items()
+    ]

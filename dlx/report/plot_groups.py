@@ -1,0 +1,124 @@
+"""The groups of runs that a picture shows, each with the name that tells it from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import DlxError
+from ..runs import lookup
+from ..runs.folder import RunFolder
+from ..spec.validation import shown
+from ..sweeps.study import is_study
+from ..trained import difference
+from ..trained.difference import EXCLUDED, RunGroup, siblings, spec_of_run
+
+SEEDS = ("train.seed", "train.seeds")
+MOST_KEYS = 3
+"""Keys of a spec in a label at most; where more differ, the name and the id of a run tell it from others."""
+LONGEST = 60
+"""Characters of a label."""
+
+
+def groups(names: Sequence[str], root: Path, each: bool = False) -> list[RunGroup]:
+    """Return the groups of runs that the names stand for, labelled by what differs.
+
+    A run stands for itself and all finished runs that differ from it in seed and fold alone, a name for the newest
+    of it and its baselines, a study for its folds or its best trial. With `each` a group is one run: those that are
+    named, the members of an ensemble, and the runs of a study's best trial.
+
+    DlxError where a name is that of no run.
+    """
+    found = [group for name in names for group in (_singles(name, root) if each else _groups_of(name, root))]
+    unique = list({tuple(run.dir.absolute() for run in group.runs): group for group in found}.values())
+    return [replace(group, label=label) for group, label in zip(unique, labels(unique), strict=True)]
+
+
+def _groups_of(name: str, root: Path) -> list[RunGroup]:
+    if any(is_study(folder) for folder in (Path(name), root / name)):
+        return difference.groups_of(name, root)
+    run = _found(name, root)
+    if run is None:
+        return difference.groups_of(name, root)
+    if members := run.members():
+        return [RunGroup(run.name, tuple(RunFolder(run.root / key) for key in members))]
+    return [RunGroup(run.name, siblings(run))]
+
+
+def _singles(name: str, root: Path) -> list[RunGroup]:
+    run = _found(name, root)
+    if run is None:
+        runs: Sequence[RunFolder] = [one for group in difference.groups_of(name, root) for one in group.runs]
+    elif members := run.members():
+        runs = [RunFolder(run.root / key) for key in members]
+    else:
+        runs = [run]
+    return [RunGroup(one.name, (one,)) for one in runs]
+
+
+def _found(name: str, root: Path) -> RunFolder | None:
+    """Return the run that a name stands for; None where it is that of several, or of a study."""
+    try:
+        return lookup.find(name, root)
+    except DlxError:
+        if (root / name).is_dir() or is_study(Path(name)):
+            return None
+        raise
+
+
+def labels(groups: Sequence[RunGroup]) -> list[str]:
+    """Return a label for each group: the name of its runs where it is unique, else with the values that differ."""
+    named = [group.runs[0].baseline() or group.label for group in groups]
+    names = [f"{g.runs[0].name}: {n}" if g.runs[0].baseline() else n for g, n in zip(groups, named, strict=True)]
+    if len(set(names)) == len(names):
+        return [_short(name) for name in names]
+    differences = differing([_settings(group) for group in groups])
+    found = []
+    for name, group, values in zip(names, groups, differences, strict=True):
+        is_alone = names.count(name) == 1
+        known = ", ".join(f"{key} {value}" for key, value in values.items())
+        few = 0 < len(values) <= MOST_KEYS and all(len(v) <= MOST_KEYS for v in differences)
+        found.append(name if is_alone else f"{name}, {known}" if few else f"{name} {group.runs[0].id}")
+    if len(set(found)) < len(found):
+        found = [f"{name} {group.runs[0].id}" for name, group in zip(names, groups, strict=True)]
+    return [_short(label) for label in found]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _settings(group: RunGroup) -> dict[str, str]:
+    run = group.runs[0]
+    found = settings(run)
+    return found if len(group.runs) > 1 else found | {"seed": str(run.lock().get("seed"))}
+
+
+def settings(run: RunFolder) -> dict[str, str]:
+    """Return the values of the resolved spec of a run by their keys, without its seeds."""
+    spec = {key: value for key, value in spec_of_run(run).items() if key not in EXCLUDED}
+    return {key: value for key, value in flat(spec) if key not in SEEDS}
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the values of a spec as it has them, each with its key: `train.optimizer.adam`, `network.layers.0`."""
+    if isinstance(value, Mapping) and value:
+        for key, child in value.items():
+            yield from flat(child, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):
+        for index, child in enumerate(value):
+            yield from flat(child, f"{path}.{index}")
+    else:
+        yield path, shown(value)
+
+
+def differing(each: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return of each spec the values that are not those of all the others, by the shortest end of the key."""
+    from ..sweeps.figures.base import short_names
+
+    keys = list(dict.fromkeys(key for one in each for key in one))
+    apart = [key for key in keys if len({one.get(key) for one in each}) > 1]
+    names = short_names(apart)
+    return [{names[key]: one[key] for key in apart if key in one} for one in each]
