@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -79,9 +79,13 @@ def plot(names: Sequence[str], root: Path, options: Options) -> Plot:
     """Draw runs as the options say. DlxError where a run, a metric or a matrix is not there."""
     options.check()
     drawing = Drawing(tuple(groups(names, root, options.each)), options)
-    make = {"curve": curve, "bar": bar, "scatter": scatter, "confusion": confusion}[options.kind]
-    figure = make(drawing)
-    return Plot(figure, drawing.groups, tuple(dict.fromkeys(drawing.notes)))
+    make: dict[Kind, Callable[[Drawing], Figure | Matrices]] = {
+        "curve": curve,
+        "bar": bar,
+        "scatter": scatter,
+        "confusion": confusion,
+    }
+    return Plot(make[options.kind](drawing), drawing.groups, tuple(dict.fromkeys(drawing.notes)))
 
 
 @dataclass
