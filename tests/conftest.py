@@ -54,6 +54,34 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def copied_trainings(monkeypatch) -> None:
+    """Let the trainings of `dlx prove-resume` be copies of one process: none of them imports torch."""
+    import commands
+
+    def started(runs: Path, *more: str) -> commands.Started:
+        return commands.started("train", *more, "--runs", runs, "--json", cwd=Path.cwd())
+
+    monkeypatch.setattr("dlx.trained.prove_resume.started", started)
+
+
+@pytest.fixture
+def copied_workers(monkeypatch) -> list[int]:
+    """Let the workers of sweeps be copies of one process; their process ids, as they are started."""
+    import commands
+
+    started: list[int] = []
+
+    def start_worker(pack: int, log, environment) -> commands.Started:
+        module = "dlx.sweeps.workers.worker_main"
+        worker = commands.piped(pack, module=module, log=log, env=environment)
+        started.append(worker.pid)
+        return worker
+
+    monkeypatch.setattr("dlx.sweeps.workers.process_pool.start_worker", start_worker)
+    return started
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector the thousands of tests, which stay to the end."""
     gc.collect()

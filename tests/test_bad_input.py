@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -212,19 +211,16 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_w
 
 
 def test_an_interrupt_keeps_what_is_done(trained):
-    argv = [sys.executable, "-m", "dlx", "train", "s.yaml", "train.steps=100000000", "train.evaluate_every=100"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=trained, env=env, text=True
-    ) as run:
-        deadline = time.monotonic() + 300
-        while not list(trained.glob("runs/s/*/checkpoints/step-*.json")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        run.send_signal(signal.SIGINT)
-        try:
-            out, err = run.communicate(timeout=300)
-        finally:
-            run.kill()
+    long = ("s.yaml", "train.steps=100000000", "train.evaluate_every=100")
+    run = commands.started("train", *long, cwd=trained, env={**os.environ, "DLX_THREADS": "1"})
+    deadline = time.monotonic() + 300
+    while not list(trained.glob("runs/s/*/checkpoints/step-*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    try:
+        out, err = run.communicate(timeout=300)
+    finally:
+        run.kill()
     (folder,) = (trained / "runs" / "s").iterdir()
     end = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert run.returncode == 130

@@ -263,7 +263,7 @@ def test_what_has_finished_or_has_other_data_does_not_go_on(spec, tmp_path):
         runner.resume(run)
 
 
-def test_three_real_kills_at_random_steps_do_not_change_a_bit(spec, tmp_path):
+def test_three_real_kills_at_random_steps_do_not_change_a_bit(spec, tmp_path, copied_trainings):
     found = prove_resume.prove(spec(epochs=60), [], tmp_path / "proof", kills=3, seed=7, steps=300)
     assert len(found.killed) == 3
     assert found.equal, found.as_json()

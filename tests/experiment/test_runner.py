@@ -4,14 +4,12 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from commands import dlx
+from commands import dlx, started
 
 from dlx.errors import DlxError, RunError, SpecError
 from dlx.experiment import runner
@@ -164,17 +162,7 @@ def test_a_run_folder_that_cannot_be_written_is_said_before_training(spec, tmp_p
 
 
 def test_ctrl_c_keeps_what_is_done(spec, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "dlx",
-        "train",
-        str(spec),
-        "train.epochs=2000000",
-        "--runs",
-        str(tmp_path / "runs"),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = started("train", spec, "train.epochs=2000000", "--runs", tmp_path / "runs")
     deadline = time.monotonic() + 300
     while not list((tmp_path / "runs").glob("tiny/*/checkpoints/step-*.json")):
         assert time.monotonic() < deadline
@@ -226,8 +214,7 @@ def test_train_json_is_one_document(spec, tmp_path):
 
 
 def test_two_runs_at_once_do_not_meet(spec, tmp_path):
-    command = [sys.executable, "-m", "dlx", "train", str(spec), "--runs", str(tmp_path / "runs")]
-    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    both = [started("train", spec, "--runs", tmp_path / "runs") for _ in range(2)]
     assert [p.wait(300) for p in both] == [0, 0]
     assert len(list((tmp_path / "runs" / "tiny").iterdir())) == 2
 

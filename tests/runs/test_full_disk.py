@@ -5,11 +5,11 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from commands import started
 
 from dlx.errors import RunError
 from dlx.experiment import runner
@@ -142,14 +142,13 @@ def test_a_full_file_system_costs_only_the_checkpoints_of_that_time(path, tmp_pa
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_others_whole(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(SPEC.format(width=8192, epochs=4000).replace("save_every: 3", "save_every: 1"))
-    command = [sys.executable, "-m", "dlx", "train", str(path), "--runs", str(tmp_path / "runs")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = started("train", path, "--runs", tmp_path / "runs")
     until = time.monotonic() + 300
     while not _half(tmp_path) or not list(tmp_path.glob("runs/s/*/checkpoints/step-*2.json")):
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.0005)  # a file is half written for milliseconds, and the training wants a core too
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate()
 
     run = only(tmp_path / "runs")

@@ -225,7 +225,7 @@ def test_each_worker_sees_the_gpu_that_it_is_assigned_and_no_more_are_started_th
     assert sentence.endswith("2 GB and 1.2 GB are free, and 80% of that is shared out")
 
 
-def test_workers_that_are_too_many_for_what_comes_are_ended(spec, tmp_path):
+def test_workers_that_are_too_many_for_what_comes_are_ended(spec, tmp_path, copied_workers):
     tasks, said = tasks_of(spec, tmp_path, 4), []
     trainer = known(spec, tasks)
     pool = Processes(2, tmp_path / "workers.log", gpus=[Gpu("a", 3 * GB)], trainer=trainer, notify=said.append)

@@ -5,12 +5,12 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+from commands import Started, started
 from studies import HALVING, RATE, WIDTH, journal, spec_in, swept, weights
 
 from dlx.runs.folder import RunFolder
@@ -32,7 +32,7 @@ def never() -> bool:
     return False
 
 
-def test_one_process_and_three_make_the_same_study(spec, tmp_path):
+def test_one_process_and_three_make_the_same_study(spec, tmp_path, copied_workers):
     one = swept(spec, tmp_path / "one", *HOW, trials=8)
     three = swept(spec, tmp_path / "three", *HOW, trials=8, jobs=3)
 
@@ -41,13 +41,12 @@ def test_one_process_and_three_make_the_same_study(spec, tmp_path):
     assert weights(tmp_path / "one" / best.runs[0]) == weights(tmp_path / "three" / best.runs[0])
 
 
-def test_a_worker_that_is_killed_is_replaced_and_its_trial_goes_on(spec, tmp_path):
+def test_a_worker_that_is_killed_is_replaced_and_its_trial_goes_on(spec, tmp_path, copied_workers):
     """Each worker is killed as soon as it has told of something, until three are dead."""
     killed: list[int] = []
 
     def callback(event: object) -> None:
-        living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
-        fresh = [p.pid for p in living if "dlx.sweeps.workers.worker_main" in p.cmdline() and p.pid not in killed]
+        fresh = [pid for pid in copied_workers if pid not in killed and psutil.pid_exists(pid)]
         if isinstance(event, TaskEnded) and fresh and len(killed) < 3:
             killed.append(fresh[0])
             os.kill(fresh[0], signal.SIGKILL)
@@ -101,7 +100,7 @@ def test_workers_stay_over_many_trials_and_end_when_they_are_asked_to(spec, tmp_
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
-def test_a_worker_that_is_asked_to_stop_saves_where_it_is(spec, tmp_path):
+def test_a_worker_that_is_asked_to_stop_saves_where_it_is(spec, tmp_path, copied_workers):
     text = (
         spec.read_text()
         .replace("epochs: 8", "epochs: 5000")
@@ -118,7 +117,7 @@ def test_a_worker_that_is_asked_to_stop_saves_where_it_is(spec, tmp_path):
     assert list((run.dir / "checkpoints").glob("step-*.safetensors"))
 
 
-def test_two_trainers_at_one_run_wait_for_each_other(spec, tmp_path):
+def test_two_trainers_at_one_run_wait_for_each_other(spec, tmp_path, copied_workers):
     run = tmp_path / "s" / "run"
     run.mkdir(parents=True)
     workers = Processes(1, tmp_path / "workers.log")
@@ -150,9 +149,16 @@ def test_a_run_is_read_back_where_it_is_as_far_as_it_is_to_come(spec, tmp_path):
 # --- the sweep itself is killed -------------------------------------------------------------------------------------
 
 
-def command(spec: Path, runs: Path, *more: str) -> list[str]:
+def begun(spec: Path, runs: Path, *more: str) -> Started:
+    """The command of a sweep, which runs."""
     changes = [*HOW, *SAVING, "++track.mlflow=false"]
-    return [sys.executable, "-m", "dlx", "sweep", str(spec), *changes, "--trials", "6", "--runs", str(runs), *more]
+    return started("sweep", spec, *changes, "--trials", "6", "--runs", runs, *more)
+
+
+def ended(process: Started) -> None:
+    """Wait for a sweep that nobody kills."""
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
 
 
 def children_of(pid: int) -> list[psutil.Process]:
@@ -166,7 +172,7 @@ def killed_often(spec: Path, runs: Path, kills: int, *more: str) -> int:
     """Sweep, and be killed at random moments after the first suggestion, and go on to the end: how many hit."""
     rng, hits = random.Random(4), 0
     for _ in range(kills):
-        process = subprocess.Popen(command(spec, runs, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = begun(spec, runs, *more)
         deadline = time.monotonic() + 300
         while process.poll() is None and not list(runs.glob("s/sweep-*/owner.json")) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -181,7 +187,7 @@ def killed_often(spec: Path, runs: Path, kills: int, *more: str) -> int:
             hits += 1
             process.kill()
             process.wait()
-    subprocess.run(command(spec, runs, *more), check=True, capture_output=True)
+    ended(begun(spec, runs, *more))
     return hits
 
 
@@ -201,9 +207,7 @@ def test_a_sweep_that_is_killed_at_random_moments_ends_as_one_that_was_not(spec,
 
 def test_workers_end_where_their_sweep_was_killed_and_the_same_command_goes_on(spec, tmp_path):
     runs = tmp_path / "killed"
-    process = subprocess.Popen(
-        command(spec, runs, "--jobs", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = begun(spec, runs, "--jobs", "2")
     while process.poll() is None and not list(runs.glob("s/trial-*/metrics.jsonl")):
         time.sleep(0.02)
     workers = children_of(process.pid)
@@ -213,7 +217,7 @@ def test_workers_end_where_their_sweep_was_killed_and_the_same_command_goes_on(s
 
     assert workers
     assert not alive
-    subprocess.run(command(spec, runs, "--jobs", "2"), check=True, capture_output=True)
+    ended(begun(spec, runs, "--jobs", "2"))
     whole = swept(spec, tmp_path / "whole", *HOW, *SAVING, "++track.mlflow=false", trials=6)
     assert [t.point for t in study_of(runs).trials] == [t.point for t in whole.study.trials]
     assert [t.state for t in study_of(runs).trials] == [t.state for t in whole.study.trials]
@@ -221,12 +225,7 @@ def test_workers_end_where_their_sweep_was_killed_and_the_same_command_goes_on(s
 
 def test_control_c_stops_cleanly_and_says_what_comes_next(spec, tmp_path):
     runs = tmp_path / "runs"
-    process = subprocess.Popen(
-        command(spec, runs, "++train.epochs=3000", "+train.evaluate_every=3"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    process = begun(spec, runs, "++train.epochs=3000", "+train.evaluate_every=3")
     while process.poll() is None and not list(runs.glob("s/trial-*/metrics.jsonl")):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)

@@ -16,6 +16,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import commands
 import pytest
 from killed import killed_behind
 
@@ -667,15 +668,15 @@ def test_a_checkpoint_that_is_torn_is_reported_and_costs_nothing_else(root):
 
 
 def mirror_by_hand(run, *more):
-    command = [sys.executable, "-m", "dlx.track", str(run.dir), *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """A mirror that has imported MLflow; those of `track.start` do it themselves."""
+    return commands.started(run.dir, *more, module="dlx.track", cwd=Path.cwd())
 
 
 def test_two_runs_at_once_on_a_store_that_is_not_there_yet(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     runs = [finished(tmp_path), finished(tmp_path)]
     both = [mirror_by_hand(run) for run in runs]
-    expected_tags = [process.communicate(timeout=300)[0] for process in both]
+    expected_tags = ["".join(process.communicate(timeout=300)) for process in both]
 
     assert expected_tags == [f"delivered 26 records to sqlite:///{tmp_path}/mlflow.db\n"] * 2
     assert [process.returncode for process in both] == [0, 0]
@@ -774,7 +775,7 @@ def test_the_mirror_ends_with_a_training_that_was_killed(root):
     training.kill()
     training.communicate()
 
-    assert mirror.communicate(timeout=300)[0] == ""
+    assert mirror.communicate(timeout=300) == ("", "")
     assert mirror.returncode == 0
     assert Reader(store.tracking_uri(run), run).run.info.status == "KILLED"
 

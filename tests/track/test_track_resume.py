@@ -1,10 +1,10 @@
 """A training that is killed and goes on is one run in MLflow, with every point of its curve once."""
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+
+from commands import Started, started
 
 from dlx.runs.folder import RunFolder
 from dlx.track import store, sync
@@ -49,9 +49,8 @@ def test_a_killed_training_goes_on_in_the_same_run_of_mlflow(tmp_path, monkeypat
     assert [value for _, value in sent] == [r["metrics"]["train/running_loss"] for r in curve]
 
 
-def train(folder: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "dlx", "train", *more, "--runs", "runs"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+def train(folder: Path, *more: str) -> Started:
+    return started("train", *more, "--runs", "runs", cwd=folder)
 
 
 def mirrored(runs: Path) -> int:

@@ -51,7 +51,7 @@ def test_a_killed_training_leaves_the_same_bits_and_the_command_says_so(spec, ca
     assert err.splitlines()[0] == "s: 40 steps without a kill"
 
 
-def test_as_a_document(spec, capsys):
+def test_as_a_document(spec, capsys, copied_trainings):
     status, out, _ = run(capsys, "prove-resume", spec(), "--kills", 0, "--steps", 20, "--json")
 
     document = json.loads(out)
@@ -134,7 +134,9 @@ def test_what_differs_is_named(spec, tmp_path, capsys):
     assert any(line.startswith("differs in step-000000005: ") for line in output)
 
 
-def test_a_training_that_fails_is_reported_and_what_it_left_stays(spec, tmp_path, monkeypatch, capfd):
+def test_a_training_that_fails_is_reported_and_what_it_left_stays(
+    spec, tmp_path, monkeypatch, capfd, copied_trainings
+):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(RunError, match=r"are not finite|the loss is"), prove_resume.retained_on_failure() as home:
         prove_resume.prove(spec("{sgd: 1e12}"), [], home)
@@ -152,7 +154,7 @@ def test_a_spec_that_cannot_be_trained_leaves_nothing(tmp_path, monkeypatch):
     assert not home.exists()
 
 
-def test_a_shipped_spec_goes_on_to_the_same_bits(tmp_path):
+def test_a_shipped_spec_goes_on_to_the_same_bits(tmp_path, copied_trainings):
     found = prove_resume.prove(SHIPPED["digits/lenet"], [], tmp_path, kills=1, steps=20)
     assert found.equal, found.as_json()
     assert found.killed
@@ -214,7 +216,7 @@ def kind(tmp_path):
     return written
 
 
-def test_the_members_of_an_ensemble_that_are_killed_go_on_to_the_same_bits(kind, tmp_path):
+def test_the_members_of_an_ensemble_that_are_killed_go_on_to_the_same_bits(kind, tmp_path, copied_trainings):
     found = prove_resume.prove(kind("ensemble"), [], tmp_path / "proof", kills=1, steps=20)
 
     assert found.equal, found.as_json()

@@ -14,11 +14,11 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ...errors import RunError, plural
 from .base import ShouldStop, Task, Trainer, TrialOutcome
@@ -197,14 +197,7 @@ class Processes:
         chosen = self.gpus[gpu].environment if gpu is not None else {}
         environment = os.environ | {"DLX_THREADS": str(self.threads), "PYTHONPATH": _path(), **chosen}
         with self.log.open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-P", "-m", "dlx.sweeps.workers.worker_main", str(self.pack)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the sweep alone, which then stops its workers
-            )
+            process = start_worker(self.pack, log, environment)
         return WorkerProcess(process, gpu)
 
     def close(self) -> None:
@@ -225,6 +218,18 @@ class Processes:
                 worker.process.kill()
                 worker.process.wait()
             _close(worker.process)
+
+
+def start_worker(pack: int, log: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start the process of a worker, with pipes."""
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-P", "-m", "dlx.sweeps.workers.worker_main", str(pack)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=environment,
+        start_new_session=True,  # Ctrl-C reaches the sweep alone, which then stops its workers
+    )
 
 
 def _cut_off(task: Task) -> TrialOutcome:
