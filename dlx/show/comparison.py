@@ -23,7 +23,8 @@ def comparisons(found: Sequence[Comparison], as_json: bool) -> None:
             half = "" if metric.interval is None else f"{metric.interval:.2g}"
             figures = [f"{metric.first:.4g}", f"{metric.second:.4g}", f"{metric.mean:+.2g}", half, metric.verdict]
             grid.add(metric.metric, *figures)
-        grid.print()
+        if one.metrics:
+            grid.print()
         for group in (first, one.second):
             out(f"{group.label}: {group.description}")
         out(one.remark)

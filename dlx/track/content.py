@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -16,6 +16,9 @@ from ..errors import DlxError
 from ..registry import Declared
 from ..runs.records import RunRecord
 from ..shapes import by_x
+
+if TYPE_CHECKING:
+    from ..spec import Experiment
 
 KEY, VALUE, TAG, DIGEST = 250, 6000, 5000, 36
 """Longest name, parameter, tag and dataset digest that MLflow takes, in characters. MLflow 3.17 cuts a longer
@@ -73,7 +76,8 @@ def not_finite_tag(found: Mapping[str, str]) -> dict[str, str]:
 def settings(spec: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Return the settings of a resolved spec by dotted name, defaults included, and its source as a description.
 
-    The network is structure and no setting. Both are empty where this dlx cannot read the spec.
+    The network is structure and no setting. Of a spec with stages they are those of the last one, and below
+    `stages.NAME` those of each stage that are others. Both are empty where this dlx cannot read the spec.
     """
     from ..spec import load
 
@@ -81,11 +85,19 @@ def settings(spec: Path) -> tuple[dict[str, str], dict[str, str]]:
         experiment = load(spec)
     except DlxError:
         return {}, {}
+    params = _settings_of(experiment)
+    for stage in experiment.stages:
+        own = _settings_of(stage.experiment).items()
+        params |= {name(f"stages.{stage.name}.{key}"): value for key, value in own if params.get(key) != value}
+    return params, {"mlflow.note.content": cut(experiment.source, TAG)} if experiment.source else {}
+
+
+def _settings_of(experiment: Experiment) -> dict[str, str]:
+    """Return the settings of one training by dotted name."""
     sections = {key: getattr(experiment, key) for key in ("vars", "data", "objective", "init", "weights", "train")}
     sections["init"] = experiment.inits or experiment.init
     sections["train"] = experiment.train and experiment.train.values()
-    params = {name(key): cut(value, VALUE) for key, value in _flat(sections, "")}
-    return params, {"mlflow.note.content": cut(experiment.source, TAG)} if experiment.source else {}
+    return {name(key): cut(value, VALUE) for key, value in _flat(sections, "")}
 
 
 def _flat(value: Any, key: str) -> Iterator[tuple[str, str]]:

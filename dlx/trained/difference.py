@@ -118,7 +118,10 @@ class Comparison:
 
     @cached_property
     def remark(self) -> str:
-        """Say what was paired, or why nothing was."""
+        """Say what was paired, or why nothing was; or that no metric can be compared."""
+        if not self.metrics:
+            first, second = (", ".join(_names(group)) or "none" for group in (self.first, self.second))
+            return f"they have no metric in common: {self.first.label} has {first}; {self.second.label} has {second}"
         count = len(self.pairs)
         if count:
             what = "folds" if self.first.folds and len(self.first.seeds) == 1 else "seeds"

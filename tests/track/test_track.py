@@ -905,6 +905,21 @@ def test_settings_by_network_are_parameters_by_its_name(tmp_path):
     assert "train.optimizer" not in found
 
 
+def test_settings_of_stages_that_are_not_those_of_the_last_one_are_parameters_by_the_name_of_the_stage(tmp_path):
+    (tmp_path / "spec.yaml").write_text(
+        "data: digits\nnetwork: {layers: [flatten, {linear: 10}]}\ntrain: {steps: 3, optimizer: {adam: 0.5}}\n"
+        "stages:\n"
+        "  - {name: codes, objective: simclr, train: {batch_size: 20, augment: [{gaussian_noise: 0.1}]}}\n"
+        "  - {name: classes, train: {steps: 7}}\n"
+    )
+    params, _ = content.settings(tmp_path / "spec.yaml")
+    of_stages = {key: params[key] for key in params if key.startswith("stages.")}
+    assert (params["train.steps"], params["train.optimizer.lr"]) == ("7", "0.5")
+    assert (of_stages["stages.codes.objective"], of_stages["stages.codes.objective.temperature"]) == ("simclr", "0.5")
+    assert (of_stages["stages.codes.train.steps"], of_stages["stages.codes.train.batch_size"]) == ("3", "20")
+    assert not [key for key in of_stages if "optimizer" in key or key.startswith("stages.classes")]
+
+
 def test_an_unreadable_spec_costs_only_its_settings(root):
     run = finished(root)
     run.write_text("spec.yaml", "network: [")

@@ -156,6 +156,19 @@ def test_the_table_and_the_document(home, capsys):
     assert set(other["metrics"]["test/error"]) == {"first", "second", "difference", "interval95", "verdict"}
 
 
+def test_runs_without_a_metric_in_common_are_told_what_each_has(home, capsys):
+    trained(home, "name=density", "objective=flow", "network.layers=[actnorm,{affine_coupling:{hidden:[4]}}]")
+    (found,) = compare(["one", "density"], home / "runs")
+    shown.comparisons([found], as_json=False)
+
+    assert found.metrics == []
+    first, second = (", ".join(group.metrics[0, None]) for group in (found.first, found.second))
+    assert "test/error" in first
+    assert "test/log_likelihood" in second
+    assert capsys.readouterr().out.splitlines()[0].startswith("one: 1 run, seed 0")
+    assert found.remark == f"they have no metric in common: one has {first}; density has {second}"
+
+
 def test_welch_is_that_of_scipy_and_unknown_for_one_value():
     one, other = [1.0, 2.0, 4.0], [2.0, 5.0, 9.0, 10.0]
     witness = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
