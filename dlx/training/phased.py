@@ -145,17 +145,16 @@ def _unsupported(
             yield Problem(message, hint, experiment.place("train", name), f"train.{name}")
 
 
-def _clip_of(phase: Phase, weights: Sequence[Tensor]) -> list[Callable[[], None]]:
-    """Return the function that clips the weights of a phase after its step, where the phase asks for that."""
-    if (bound := phase.clip) is None:
-        return []
+class Clip:
+    """Function that clips weights to -bound..bound."""
 
-    def clip() -> None:
+    def __init__(self, weights: Sequence[Tensor], bound: float) -> None:
+        self.weights, self.bound = weights, bound
+
+    def __call__(self) -> None:
         with torch.no_grad():
-            for weight in weights:
-                weight.clamp_(-bound, bound)
-
-    return [clip]
+            for weight in self.weights:
+                weight.clamp_(-self.bound, self.bound)
 
 
 def _moved(
@@ -267,7 +266,10 @@ class Phased(Learner):
         steps = {name: self.pruning.holding(one) for name, one in built.items()}
         self.gradients = [PhaseGradients(self, phase, weights[phase.name]) for phase in self.phases]
         self.moves = [
-            [*(steps[name] for name in self.moving[phase.name]), *_clip_of(phase, weights[phase.name])]
+            [
+                *(steps[name] for name in self.moving[phase.name]),
+                *([] if phase.clip is None else [Clip(weights[phase.name], phase.clip)]),
+            ]
             for phase in self.phases
         ]
 

@@ -19,7 +19,7 @@ from dlx.training import compiled_graphs, device
 from dlx.training.batches.on_device import on_device
 from dlx.training.fallback import LISTS, OPTIMIZER, PACK, SCRIPT, SKIPPED, STEP
 from dlx.training.fit import Job, fit
-from dlx.training.packed import stacked_jobs
+from dlx.training.packed import many_steps, stacked_jobs
 from dlx.training.packed.together import fit_together
 from dlx.training.replay import script, tape
 from dlx.utils import torch_private
@@ -71,7 +71,7 @@ HIDDEN = [
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     """Nothing is known from a training before; a script pays at once; one thread."""
-    monkeypatch.setattr(stacked_jobs, "MIN_SCRIPT_STEPS", 0)
+    monkeypatch.setattr(many_steps, "MIN_STEPS", 0)
     script._once.cache_clear()
     tape.out_variant.cache_clear()
     with device.threads(1):

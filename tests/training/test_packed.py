@@ -11,8 +11,8 @@ from dlx.spec import objective_of
 from dlx.training import device
 from dlx.training.batches.on_device import on_device
 from dlx.training.fit import Job, fit
+from dlx.training.packed import many_steps, stacked_jobs
 from dlx.training.packed import pack as packed_module
-from dlx.training.packed import stacked_jobs
 from dlx.training.packed.together import fit_together
 
 SPEC = """
@@ -32,7 +32,7 @@ IMAGES = f"[{CONV}, batch_norm, relu, {{max_pool: 2}}, flatten, {{linear: 3}}]"
 @pytest.fixture(autouse=True, params=["by script", "one by one"])
 def how(request, monkeypatch):
     """On one thread, many steps in one call or each by itself."""
-    monkeypatch.setattr(stacked_jobs, "MIN_SCRIPT_STEPS", 0 if request.param == "by script" else 10**9)
+    monkeypatch.setattr(many_steps, "MIN_STEPS", 0 if request.param == "by script" else 10**9)
     with device.threads(1):
         yield request.param
 

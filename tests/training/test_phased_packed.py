@@ -16,10 +16,11 @@ from dlx.schedules.values import Weight
 from dlx.spec import load
 from dlx.training import device
 from dlx.training.fit import Job, fit
+from dlx.training.packed import many_steps, phased_pack
 from dlx.training.packed import pack as packed_module
-from dlx.training.packed import phased_pack
 from dlx.training.packed.together import fit_together
 from dlx.training.prepared import Prepared, prepare
+from dlx.training.replay import script
 
 GAN = """
 name: gan
@@ -44,7 +45,9 @@ track: {mlflow: false}
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread(monkeypatch):
+    """On one thread; many steps in one call, as soon as there are two."""
+    monkeypatch.setattr(many_steps, "MIN_STEPS", 0)
     with device.threads(1):
         yield
 
@@ -149,6 +152,42 @@ def test_one_goes_on_alone_to_the_same_bits():
     together([one := jobs(GAN)[1]])
     found, wanted = one.network.state_dict(), several[1].network.state_dict()
     assert [name for name in wanted if not torch.equal(found[name], wanted[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "objective"), [(GAN, ""), (GAN, "loss: wasserstein, clip: 0.05, discriminator_steps: 2"), (VAE, "")]
+)
+def test_many_steps_in_one_call_leave_the_bits_of_as_many_calls(text, objective, monkeypatch):
+    """Draws, dropout, statistics of norms and clipped weights among them."""
+    steps: list[int] = []
+    step = phased_pack.StackedPhases.step
+
+    def counted(self, taken, live):
+        steps.append(len(taken))
+        return step(self, taken, live)
+
+    monkeypatch.setattr(phased_pack.StackedPhases, "step", counted)
+    at_once, one_by_one = (jobs(text, objective=objective) for _ in range(2))
+    records = together(at_once)
+    few = len(steps)
+    monkeypatch.setattr(many_steps, "MIN_STEPS", 10**9)
+    assert together(one_by_one) == records
+    assert 3 * few < len(steps) - few
+    for job, other in zip(at_once, one_by_one, strict=True):
+        assert all(map(torch.equal, job.network.state_dict().values(), other.network.state_dict().values()))
+        assert torch.equal(job.learner.state()["objective"], other.learner.state()["objective"])
+        assert torch.equal(job.progress.rng.get_state(), other.progress.rng.get_state())
+        assert job.learner.faults == []
+
+
+def test_a_call_that_leaves_out_the_moves_of_the_weights_is_not_taken(monkeypatch):
+    def forgetful(self, arguments):
+        self.lines = [line for line in self.lines if "_fused_adam_" not in line]
+        return original(self, arguments)
+
+    original = script.Script.function
+    monkeypatch.setattr(script.Script, "function", forgetful)
+    assert_like_alone(GAN)
 
 
 def test_threads_share_the_jobs_and_give_the_same_bits():

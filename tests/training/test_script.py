@@ -67,7 +67,22 @@ def test_a_value_may_be_given_when_it_runs():
     assert one.tolist() == [2.0, 3.0]
 
 
-@pytest.mark.parametrize("value", [torch.Generator(), torch.device("cpu"), object()])
+def test_operations_draw_from_the_generators_that_they_name():
+    first, second = (torch.Generator().manual_seed(seed) for seed in (1, 2))
+    rows = torch.zeros(3, 16)
+    script = Script()
+    for row, generator in zip(rows, (first, second, first), strict=True):
+        script.add(operation(aten.normal_.default, row, 0.0, 1.0, generator=generator))
+    script.function("x: int")(0)
+    assert script.generators == [first, second]
+    again = torch.Generator().manual_seed(1)
+    assert torch.equal(rows[0], torch.empty(16).normal_(generator=again))
+    assert torch.equal(rows[2], torch.empty(16).normal_(generator=again))
+    assert torch.equal(rows[1], torch.empty(16).normal_(generator=torch.Generator().manual_seed(2)))
+    assert torch.equal(first.get_state(), again.get_state())
+
+
+@pytest.mark.parametrize("value", [torch.device("cpu"), object()])
 def test_what_torchscript_has_no_words_for_is_said(value):
     with pytest.raises(UnscriptableError, match=type(value).__name__):
         Script().text(value)

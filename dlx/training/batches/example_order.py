@@ -111,14 +111,23 @@ class Examples(Feed):
 
     def next_index(self, phase: str) -> Tensor:
         """Return the indices of the examples of the next batch for a phase."""
+        self.begin_when_due()
+        index: Tensor = self.next_indices(1)[0]
+        self.position += 1
+        return index
+
+    def begin_when_due(self) -> None:
+        """Begin the next epoch where the batches of this one are taken."""
         if self.order is None:
             self.begin()
         if self.position == self.updates:
             self.end()
             self.begin()
-        index: Tensor = self.next_indices(1)[0]
-        self.position += 1
-        return index
+
+    @property
+    def whole_batches(self) -> int:
+        """Batches of the full size that are left in this epoch."""
+        return max(0, min(self.updates, len(self.part) // self.size) - self.position)
 
     def batch(self, index: Tensor) -> Batch:
         """Return the examples `index` as a batch of all fields."""

@@ -7,7 +7,7 @@ one there are only updates, so that neither the loop nor a wait for the device c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +90,11 @@ class StepChunk:
         still = not self.averages and not self.values
         return still and all(scheduled.set_momentum is None for scheduled in self.optimizers)
 
-    def advance(self, factors: Sequence[float]) -> None:
-        """Count updates that were taken elsewhere, each with its factor of the learning rate."""
-        for factor in factors:
-            # the step itself had its rate as a number; this is for the points of the curve, and for a step after it
-            self.scheduled.set_factor(factor)
+    def advance(self, count: int) -> None:
+        """Count updates that were taken elsewhere, with the learning rates of their steps."""
+        for _ in range(count):
+            # the steps had their rates as numbers; this is for the points of the curve, and for a step after them
+            self.before()
             self.after()
 
 

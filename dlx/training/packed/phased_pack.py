@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...data.batch import Batch
 from ...lazy import torch
@@ -14,6 +15,7 @@ from .. import fallback
 from ..batches.example_order import Examples
 from ..batches.step_chunk import StepChunk
 from ..phased import Phased
+from .many_steps import ManySteps, Stage
 from .pack import MAX_BYTES, RESTACK_BELOW, Pack, usual_batch_size
 from .stacked_jobs import tensors_of
 
@@ -59,10 +61,20 @@ class PhasedPack(Pack):
         pending = self._in_one_period(pending)
         if self.stacked is not None and len(pending) <= RESTACK_BELOW * len(self.stacked.numbers):
             self._unstack(list(pending))
-        for _ in range(min(chunk.remaining for chunk in pending.values())):
-            if self.stopped.is_set():
-                return
-            self._step(pending)
+        left = min(chunk.remaining for chunk in pending.values())
+        while left and not self.stopped.is_set():
+            taken = self._many(pending, left)
+            if not taken:
+                self._step(pending)
+            left -= taken or 1
+
+    def _many(self, pending: dict[int, StepChunk], most: int) -> int:
+        """Take up to `most` steps of these jobs in one call; return how many, 0 where that cannot be."""
+        stacked = self.stacked
+        if stacked is None or not pending.keys() <= set(stacked.numbers) or not stacked.serve(pending):
+            return 0
+        count = min(most, *(stacked.usual_steps(number) for number in pending))
+        return count if count and stacked.take(pending, count) else 0
 
     def _step(self, pending: dict[int, StepChunk]) -> None:
         """Take one step of each job."""
@@ -170,12 +182,28 @@ class StackedPhases:
             rows |= stack.rows_of(held)
             weights = [learner_of(job).gradients[number].weights for job in jobs.values()]
             self.phases.append(StackedPhase(stack, each[0], weights))
+        self.batches, self.stages = self._step_of(list(map(learner_of, jobs.values())))
+        self.many = ManySteps(jobs, [one for each in self.rngs.values() for one in each], self._plain)
         for i, job in enumerate(jobs.values()):
             for tensor, first in zip(tensors_of(job), held, strict=True):
                 if (row := stack.row_if(first, i)) is not None:
                     # what is evaluated, saved or moved by the job's own optimizers is from here on the memory that
                     # the stacked operations read
                     tensor.data = row
+
+    def _step_of(self, learners: Sequence[Phased]) -> tuple[int, list[tuple[int, Stage]]]:
+        """Return the number of batches of a step, and its stages with the numbers of their phases.
+
+        There are no stages where the phases of one step are not those of the next.
+        """
+        if any(phase.every > 1 for phase in learners[0].phases):
+            return 0, []
+        columns, slots = [0, *itertools.accumulate(len(phase.terms) for phase in self.phases)], itertools.count()
+        stages = []
+        for number, slot in learners[0].repetitions(lambda _: next(slots)):
+            moves = [learner.moves[number] for learner in learners]
+            stages.append((number, self.phases[number].stage(slot or 0, columns[number], moves)))
+        return next(slots), stages
 
     def has(self, taken: Taken) -> bool:
         """Whether each phase of a step was recorded with examples where it has some, and without where not."""
@@ -205,22 +233,68 @@ class StackedPhases:
 
         All rows are computed. Those of `live` jobs that do not take part are put back as they were.
         """
-        learners = {self.numbers.index(number): learner_of(self.jobs[number]) for number in taken}
+        rows, learner = self._rows(taken), learner_of(self.jobs[next(iter(taken))])
         found: dict[int, Sequence[Tensor]] = {}
         with torch.no_grad(), self._restored([number for number in live if number not in taken]):
             for each in zip(*taken.values(), strict=True):
                 number = each[0][0]
-                phase = self.phases[number]
-                phase.take(dict(zip(learners, (index for _, index in each), strict=True)))
-                with self.below:
-                    phase.compute()
-                found[number] = phase.terms
-                for row, learner in learners.items():
-                    phase.hand_over(row)
-                    for move in learner.moves[number]:
-                        move()
-        first, zero = next(iter(learners.values())), torch.zeros(len(self.numbers))
-        return torch.stack([zero if one is first.zero else one for one in first.all_terms(found)])
+                self.phases[number].take(dict(zip(rows, (index for _, index in each), strict=True)))
+                self._compute_and_move(number, rows)
+                found[number] = self.phases[number].terms
+        zero = torch.zeros(len(self.numbers))
+        return torch.stack([zero if one is learner.zero else one for one in learner.all_terms(found)])
+
+    def _rows(self, numbers: Iterable[int]) -> dict[int, Phased]:
+        return {self.numbers.index(number): learner_of(self.jobs[number]) for number in numbers}
+
+    def _compute_and_move(self, number: int, rows: Mapping[int, Phased]) -> None:
+        """Compute a phase of all rows, and move the weights of some."""
+        phase = self.phases[number]
+        with self.below:
+            phase.compute()
+        for row, learner in rows.items():
+            phase.hand_over(row)
+            for move in learner.moves[number]:
+                move()
+
+    # --- many steps in one call -------------------------------------------------------------------------------------
+
+    def serve(self, pending: Mapping[int, StepChunk]) -> bool:
+        """Whether steps of these chunks may be taken in one call."""
+        return bool(self.stages) and self.many.serve(pending)
+
+    def usual_steps(self, number: int) -> int:
+        """Return how many steps of a job come next that have batches of the usual size, within an epoch."""
+        job = self.jobs[number]
+        if not self.batches:
+            return job.total_steps
+        feed = feed_of(job)
+        feed.begin_when_due()
+        return feed.whole_batches // self.batches
+
+    def take(self, pending: Mapping[int, StepChunk], count: int) -> bool:
+        """Take `count` steps of some jobs in one call; return False, and take none, where that cannot be."""
+        rows, batches = {number: self.numbers.index(number) for number in pending}, count * self.batches
+        size = next((phase.index.shape[1] for phase in self.phases if phase.index is not None), 0)
+        indices = torch.zeros((count, self.batches, len(self.numbers), size), dtype=torch.long)
+        for number, row in rows.items() if batches else ():
+            indices[:, :, row] = feed_of(self.jobs[number]).next_indices(batches).view(count, self.batches, size)
+        losses = torch.empty((count, sum(len(phase.terms) for phase in self.phases), len(self.numbers)))
+        with torch.no_grad():
+            if not self.many.take([stage for _, stage in self.stages], pending, indices, losses):
+                return False
+        for number, row in rows.items():
+            feed_of(self.jobs[number]).position += batches
+            self.jobs[number].progress.losses.append(losses[:, :, row])
+        return True
+
+    def _plain(self, index: Tensor, numbers: Sequence[int]) -> None:
+        """Take a step of some jobs on indices (batches, rows, examples)."""
+        rows = self._rows(numbers)
+        for number, stage in self.stages:
+            if stage.index is not None:
+                stage.index.copy_(index[stage.batch])
+            self._compute_and_move(number, rows)
 
 
 class StackedPhase:
@@ -228,7 +302,8 @@ class StackedPhase:
 
     def __init__(self, stack: Stack, first: Recorded, weights: list[list[Tensor]]) -> None:
         """`first` is the recording of the first job, `weights` are those that the phase moves, of each job."""
-        self.calls, self.weights = [one.call() for one in stack.operations], weights
+        self.operations, self.weights = stack.operations, weights
+        self.calls = [one.call() for one in stack.operations]
         self.index = None if first.index is None else stack.stacked(first.index)
         self.terms = [stack.stacked_of(term) for term in first.terms]
         self.gradients = [[stack.row_of(one, row) for one in first.gradients] for row in range(len(weights))]
@@ -243,6 +318,10 @@ class StackedPhase:
         if self.index is not None:
             index = next(iter(indices.values()))
             torch.stack([indices.get(i, index) for i in range(len(self.weights))], out=self.index)  # type: ignore[misc]
+
+    def stage(self, batch: int, column: int, moves: list[list[Callable[[], Any]]]) -> Stage:
+        """Return a repetition of the phase as part of a step."""
+        return Stage(self.operations, self.index, batch, self.terms, column, self.weights, self.gradients, moves)
 
     def hand_over(self, row: int) -> None:
         """Put the gradients of a row where its optimizers read them."""

@@ -84,6 +84,8 @@ class Script:
         self.groups: list[list[Tensor]] = []
         """Lists of tensors. They are arguments: TorchScript removes calls that only write to the items of a list that
         the function itself makes, as if nobody saw the result."""
+        self.generators: list[torch.Generator] = []
+        """Random generators that operations draw from."""
         self.tensor_indices: dict[int, int] = {}
         self.lines: list[str] = []
 
@@ -111,18 +113,30 @@ class Script:
                 self.tensor_indices[id(value)] = len(self.tensors)
                 self.tensors.append(value)
             return f"t{self.tensor_indices[id(value)]}"
-        if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor):
-            self.groups.append(list(value))
-            return f"g{len(self.groups) - 1}"
         if isinstance(value, list | tuple):
-            return f"[{', '.join(map(self.text, value))}]"  # an empty one has the type List[Tensor]
+            return self._list(value)
         if isinstance(value, Variable):
             return value.text
+        if isinstance(value, torch.Generator):
+            return self._generator(value)
         if value is None or isinstance(value, bool | int | float | str):
             return repr(value) if not isinstance(value, float) or isfinite(value) else f'float("{value}")'
         if not isinstance(value, torch.dtype) or value not in DTYPE_CODES:
             raise UnscriptableError(type(value).__name__)
         return str(DTYPE_CODES[value])
+
+    def _list(self, values: Sequence[Any]) -> str:
+        if values and isinstance(values[0], Tensor):
+            self.groups.append(list(values))
+            return f"g{len(self.groups) - 1}"
+        return f"[{', '.join(map(self.text, values))}]"  # an empty one has the type List[Tensor]
+
+    def _generator(self, generator: torch.Generator) -> str:
+        known = [id(one) for one in self.generators]
+        if id(generator) not in known:
+            self.generators.append(generator)
+            known.append(id(generator))
+        return f"q{known.index(id(generator))}"
 
     def memory(self) -> list[Tensor]:
         """Return all memory that the function uses, each storage once, as tensors of bytes."""
@@ -136,10 +150,13 @@ class Script:
         # networks
         unpacked = "".join(f"    t{i} = tensors[{i}]\n" for i in range(len(self.tensors)))
         unpacked += "".join(f"    g{i} = groups[{i}]\n" for i in range(len(self.groups)))
+        unpacked += "".join(f"    q{i} = generators[{i}]\n" for i in range(len(self.generators)))
         body = "".join(f"    {line}\n" for line in self.lines)
-        head = f"def run(tensors: List[Tensor], groups: List[List[Tensor]], {arguments}) -> int:"
+        drawn = "generators: List[Generator], " if self.generators else ""
+        head = f"def run(tensors: List[Tensor], groups: List[List[Tensor]], {drawn}{arguments}) -> int:"
         source = f"{head}\n{unpacked}{body}    return 0\n"
-        return partial(_compiled(source), _detached(self.tensors), [_detached(group) for group in self.groups])
+        given = [_detached(self.tensors), [_detached(group) for group in self.groups]]
+        return partial(_compiled(source), *given, *([self.generators] if self.generators else []))
 
 
 def _detached(tensors: Sequence[Tensor]) -> list[Tensor]:
