@@ -152,11 +152,11 @@ class Script:
         unpacked += "".join(f"    g{i} = groups[{i}]\n" for i in range(len(self.groups)))
         unpacked += "".join(f"    q{i} = generators[{i}]\n" for i in range(len(self.generators)))
         body = "".join(f"    {line}\n" for line in self.lines)
-        drawn = "generators: List[Generator], " if self.generators else ""
-        head = f"def run(tensors: List[Tensor], groups: List[List[Tensor]], {drawn}{arguments}) -> int:"
+        parameter = "generators: List[Generator], " if self.generators else ""
+        head = f"def run(tensors: List[Tensor], groups: List[List[Tensor]], {parameter}{arguments}) -> int:"
         source = f"{head}\n{unpacked}{body}    return 0\n"
-        given = [_detached(self.tensors), [_detached(group) for group in self.groups]]
-        return partial(_compiled(source), *given, *([self.generators] if self.generators else []))
+        bound = [_detached(self.tensors), [_detached(group) for group in self.groups]]
+        return partial(_compiled(source), *bound, *([self.generators] if self.generators else []))
 
 
 def _detached(tensors: Sequence[Tensor]) -> list[Tensor]:
