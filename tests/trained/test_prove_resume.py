@@ -174,6 +174,37 @@ def test_every_shipped_spec_that_trains_here_survives_five_kills(name, tmp_path)
     assert found.killed
 
 
+PHASED = {
+    **dict.fromkeys(("gan", "wgan-gp", "dcgan", "conditional-gan", "made", "flow", "vae", "diffusion"), "packed"),
+    **dict.fromkeys(("wgan", "gan-1d", "pixelcnn", "sparse-autoencoder", "contractive-autoencoder"), "packed"),
+    **dict.fromkeys(("realnvp-digits", "cycle", "rotation", "simclr"), "plain"),
+}
+"""Zoo specs of objectives with phases, and how two seeds of a hundred steps are trained."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PHASED)
+def test_two_seeds_of_objectives_with_phases_survive_two_kills(name, tmp_path):
+    moments = [] if "stages:" in SHIPPED[f"zoo/{name}"].read_text() else ["++train.evaluate_every=40"]
+    found = prove_resume.prove(SHIPPED[f"zoo/{name}"], ["train.seeds=2", *moments], tmp_path, kills=2)
+    assert found.equal, found.as_json()
+    assert (len(found.killed), found.trainings) == (2, 2)
+    assert {ways_of(run) for run in (tmp_path / "whole").glob("*/*")} == {PHASED[name]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gan", "wgan-gp", "vae"])
+def test_phases_that_are_replayed_survive_two_kills(name, tmp_path):
+    changes = ["train.trace=true", "train.evaluate_every=40"]
+    found = prove_resume.prove(SHIPPED[f"zoo/{name}"], changes, tmp_path, kills=2)
+    assert found.equal, found.as_json()
+    assert {ways_of(run) for run in (tmp_path / "whole").glob("*/*")} == {"replayed"}
+
+
+def ways_of(run):
+    return json.loads((run / "lock.json").read_text())["way"]["step"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
 def test_every_optimizer_survives_three_kills(optimizer, spec, tmp_path):

@@ -43,3 +43,15 @@ def test_each_part_has_a_state_of_its_own():
         "feed": {"epoch", "position", "order"},
         "progress": {"step", "loss", "losses", "stopping", "random"},
     }
+
+
+def test_what_a_kill_left_of_a_state_that_was_being_removed_goes_and_no_whole_one_does(tmp_path):
+    for step in (1, 2, 3, 4):
+        for suffix in (".json", ".safetensors"):
+            (tmp_path / f"{training_state.NAME.format(step)}{suffix}").touch()
+    (tmp_path / f"{training_state.NAME.format(2)}.json").unlink()  # its removal had begun
+    (tmp_path / f"{training_state.NAME.format(4)}.json").unlink()  # it was being written, which a resumption tells
+    training_state.remove_partial_files(tmp_path)
+    assert sorted(path.name.lstrip("step-0") for path in tmp_path.iterdir()) == [
+        *("1.json", "1.safetensors", "3.json", "3.safetensors", "4.safetensors"),
+    ]

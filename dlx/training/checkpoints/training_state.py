@@ -42,7 +42,7 @@ class Snapshot:
         self.copied()
         checkpoint.write(folder, NAME.format(self.step), self.tensors, self.facts)
         for old in list(_names(folder))[RETAINED_STATES:]:
-            for suffix in (".json", ".safetensors"):
+            for suffix in (".json", ".safetensors"):  # facts first: what a kill leaves of it is no state
                 (folder / f"{old}{suffix}").unlink(missing_ok=True)
 
 
@@ -72,9 +72,12 @@ def _copied(tensor: Tensor, buffer: Tensor | None) -> Tensor:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove temporary files of writes that a kill cut off."""
+    """Remove what a kill left of files that were being written, and of old states that were being removed."""
     for half in folder.glob(".*.*.*"):
         half.unlink(missing_ok=True)
+    for old in list(_names(folder))[RETAINED_STATES:]:
+        if not (folder / f"{old}.json").exists():
+            (folder / f"{old}.safetensors").unlink(missing_ok=True)
 
 
 def restore(job: Job, folder: Path, spec_hash: str = "") -> tuple[dict[str, Any] | None, list[str]]:
