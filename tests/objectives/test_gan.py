@@ -265,6 +265,27 @@ def test_the_distance_of_two_means_is_that_between_them():
     assert float(found) == pytest.approx(3 * 2 / math.pi, rel=0.03)
 
 
+@pytest.mark.parametrize("n", [7, 40, 300])
+def test_quick_orders_give_the_bits_of_torch_sort_and_kthvalue(n):
+    rng = torch.Generator().manual_seed(3)
+    # values that are equal are many, as among pictures of few greys
+    x, made = (torch.rand(n, 6, generator=rng).mul(4).round() / 4 for _ in range(2))
+    found = adversarial.sliced_wasserstein(x, made, torch.Generator().manual_seed(1))
+    directions = torch.randn(6, 64, generator=torch.Generator().manual_seed(1))
+    directions = directions / directions.norm(dim=0)
+    assert torch.equal(found, ((x @ directions).sort(0).values - (made @ directions).sort(0).values).abs().mean())
+    radius = torch.cdist(x, x).kthvalue(6, dim=1).values
+    inside = torch.cdist(made, x) <= radius
+    precision, coverage = adversarial.precision_and_coverage(x, made)
+    assert (precision, coverage) == (inside.any(1).float().mean(), inside.any(0).float().mean())
+
+
+def test_what_is_no_number_makes_the_distance_none():
+    x = torch.rand(20, 2)
+    found = adversarial.sliced_wasserstein(x, torch.where(x > 0.5, torch.nan, x), torch.Generator().manual_seed(1))
+    assert torch.isnan(found)
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 
