@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .. import graph as planned
@@ -36,6 +36,8 @@ class Inspection:
     """The graph of each network by its name; `network` for the one under `network`."""
     memory: Mapping[str, Forecast]
     """By network, the memory of a training step in bytes; empty where no batch was asked about."""
+    memory_by_phase: Mapping[str, Forecast] = field(default_factory=dict)
+    """By phase of the objective, the memory of it in a step of all networks."""
 
     @property
     def graph(self) -> Graph:
@@ -134,11 +136,12 @@ def inspect(
     with TURN:
         experiment, traced = planned.traced(experiment_of(spec, overrides), stage, _shape_texts(inputs))
         memory = planned.memory_forecast.of_each(experiment, traced, batch) if batch is not None else {}
+        by_phase = planned.phase_memory.of_phases(experiment, traced, batch) if batch is not None else {}
         claimed = inputs is None and apply_with(override_texts(overrides)) and not is_overridden(spec)
         unmet = planned.unmet(experiment, traced) if claimed else []
     warn(traced.warnings, 3)
     warn(unmet, 3)
-    return Inspection(traced, memory)
+    return Inspection(traced, memory, by_phase)
 
 
 def build(spec: Spec, overrides: Overrides = (), *, seed: int | None = None) -> nn.Module:

@@ -69,13 +69,14 @@ def inspect(
             assert experiment.weights is not None
             source = experiment.weights.source
         steps = graph.memory_forecast.of_each(experiment, traced, batch) if batch else {}
+        by_phase = graph.phase_memory.of_phases(experiment, traced, batch) if batch else {}
         stages = graph.stage_plans(experiment, traced, batch)
         network, one = traced.find(layer) if layer is not None else ("", None)
         counted = (
             graph.counted_as(tool, [one] if one else [n for _, n in traced.nodes()]) if tool is not None else None
         )
         if as_json:
-            document = tables.inspected(traced, network, one, steps, counted) | (
+            document = tables.inspected(traced, network, one, steps, counted, by_phase if not one else {}) | (
                 {"stages": {each.name: each.as_json() for each in stages}} if stages and not one else {}
             )
             document |= {"weights": taken.as_json(source)} if taken else {}
@@ -89,7 +90,7 @@ def inspect(
         elif stages:
             staged.stages(traced, stages, depth)
         else:
-            tables.summaries(traced, depth, steps)
+            tables.summaries(traced, depth, steps, by_phase)
             if taken is not None:
                 console.out(taken.sentence(source))
             if noise is not None:

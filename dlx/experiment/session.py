@@ -16,6 +16,7 @@ from ..training import (
     causality,
     compute,
     device,
+    following,
     freezing,
     infeasible,
     initial_weights,
@@ -228,7 +229,8 @@ def job_of(
     views = prepared.experiment.views()
     if sources is None:
         sources = network_sources.load(prepared.experiment)
-    own = {name: graph for name, graph in prepared.graphs.items() if name not in sources}
+    followers = prepared.graphs.followers
+    own = {name: graph for name, graph in prepared.graphs.items() if name not in sources and name not in followers}
     networks = {name: build(graph, views[name].init).to(target) for name, graph in own.items()}
     prune = prepared.experiment.prune
     rewind = prune.rewind if prune is not None and initial else None
@@ -236,10 +238,14 @@ def job_of(
         networks = {name: build(graph, views[name].init).to(target) for name, graph in own.items()}
     if prepared.graphs.is_one:
         learned.attach(networks["network"], prepared.objective, still_of(prepared.graph))
+    networks |= following.networks(prepared.graphs, target)
     parts = parts or prepared.parts()
     first = pruning.values_of(networks) if rewind is not None else {}
+    several, still = not prepared.graphs.is_one, still_of(prepared.graphs)
+    held = learned.module_of(prepared.objective, target, still) if several else None
+    own_modules = networks if held is None else {**networks, learned.SCOPE: held}
     for one in initial:
-        one.fill(networks)
+        one.fill(own_modules if rewind is None else networks)
     trained = pruning.values_of(networks) if rewind is not None else {}
     if rewind is not None:
         initial = ()  # only their magnitudes count
@@ -253,13 +259,11 @@ def job_of(
             data_dependent_init.initialize(networks[name], graph, init, parts["train"], train.seed, loaded)
     masked = pruning.pruning_of(prepared.experiment, prepared.graphs, networks, trained, train.seed)
     feed = prepared.data.feed(parts["train"], train)
-    held = None
-    if not prepared.graphs.is_one:
-        held = learned.module_of(prepared.objective, target, still_of(prepared.graphs))
-    own_modules = networks if held is None else {**networks, learned.SCOPE: held}
     whole = networks["network"] if prepared.graphs.is_one else own_modules
     elsewhere = network_sources.networks(prepared.graphs, sources, target)
     frozen = freezing.Freezing.of(prepared.graphs, {**elsewhere, **own_modules})
+    filled = set[str]().union(*(one.assignment.sources for one in initial))
+    follow = following.followings(followers, networks, filled)
     return Job(
         whole,
         prepared.objective,
@@ -271,6 +275,7 @@ def job_of(
         freezing=frozen,
         sources=elsewhere,
         pruning=masked,
+        followings=follow,
     )
 
 

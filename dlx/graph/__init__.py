@@ -1,6 +1,6 @@
 """The plan of a network: structure to nodes, with shapes, counts and receptive fields. No torch."""
 
-from . import memory_forecast
+from . import memory_forecast, phase_memory
 from .comparison.other_tools import Counted, counted_as
 from .expect import unmet, unmet_by
 from .graph import AnyReceptiveField, Graph, LayerNode
@@ -21,6 +21,7 @@ __all__ = [
     "counted_as",
     "input_shapes",
     "memory_forecast",
+    "phase_memory",
     "stage_plans",
     "trace",
     "trace_all",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -182,19 +182,36 @@ class CallChecks:
         own = ("networks", network) if self.experiment.networks else ("network",)
         return (*own, "from" if network in self.experiment.sources else "inputs")
 
+    def cautions(self) -> Iterable[tuple[str, str]]:
+        """Return what the objective has to say of networks that fit, by network."""
+        kinds = {name: {node.kind for node in nodes} for name, nodes in self.networks.nodes.items()}
+        return self.objective.cautions(kinds).items()
+
     # --- what is moved ----------------------------------------------------------------------------------------------
 
     def problems_of_phases(self) -> list[Problem]:
         """Return phases that move nothing, networks that none moves, and epochs that never end."""
         if isinstance(self.objective, Supervised):
             return []
-        return [*self._idle_phases(), *self._unmoved(), *self._endless()]
+        return [*self._moved_followers(), *self._idle_phases(), *self._unmoved(), *self._endless()]
+
+    def _moved_followers(self) -> Iterator[Problem]:
+        """Yield phases that move a network which follows another."""
+        for phase in self.phases:
+            for name in (name for name in phase.moves if name in self.experiment.followers):
+                of = self.experiment.followers[name].of
+                message = f"the phase `{phase.name}` of {self.objective.kind} moves `{name}`, which follows `{of}`"
+                keys = ("networks", name, "follow")
+                hint = "Leave `follow` out: then it is trained, with weights of its own."
+                yield Problem(message, hint, self.experiment.place(*keys), ".".join(keys))
 
     def _idle_phases(self) -> Iterator[Problem]:
         """Yield phases that move no network, or only networks in which nothing is trained."""
         kind = self.objective.kind
         for phase in self.phases:
             moves = [name for name in phase.moves if name in self.networks.nodes]
+            if any(name in self.experiment.followers for name in moves):
+                continue  # told already
             if not phase.moves:
                 yield self.problem(f"the phase `{phase.name}` of {kind} moves no network")
             elif len(moves) == len(phase.moves) and not any(map(self._is_trained, moves)):

@@ -13,6 +13,7 @@ from .graph import Graph, LayerNode, trained_values
 if TYPE_CHECKING:
     from ..objectives import Ports
     from ..plugins import Plugin
+    from ..spec.sections.followers import Follower
     from ..spec.sections.freeze import Until
     from .phase_plan import PhasePlan
 
@@ -34,12 +35,18 @@ class Graphs(Mapping[str, Graph]):
     """The plugins of the spec."""
     stages: Mapping[str, Graphs] = field(default_factory=dict)
     """The graphs of each stage by its name, where the spec has stages; these are those of the last one."""
+    objective: str = ""
+    """The kind of the objective."""
+    shapes_of_objective: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """The shape of each parameter of the objective, by its name: `objective/NAME`."""
     of_objective: Mapping[str, int] = field(default_factory=dict)
     """Of several networks, the number of values of each parameter of the objective; else the one graph has them."""
     frozen_of_objective: Mapping[str, Until | None] = field(default_factory=dict)
     """Of several networks, those of them that `freeze` names, each with the end of its freeze; None for never."""
     copies: Mapping[str, str] = field(default_factory=dict)
     """The networks that are copies of others, by name, and of which."""
+    followers: Mapping[str, Follower] = field(default_factory=dict)
+    """Those of them that follow the other network, by name, and how."""
     phases: tuple[PhasePlan, ...] = ()
     """What a step of the objective does, where it has phases."""
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -185,6 +192,7 @@ class Graphs(Mapping[str, Graph]):
                 name: graph.as_json()
                 | ({"from": dict(self.sources[name])} if name in self.sources else {})
                 | ({"copy": self.copies[name]} if name in self.copies else {})
+                | ({"follow": self.followers[name].as_json()} if name in self.followers else {})
                 for name, graph in self.items()
             },
             **beside,

@@ -19,7 +19,6 @@ from ..spec import Experiment
 from ..spec.sections.initial_weights import InitialWeights, matches_any
 from ..utils import safetensors_header
 from ..utils.safetensors_header import TensorInfo
-from .graph import LayerNode
 from .graphs import Graphs
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
@@ -33,11 +32,28 @@ PATH = "weights"
 
 @dataclass(frozen=True)
 class OwnTensor:
-    """A weight or buffer of the networks: its node, the name in it, and its shape."""
+    """A weight or buffer of the networks, or a parameter of the objective.
 
-    node: LayerNode
+    Attributes:
+        layer: the name of its node, without the network, or of the parameter.
+        inner: its name in the node.
+        shape: its shape.
+        learned: whether it is no buffer.
+        has_values: whether the spec has `values` for it.
+        mark: where the node is written.
+    """
+
+    layer: str
     inner: str
     shape: tuple[int, ...]
+    learned: bool = True
+    has_values: bool = False
+    mark: Mark | None = None
+
+    @property
+    def of_objective(self) -> bool:
+        """Whether it is a parameter of the objective."""
+        return not self.inner
 
 
 @dataclass
@@ -128,14 +144,16 @@ def carried(before: Graphs, after: Graphs, stages: tuple[str, str]) -> Assignmen
     """Return what goes on from one stage to the next, by the names of nodes; other shapes are mistakes."""
     old, found = dict(_own(before)), Assignment()
     for name, one in _own(after):
-        if name not in old:
-            if one.inner in one.node.plan.weights:
+        # what has the same name in another objective may be another thing
+        anew = one.of_objective and (before.objective != after.objective or old.get(name, one).shape != one.shape)
+        if name not in old or anew:
+            if one.learned and not _follows(after, name):
                 found.initialized.append(name)
         elif old[name].shape != one.shape:
             shapes = f"{Shape(old[name].shape)} in the stage `{stages[0]}` and {Shape(one.shape)} in `{stages[1]}`"
             message = f"`{_path(name)}` has shape {shapes}"
-            hint = f"Give the node another name there, and it is drawn by `init`: `{{name: {one.node.name}_2, ...}}`."
-            found.problems.append(Problem(message, hint, one.node.mark, "stages"))
+            hint = f"Give the node another name there, and it is drawn by `init`: `{{name: {one.layer}_2, ...}}`."
+            found.problems.append(Problem(message, hint, one.mark, "stages"))
         else:
             found.sources[name] = name
             found.values += prod(one.shape)
@@ -150,7 +168,7 @@ class _Matching:
         self, experiment: Experiment, weights: InitialWeights, graphs: Graphs, there: Mapping[str, TensorInfo]
     ) -> None:
         self.experiment, self.weights, self.there = experiment, weights, there
-        self.own = dict(_own(graphs))
+        self.own, self.graphs = dict(_own(graphs)), graphs
         self.found = Assignment()
 
     def run(self) -> Assignment:
@@ -161,18 +179,21 @@ class _Matching:
                 self.found.initialized.append(name)
             elif name in by_name:
                 self.take(name, one, by_name[name])
-            elif one.inner.rpartition(".")[2] != COUNTER:
+            elif one.of_objective:  # a source of another task: it begins as the objective has it
+                self.found.initialized.append(name)
+            elif one.inner.rpartition(".")[2] != COUNTER and not _follows(self.graphs, name):
                 self.missing(name, one)
         for name, stored in by_name.items():
             if name not in self.own and not self.weights.spares(_path(stored)) and name not in self.found.sources:
                 self.unexpected(name, stored)
-        self.found.initialized = [name for name in self.found.initialized if name in self.learned]
+        anew = (name for name in self.found.initialized if name in self.learned)
+        self.found.initialized = [name for name in anew if not _follows(self.graphs, name)]
         self.found.problems[:] = list(_shortened(self.found.problems))
         return self.found
 
     @cached_property
     def learned(self) -> set[str]:
-        return {name for name, one in self.own.items() if one.inner in one.node.plan.weights}
+        return {name for name, one in self.own.items() if one.learned}
 
     def named_as_here(self) -> dict[str, str]:
         """Return the names of stored tensors by those that `map` gives them."""
@@ -222,12 +243,12 @@ class _Matching:
             message = (
                 f"`{_path(name)}` has shape {Shape(one.shape)}, and `{stored}` of the source {Shape(info.shape)}"
             )
-            self.add(message, f"`skip: [{one.node.name}]` leaves it as `init` draws it.", mark=one.node.mark)
+            self.add(message, f"`skip: [{one.layer}]` leaves it as `init` draws it.", mark=one.mark)
         elif name in self.learned and not info.is_float:
             message = f"`{stored}` of the source is of type {info.dtype}, which does not fit `{_path(name)}`"
-            self.add(message, f"`skip: [{one.node.name}]` leaves it out.", mark=one.node.mark)
-        elif one.inner in one.node.values:
-            line = f" (line {one.node.mark.line})" if one.node.mark.line else ""
+            self.add(message, f"`skip: [{one.layer}]` leaves it out.", mark=one.mark)
+        elif one.has_values:
+            line = f" (line {one.mark.line})" if one.mark is not None and one.mark.line else ""
             message = f"`{_path(name)}` is set by `values`{line} and by `weights`"
             self.add(message, f"Keep one of the two: `skip: [{_path(name)}]` under `weights` keeps `values`.")
         else:
@@ -242,10 +263,10 @@ class _Matching:
         )
         nearest = f" Nearest is `{near[0]}`, {Shape(self.there[near[0]].shape)}." if near else ""
         message = f"the source has nothing for `{_path(name)}` of shape {Shape(one.shape)}.{nearest}".rstrip(".")
-        here = one.node.name
+        here = one.layer
         whole = near[0].rpartition(".")[0] if near else ""
         mapped = f"`map: {{{whole or near[0]}: {here}}}` takes that, " if near and whole else ""
-        self.add(message, f"{mapped}`skip: [{here}]` leaves it as `init` draws it.", mark=one.node.mark)
+        self.add(message, f"{mapped}`skip: [{here}]` leaves it as `init` draws it.", mark=one.mark)
 
     def unexpected(self, name: str, stored: str) -> None:
         near = difflib.get_close_matches(name, self.own, n=1)
@@ -267,9 +288,19 @@ def _own(graphs: Graphs) -> Iterator[tuple[str, OwnTensor]]:
             continue  # its weights are not drawn, set or saved here
         scope = "" if graphs.is_one else f"{network}."
         for node in graph.nodes:
-            if not node.owner:
-                for inner, shape in (*node.plan.weights.items(), *node.plan.buffers.items()):
-                    yield f"{scope}{_dotted(node.name)}.{inner}", OwnTensor(node, inner, tuple(shape))
+            if node.owner:
+                continue
+            for tensors, learned in ((node.plan.weights, True), (node.plan.buffers, False)):
+                for inner, shape in tensors.items():
+                    own = OwnTensor(node.name, inner, tuple(shape), learned, inner in node.values, node.mark)
+                    yield f"{scope}{_dotted(node.name)}.{inner}", own
+    for name, shape in graphs.shapes_of_objective.items():
+        yield _dotted(name), OwnTensor(name, "", shape)
+
+
+def _follows(graphs: Graphs, name: str) -> bool:
+    """Whether a tensor is of a network that follows another, and begins as that where it is not given."""
+    return name.partition(".")[0] in graphs.followers
 
 
 def _path(name: str) -> str:

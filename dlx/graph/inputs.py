@@ -56,9 +56,7 @@ def of_data(problem: Problem, experiment: Experiment, data: Dataset) -> Problem:
     return replace(problem, mark=problem.mark or experiment.place(*keys), path=problem.path or ".".join(keys))
 
 
-LATER = {"follow": "copies that follow a network"}
-"""Keys of a network that are reserved for later, and what they will describe."""
-INSTEAD = {*LATER, "copy", "from"}
+INSTEAD = {"copy", "from"}
 """Keys that stand in place of the layers of a network."""
 
 

@@ -207,5 +207,7 @@ def _looks_at_data(experiment: Experiment, graphs: Graphs) -> bool:
 
 def _first_draws(graphs: Graphs) -> list[tuple[object, ...]]:
     """Return what the draws of first values depend on: the layers in their order."""
-    networks = [(name, graph) for name, graph in graphs.items() if name not in graphs.sources]
+    networks = [
+        (name, graph) for name, graph in graphs.items() if name not in graphs.sources.keys() | graphs.followers.keys()
+    ]
     return [(name, n.name, n.kind, n.layer, n.arriving, n.owner) for name, graph in networks for n in graph.nodes]

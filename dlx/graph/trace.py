@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from math import prod
 from typing import TYPE_CHECKING
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
@@ -25,7 +26,7 @@ from .expansion.results import result_of
 from .expansion.scope import Names, Scope
 from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
-from .inputs import INSTEAD, LATER, facts_of, fields_of, of_data, shapes_of, source_shapes, text_inputs
+from .inputs import INSTEAD, facts_of, fields_of, of_data, shapes_of, source_shapes, text_inputs
 from .receptive_field import propagation
 from .unmasked import unmasked
 
@@ -84,11 +85,12 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         for name, view in views.items()
     }
     _freeze(experiment, list(walks.values()), problems)
-    for name in experiment.sources:
+    for name in (*experiment.sources, *experiment.followers):
         for node in walks[name].placer.nodes:
             node.frozen, node.frozen_until, node.held = True, None, True
     _check_init(experiment, list(walks.values()), problems)
-    _check_prune(experiment, [walk for name, walk in walks.items() if name not in experiment.sources], problems)
+    still = experiment.sources.keys() | experiment.followers.keys()
+    _check_prune(experiment, [walk for name, walk in walks.items() if name not in still], problems)
     for walk in walks.values():
         walk.outputs = _outputs(walk.experiment, walk.placer, walk.last)
     if not experiment.networks:
@@ -109,16 +111,18 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
     of = {name: experiment.root.at("networks", name, "copy") for name in experiment.networks}
     copies = {name: str(node.value) for name, node in of.items() if node is not None}
     whole = Graphs(experiment.name, graphs, warnings, experiment.plugins, sources=sources, phases=phases)
-    return _with_parameters(replace(whole, copies=copies), experiment, facts)
+    return _with_parameters(replace(whole, copies=copies, followers=experiment.followers), experiment, facts)
 
 
 def _with_parameters(graphs: Graphs, experiment: Experiment, facts: Facts | None) -> Graphs:
     """Return the graphs with the parameters of the objective, of which one network has them, or all together."""
     if (objective := experiment.objective) is None:
         return graphs
-    from ..objectives.learned import counts  # not at the top: many specs have no objective
+    from ..objectives.learned import shapes  # not at the top: many specs have no objective
 
-    found = counts(objective if facts is None else objective.informed(facts.fields, graphs.ports))
+    sizes = shapes(objective if facts is None else objective.informed(facts.fields, graphs.ports))
+    found = {name: prod(size) for name, size in sizes.items()}
+    graphs = replace(graphs, objective=objective.kind, shapes_of_objective=sizes)
     matching = {name: [one for one in experiment.freeze if named(name, one.text)] for name in found}
     frozen = {name: hits[0].until for name, hits in matching.items() if hits}
     if not graphs.is_one:
@@ -140,13 +144,10 @@ def _check_keys(experiment: Experiment) -> Iterator[Problem]:
     """Yield the mistakes in the keys of a network."""
     found: list[Problem] = []
     network, path = experiment.network, ".".join(experiment.where)
-    later = [key for key in LATER if experiment.scope and key in network.map]
-    if not {"from", "copy"} & network.map.keys():  # one that is none is told by itself
-        unknown_keys(network, ("inputs", "layers", "outputs", *later), path, f"`{path}`", found)
+    if not INSTEAD & network.map.keys():  # one that is none is told by itself
+        follow = ("follow",) if experiment.scope else ()  # which is no such key of a network without `copy`: told so
+        unknown_keys(network, ("inputs", "layers", "outputs", *follow), path, f"`{path}`", found)
     yield from found
-    for key in later:
-        message = f"`{path}` has `{key}`, and {LATER[key]} come later"
-        yield Problem(message, "Write its `layers`.", network.map[key].mark, f"{path}.{key}")
     if not network.is_map:
         message = f"`{path}` must be a mapping with `layers`, not {shown(network.plain())}"
         yield Problem(message, f"Write `{experiment.where[-1]}: {{layers: [...]}}`.", network.mark, path)
@@ -371,6 +372,9 @@ def _statistics_move(names: list[str]) -> str:
 def _check_init(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:
     """Check that each pattern of `init` matches a node whose weights an initializer sets."""
     whole = {walk.full(n.name): n for walk in walks for n in walk.placer.nodes}
+    for name in experiment.inits.keys() & experiment.followers.keys():
+        message = f"`init` is for weights that are drawn, and `{name}` begins as `{experiment.followers[name].of}`"
+        problems.add(Problem(message, "Leave it out.", experiment.place("init", name), f"init.{name}"))
     inits = experiment.inits or {"": experiment.init}
     for network, init in inits.items():
         keys, scope = ("init", *filter(None, [network])), f"{network}/" if network else ""
@@ -453,6 +457,8 @@ def _check_calls(
         message = f"no phase of `{experiment.objective.kind}` calls the network `{name}`"
         mark = experiment.place("networks", name)
         walks[name].placer.warned.add(Problem(message, "", mark, f"networks.{name}"))
+    for name, sentence in () if found else checks.cautions():
+        walks[name].placer.warned.add(Problem(sentence, "", experiment.place("objective"), f"networks.{name}"))
     return () if found else phase_plans(checks.phases, checks.calls)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self
 
 from ..data.base import Field
 from ..errors import Problem
@@ -43,6 +43,10 @@ class Phase:
     clip: float | None = None
 
 
+EVALUATION: Final = "evaluation"
+"""In place of the phases of a call: it is one of evaluations, and of no phase."""
+
+
 @dataclass(frozen=True)
 class Call:
     """A call of a network in a step.
@@ -51,19 +55,23 @@ class Call:
         network: its name.
         inputs: for each of its inputs the name of a field, or the shape of a tensor that the objective makes; an
             output of another network is the shape of `Ports` itself, so that a mistake tells both networks.
-        phases: names of the phases that have this call; empty for each of them.
+        phases: names of the phases that have this call, or `EVALUATION` for one of evaluations alone; empty for
+            each of the phases.
         gradient: whether gradients pass through it, so that its activations are kept.
+        times: samples that it takes for each example of the batch, such as two views.
     """
 
     network: str
     inputs: Mapping[str, str | Shape]
     phases: tuple[str, ...] = ()
     gradient: bool = True
+    times: int = 1
 
     def as_json(self) -> dict[str, Any]:
         """Return the network, and for each input the field or the shape."""
         inputs = {name: what if isinstance(what, str) else list(what) for name, what in self.inputs.items()}
-        return {"network": self.network, "inputs": inputs, **({} if self.gradient else {"gradient": False})}
+        more = ({} if self.gradient else {"gradient": False}) | ({"times": self.times} if self.times > 1 else {})
+        return {"network": self.network, "inputs": inputs, **more}
 
 
 @dataclass(frozen=True)
@@ -245,6 +253,13 @@ class Objective(Declared):
         The training does not start where there is a problem, and new inputs like it are not answered.
         """
         return None
+
+    def cautions(self, layers: Mapping[str, Collection[str]]) -> Mapping[str, str]:
+        """Return sentences on networks that fit and are doubtful all the same, by network.
+
+        `layers` has the kinds of the layers of each network.
+        """
+        return {}
 
     def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
         """Return what is wrong with networks as they begin, measured on some examples; None for nothing.

@@ -12,7 +12,7 @@ from ..errors import Problem, SpecError, did_you_mean
 from ..lazy import torch
 from ..metrics import Mode
 from . import adversarial
-from .base import Call, Caller, Objective, Phase, Ports
+from .base import EVALUATION, Call, Caller, Objective, Phase, Ports
 from .image_pool import ImagePool
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ..data.batch import Batch
 
 GENERATORS, DISCRIMINATORS = ("generator_ab", "generator_ba"), ("discriminator_a", "discriminator_b")
+SIDES, SCORES = "generators", "discriminators"
+"""The phases."""
 
 
 class Cycle(Objective):
@@ -68,16 +70,24 @@ class Cycle(Objective):
         (x,), (y,) = (networks[name].inputs for name in GENERATORS)
         (at_a,), (at_b,) = (networks[name].inputs for name in DISCRIMINATORS)
         made_b, made_a = (next(iter(networks[name].outputs.values())) for name in GENERATORS)
+        first, second = (SIDES,), (SCORES,)
+        # terms without weight are left out of steps, and measured all the same
+        back, same = ((SIDES if weight else EVALUATION,) for weight in (self.cycle, self.identity))
         return [
-            Call("generator_ab", {x: self.a}),
-            Call("generator_ba", {y: self.b}),
-            Call("generator_ab", {x: made_a}),
-            Call("generator_ba", {y: made_b}),
-            Call("discriminator_a", {at_a: self.a}),
-            Call("discriminator_a", {at_a: made_a}),
-            Call("discriminator_b", {at_b: self.b}),
-            Call("discriminator_b", {at_b: made_b}),
-            *([Call("generator_ab", {x: self.b}), Call("generator_ba", {y: self.a})] if self.identity else []),
+            Call("generator_ab", {x: self.a}, first),
+            Call("generator_ba", {y: self.b}, first),
+            Call("discriminator_a", {at_a: made_a}, first),
+            Call("discriminator_b", {at_b: made_b}, first),
+            Call("generator_ba", {y: made_b}, back),
+            Call("generator_ab", {x: made_a}, back),
+            Call("generator_ba", {y: self.a}, same),
+            Call("generator_ab", {x: self.b}, same),
+            Call("generator_ab", {x: self.a}, second, gradient=False),
+            Call("generator_ba", {y: self.b}, second, gradient=False),
+            Call("discriminator_a", {at_a: self.a}, second),
+            Call("discriminator_a", {at_a: made_a}, second),
+            Call("discriminator_b", {at_b: self.b}, second),
+            Call("discriminator_b", {at_b: made_b}, second),
         ]
 
     def informed(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Self:
@@ -87,11 +97,11 @@ class Cycle(Objective):
 
     def phases(self) -> Sequence[Phase]:
         reads = (self.a, self.b)
-        return (Phase("generators", GENERATORS, reads), Phase("discriminators", DISCRIMINATORS, reads))
+        return (Phase(SIDES, GENERATORS, reads), Phase(SCORES, DISCRIMINATORS, reads))
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
         a, b = batch[self.a], batch[self.b]
-        if phase == "generators":
+        if phase == SIDES:
             return self._of_generators(call, a, b)
         with torch.no_grad():
             made_b, made_a = call("generator_ab", a), call("generator_ba", b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 import pydantic
@@ -96,11 +96,14 @@ class GAN(Objective):
         by_class: dict[str, str | Shape] = {LABEL: TARGET}
         of = {name: by_class if LABEL in networks[name].inputs else {} for name in (GENERATOR, DISCRIMINATOR)}
         latents = {noise: generator.inputs[noise], **of[GENERATOR]}
+        slope = {example: made, **of[DISCRIMINATOR]}
         return [
             Call(GENERATOR, latents, (DISCRIMINATOR,), gradient=False),
             Call(GENERATOR, latents, (GENERATOR,)),
-            Call(DISCRIMINATOR, {example: made, **of[DISCRIMINATOR]}),
+            Call(DISCRIMINATOR, slope),
             Call(DISCRIMINATOR, {example: self.field, **of[DISCRIMINATOR]}, (DISCRIMINATOR,)),
+            # at points between examples and samples
+            *([Call(DISCRIMINATOR, slope, (DISCRIMINATOR,))] if self.gradient_penalty else []),
         ]
 
     def informed(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Self:
@@ -120,6 +123,15 @@ class GAN(Objective):
 
     def takes_logits(self) -> Mapping[str, str]:
         return {DISCRIMINATOR: ""} if self.loss in adversarial.LIKELIHOODS else {}
+
+    def cautions(self, layers: Mapping[str, Collection[str]]) -> Mapping[str, str]:
+        bounded = self.clip is not None or self.gradient_penalty or "spectral_norm" in layers[DISCRIMINATOR]
+        if self.loss != "wasserstein" or bounded:
+            return {}
+        message = (
+            "`loss: wasserstein` is a distance where the slope of `discriminator` is bounded, and nothing bounds it"
+        )
+        return {DISCRIMINATOR: f"{message}: `clip: 0.01`, `gradient_penalty: 10` or `spectral_norm` layers do"}
 
     # --- a step -----------------------------------------------------------------------------------------------------
 

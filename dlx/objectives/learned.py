@@ -16,13 +16,15 @@ SCOPE = "objective"
 """Name of the module that holds them."""
 
 
-def counts(objective: Objective) -> dict[str, int]:
-    """Return how many values each parameter of an objective has, by its name in the spec: `objective/NAME`."""
-    return {f"{SCOPE}/{name}": _count(values) for name, values in objective.parameters().items()}
+def shapes(objective: Objective) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each parameter of an objective, by its name in the spec: `objective/NAME`."""
+    return {f"{SCOPE}/{name}": _shape(values) for name, values in objective.parameters().items()}
 
 
-def _count(values: Values) -> int:
-    return 1 if isinstance(values, int | float) else sum(map(_count, values))
+def _shape(values: Values) -> tuple[int, ...]:
+    if isinstance(values, int | float):
+        return ()
+    return (len(values), *(_shape(values[0]) if values else ()))
 
 
 def module_of(objective: Objective, device: Device, frozen: Collection[str] = ()) -> nn.Module | None:

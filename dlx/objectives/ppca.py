@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOG_2PI = math.log(2 * math.pi)
 LOG_VARIANCE = "log_variance"
+BESIDE = 0.2
+"""Offset above which the model has another mean than the data; n examples alone give one of about 1 / n."""
 
 
 class Model(NamedTuple):
@@ -146,6 +148,14 @@ class Ppca(Objective):
 
     def modes(self) -> dict[str, Mode]:
         return {"log_likelihood": "max", "mse": "min", "variance": "min", "offset": "min"}
+
+    def warnings(self, measured: Mapping[str, float]) -> Sequence[str]:
+        if (offset := measured.get("offset", 0.0)) <= BESIDE:
+            return ()
+        message = f"the mean of the model lies beside that of the data: their squared distance is {offset:.2g} of the"
+        return (
+            f"{message} model's variance; centre the data (`preprocess: [center]`), or let `decoder` have a bias",
+        )
 
     def latents(self, n: int, rng: torch.Generator) -> Tensor:
         return torch.randn(n, self._size, generator=rng)

@@ -50,6 +50,10 @@ class Rotation(SelfSupervised):
             raise ValueError(f"`angles` names one twice: {', '.join(map(str, angles))}")
         return angles
 
+    @property
+    def times(self) -> int:
+        return len(self.angles)
+
     def network_input(self, example: Shape) -> Shape:
         if example[1] != example[2] and any(angle % 180 for angle in self.angles):
             hint = "Write `angles: [0, 180]`, or take square pictures."

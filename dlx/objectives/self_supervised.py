@@ -40,7 +40,12 @@ class SelfSupervised(Objective):
             raise DlxError(
                 f"{self.kind} takes a network with one input and one output, and it has {counts}", hint=hint
             )
-        return [Call(NETWORK, dict.fromkeys(network.inputs, self.network_input(example)))]
+        return [Call(NETWORK, dict.fromkeys(network.inputs, self.network_input(example)), times=self.times)]
+
+    @property
+    def times(self) -> int:
+        """How many samples the network takes for each example."""
+        return 1
 
     def network_input(self, example: Shape) -> Shape:
         """Return the shape of what the network takes, made of an example. DlxError where none can be made."""

@@ -46,6 +46,10 @@ class SimCLR(SelfSupervised):
     views: ClassVar[int] = 2
     compares: ClassVar[bool] = True
 
+    @property
+    def times(self) -> int:
+        return self.views
+
     def outputs(self, call: Caller, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the outputs of both views at length 1, each (N, features)."""
         views = batch[views_of(self.field)]

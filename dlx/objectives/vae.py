@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     Outputs = Tensor | Mapping[str, Tensor]
 
 LOG_2PI = math.log(2 * math.pi)
+ACTIVE = 0.01
+"""Variance of the posterior mean over examples above which a latent variable is active; that of Burda et al."""
 
 
 class Vae(Objective):
@@ -56,11 +58,13 @@ class Vae(Objective):
     second may have axes of length 1. A second input of either called `label` gets the class of the example.
     Data: a field of floats (`field`), for bernoulli from 0 to 1; no target is read.
     Shapes: x (N, *shape), z (N, *latent). Metrics, in nats an example: elbo (with beta = 1), reconstruction
-    (-E[log p(x | z)]), kl, loss (with beta), and mse, the mean squared error over all values of the mean of p at the
-    mean of z; with `importance` log_likelihood, log of the mean over so many draws of p(x, z) / q(z | x), which is at
+    (-E[log p(x | z)]), kl, loss (with beta), mse, the mean squared error over all values of the mean of p at the mean
+    of z, and active_units, how many latent variables have a mean whose variance over the examples of a batch is above
+    0.01; with `importance` log_likelihood, log of the mean over so many draws of p(x, z) / q(z | x), which is at
     least the ELBO and nears log P(x) with their number.
     Source: Kingma & Welling 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114, equations 3, 7 and 10; Higgins et
-    al. 2017, beta-VAE, equation 4; Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, equation 8.
+    al. 2017, beta-VAE, equation 4; Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, equation 8, and active units
+    section 5.2.
     """
 
     kind: ClassVar[str] = "vae"
@@ -98,7 +102,7 @@ class Vae(Objective):
         self._check_decoder(decoder, field.shape)
         return (
             Call(ENCODER, inputs_of(self.kind, ENCODER, encoder, self.field, fields)),
-            Call(DECODER, inputs_of(self.kind, DECODER, decoder, latent, fields)),
+            *(Call(DECODER, inputs_of(self.kind, DECODER, decoder, latent, fields)) for _ in range(self.samples)),
         )
 
     def _latent_shape(self, encoder: Ports) -> Shape:
@@ -259,6 +263,7 @@ class Vae(Objective):
             "reconstruction": -likelihood.mean(),
             "kl": kl.mean(),
             "mse": (self.mean_of(self.decoded(call, mean, classes)) - self.values(batch)).square().mean(),
+            "active_units": (mean.flatten(1).var(0, correction=0) > ACTIVE).float().sum(),
         }
         if self.importance:
             found["log_likelihood"] = self.log_likelihood(call, batch, mean, log_variance, rng).mean()
@@ -293,7 +298,14 @@ class Vae(Objective):
 
     def modes(self) -> dict[str, Mode]:
         found: dict[str, Mode] = {"elbo": "max", "loss": "min", "reconstruction": "min", "kl": "min", "mse": "min"}
-        return found | ({"log_likelihood": "max"} if self.importance else {})
+        return {**found, "active_units": "max"} | ({"log_likelihood": "max"} if self.importance else {})
+
+    def warnings(self, measured: Mapping[str, float]) -> Sequence[str]:
+        if measured.get("active_units", 1.0) >= 1:
+            return ()
+        count, kl = math.prod(self._latent), measured.get("kl", 0.0)
+        message = f"the posterior has collapsed: of {count} latent variables none tells examples apart (KL {kl:.2g})"
+        return (f"{message}; lower `beta`, or train longer",)
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

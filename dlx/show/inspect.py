@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import plural
@@ -29,35 +30,68 @@ PARTS = {
 
 
 def inspected(
-    graphs: Graphs, network: str, one: LayerNode | None, steps: Mapping[str, Forecast], counted: Counted | None
+    graphs: Graphs,
+    network: str,
+    one: LayerNode | None,
+    steps: Mapping[str, Forecast],
+    counted: Counted | None,
+    by_phase: Mapping[str, Forecast] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the document of `inspect --json`: all networks, or one layer of `network`."""
     whole = graphs.as_json() if one is None else one.as_json() | ({} if graphs.is_one else {"network": network})
     memory = {name: step.as_json() for name, step in steps.items()}
     if memory:
         whole["memory"] = memory[ONE] if graphs.is_one else memory
+    if by_phase:
+        whole["memory_by_phase"] = {name: step.as_json() for name, step in by_phase.items()}
     return whole | ({"as": counted.as_json()} if counted else {})
 
 
-def summaries(graphs: Graphs, depth: int | None = None, steps: Mapping[str, Forecast] | None = None) -> None:
+def summaries(
+    graphs: Graphs,
+    depth: int | None = None,
+    steps: Mapping[str, Forecast] | None = None,
+    by_phase: Mapping[str, Forecast] | None = None,
+) -> None:
     """Print the table of one network; of several the totals, then the table of each under its name."""
-    steps = steps or {}
+    steps, by_phase = steps or {}, by_phase or {}
     if graphs.is_one:
         summary(graphs.one, depth, steps.get(ONE))
         phases(graphs)
+        phase_steps(by_phase)
         return
     out(graphs.name, "bold")
     out(totals_of_all(graphs), "bold")
     for name, graph in graphs.items():
         out()
         summary(replace(graph, name=name, columns=()), depth, steps.get(name))
+        if name in graphs.followers:
+            out(f"`{name}` {graphs.followers[name]}")
     phases(graphs)
     found = next((graph.columns for graph in graphs.values() if graph.columns), ())
     if found:
         columns(found)
-    if steps:
+    phase_steps(by_phase)
+    if steps and not by_phase:
         out()
         out(ALONE)
+
+
+def phase_steps(by_phase: Mapping[str, Forecast]) -> None:
+    """Print the memory of each phase of a training step at its peak, and the largest."""
+    if not by_phase:
+        return
+    grid = TextTable("at the peak of", *(f">{name}" for name in by_phase), styles=["cyan"])
+    peaks = [asdict(step.peak) for step in by_phase.values()]
+    for part, name in PARTS.items():
+        if any(peak[part] for peak in peaks):
+            grid.add(name, *(memory(peak[part]) for peak in peaks))
+    grid.add("all", *(memory(step.total) for step in by_phase.values()))
+    out()
+    grid.print()
+    phase, step = max(by_phase.items(), key=lambda one: one[1].total)
+    samples = f"{step.batch:,} sample{'' if step.batch == 1 else 's'}"
+    out(f"{memory(step.total)} at the peak of a training step of {samples}, in `{phase}`, in the {step.at}", "bold")
 
 
 def phases(graphs: Graphs) -> None:

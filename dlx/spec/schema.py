@@ -6,6 +6,7 @@ from typing import Any
 
 from ..layers import LAYERS
 from ..registry import FAMILIES, Declared, Registry, Strict
+from .sections.followers import Follow
 from .sections.freeze import Freeze
 from .sections.initial_weights import InitialWeights
 from .sections.kinds import SECTIONS
@@ -43,7 +44,10 @@ def schema() -> Json:
             "outputs": {"anyOf": [_map(word), {"type": "array", "items": word}, word]},
         }
     )
-    definitions["networks"] = _map({"anyOf": [_ref("network"), section_of(FromRun)]})
+    copied = _object(
+        {"copy": {**word, "description": "the network that it is of"}, "follow": section_of(Follow)}, ["copy"]
+    )
+    definitions["networks"] = _map({"anyOf": [_ref("network"), section_of(FromRun), copied]})
     parts = {"args": {"type": ["object", "null"]}, "inputs": {"type": "array", "items": word}}
     definitions["block"] = _object({**parts, "layers": _ref("layers")}, ["layers"])
     return {

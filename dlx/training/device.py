@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import DlxError, Mark, Problem
-from ..graph import Graph, memory_forecast
+from ..graph import Graph, Graphs, memory_forecast, phase_memory
 from ..lazy import torch
 from ..shapes import bytes_text
-from ..spec import Train
+from ..spec import Experiment, Train
 
 if TYPE_CHECKING:
     from torch import device as Device
@@ -159,6 +159,20 @@ def check_batch(graph: Graph, train: Train, examples: int, free: int, place: Mar
             "train.batch_size",
         )
     )
+
+
+def check_phases(experiment: Experiment, graphs: Graphs, examples: int, free: int, place: Mark | None = None) -> None:
+    """Raise DlxError where a phase of a step on a batch of a set of `examples` does not fit into `free` bytes."""
+    assert experiment.train is not None
+    batch = experiment.train.largest(examples)
+    for name, predicted in phase_memory.of_phases(experiment, graphs, batch).items():
+        if MEMORY_MARGIN * predicted.total > free:
+            message = f"the phase `{name}` of a step of {batch:,} samples wants about {bytes_text(predicted.total)}"
+            message += (
+                f" (activations {bytes_text(predicted.peak.activations)} of it), and {bytes_text(free)} are free"
+            )
+            hint = "Lower `train.batch_size`: `dlx inspect --batch N` shows what N samples want."
+            raise DlxError(Problem(message, hint, place, "train.batch_size"))
 
 
 def free_memory(device: Device | None = None) -> int:

@@ -21,6 +21,7 @@ from .batches.example_order import Examples
 from .batches.step_chunk import StepChunk, step_chunks
 from .batches.views import viewed
 from .batches.windows import carried
+from .following import Following
 from .freezing import Freezing
 from .learner import EVALUATION_BATCH, Learner
 from .phased import Phased
@@ -77,11 +78,13 @@ class Job:
         freezing: Freezing | None = None,
         sources: Mapping[str, nn.Module] | None = None,
         pruning: Pruning | None = None,
+        followings: Mapping[str, Following] = MappingProxyType({}),
     ) -> None:
         """`parts` has "train", and "valid" and "test" where there are any; `preprocess` are steps of the inputs,
         `class_names` those of each target.
 
         `sources` are networks that the objective calls beside those of `network`; no checkpoint has their weights.
+        `followings` are those of `network` that follow others, by name.
         """
         self.train, self.objective = train, objective
         self.parts = parts
@@ -101,6 +104,7 @@ class Job:
             self.feed = feed if feed is not None else Examples(self.parts["train"], train, objective)
             called = {**(sources or {}), **networks}
             self.learner = Phased(called, module, objective, train, self.progress, self.feed, freezing, pruning)
+            self.learner.follow(followings)
         self.span = self.learner.span
         early = train.early_stopping
         self.progress.stopping = early_stopping.EarlyStoppingState(early, objective) if early is not None else None

@@ -48,7 +48,7 @@ class Freezing:
         """Return the freezing of new networks. Of several, one whose weights never move is held as a whole."""
         found = []
         for name, graph in graphs.items():
-            if not graphs.is_one and graph.params and not graph.trainable:
+            if name in graphs.followers or (not graphs.is_one and graph.params and not graph.trainable):
                 found.append(FrozenModule(networks[name], None, held=True))
                 continue
             for node in graph.nodes:

@@ -19,6 +19,7 @@ from ..errors import DlxError, Problem, SpecError, first_line, shortened
 from ..graph import Graph, Graphs, initial_weights
 from ..graph.initial_weights import Assignment
 from ..lazy import torch
+from ..objectives.learned import SCOPE
 from ..spec import Experiment
 from ..spec.sections.initial_weights import InitialWeights
 from ..spec.sections.networks import ONE
@@ -52,7 +53,10 @@ class LoadedWeights:
         return self.assignment.sentence(str(self.source))
 
     def fill(self, networks: Mapping[str, nn.Module]) -> None:
-        """Copy the tensors into new networks by name, to their types and devices."""
+        """Copy the tensors into new networks by name, to their types and devices.
+
+        Of several, the parameters of the objective are beside them, as `objective`, where there are some.
+        """
         several = list(networks) != [ONE]
         own = {
             f"{network}.{name}" if several else name: tensor
@@ -61,7 +65,8 @@ class LoadedWeights:
         }
         with torch.no_grad():
             for name, stored in self.assignment.sources.items():
-                own[name].copy_(self.tensors[stored])
+                if name in own or not name.startswith(f"{SCOPE}."):  # networks alone have no objective beside them
+                    own[name].copy_(self.tensors[stored])
 
     def modules(self, network: str) -> set[str]:
         """Return the names of the modules of a network that have their weights from the source."""

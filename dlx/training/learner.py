@@ -18,6 +18,7 @@ from ..spec.sections.networks import ONE
 from ..utils.torch_private import MissingNameError
 from . import fallback, parameter_groups, weight_averages
 from .compute import Compute
+from .following import Following
 from .freezing import Freezing
 from .learning_rate import ScheduledOptimizer
 from .moving_values import MovingValues
@@ -80,8 +81,17 @@ class Learner(ABC):
             for name in networks
             if (average := train.of(name).average) is not None
         }
+        self.followings: dict[str, Following] = {}
+        """The networks that follow others, by name; each has neither optimizer nor average."""
         for error in self._missing():
             fallback.note([self.faults], fallback.LISTS, error)
+
+    def follow(self, followings: Mapping[str, Following]) -> None:
+        """Let networks follow others from their first values on."""
+        self.followings = dict(followings)
+        for name, one in followings.items():
+            self.averages.pop(name, None)
+            one.begin()
 
     def _missing(self) -> Iterator[MissingNameError]:
         """Yield the operations on lists that this torch lacks, which optimizers and averages update weights by."""

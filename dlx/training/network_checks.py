@@ -40,6 +40,8 @@ def begin(experiment: Experiment, job: Job, new: bool) -> None:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         if sets and new:
             objective.begin(learner.call, batch, rng)
+            for following in learner.followings.values():
+                following.begin()
             for name, average in learner.averages.items():  # they begin with the weights
                 learner.averages[name] = weight_averages.WeightAverage(
                     average.average, learner.networks[name], learner.span

@@ -174,6 +174,7 @@ def prepare(
             norm_sizes.check_norms(experiment, graph, sets, made.device)
         device.check_memory(graph, train.of(name), free, at(*_where(graphs, name)))
         device.check_batch(graph, train.of(name), made.examples, free, at("train", "batch_size"))
+    device.check_phases(experiment, graphs, made.examples, free, at("train", "batch_size"))
     return made
 
 

@@ -29,7 +29,7 @@ class WeightAverage:
     def __init__(self, average: Average, network: nn.Module, span: Timeline) -> None:
         self.average, self.span, self.count = average, span, 0
         self.tensors: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
-        self.tensors += [b for name, b in network.named_buffers() if _is_statistic(name, b)]
+        self.tensors += [b for name, b in network.named_buffers() if is_statistic(name, b)]
         self.means = [tensor.detach().clone() for tensor in self.tensors]
         self.lists = ForeachOps()
 
@@ -66,7 +66,8 @@ class WeightAverage:
         _copy(self.means, state["means"])
 
 
-def _is_statistic(name: str, buffer: Tensor) -> bool:
+def is_statistic(name: str, buffer: Tensor) -> bool:
+    """Whether a buffer of a network is a statistic of a batch norm."""
     return name.rpartition(".")[2].startswith(STATISTICS_PREFIX) and buffer.is_floating_point()
 
 

@@ -271,17 +271,6 @@ def test_a_layer_of_another_network_cannot_be_taken_or_shared(said):
     )
 
 
-def test_copies_that_follow_are_said_to_come_later(said):
-    text = "networks:\n  q: {inputs: [3], layers: [linear: 2]}\n  target: {copy: q, follow: {every: 5}}\n"
-    assert said(text) == lines(
-        """
-        s.yaml:3:21  networks.target.follow
-          `networks.target` has `follow`, and copies that follow a network come later
-          Write its `layers`.
-        """
-    )
-
-
 COPIES = """
     networks:
       q: {inputs: [3], layers: [linear: 2, relu, linear: 1]}

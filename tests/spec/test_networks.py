@@ -200,6 +200,14 @@ def test_the_training_of_one_of_them_has_its_own_and_what_is_common(loaded):
     assert train != loaded(TWO.replace("0.1", "0.2")).train
 
 
+def test_an_override_of_the_section_replaces_it_and_one_of_a_name_joins(loaded):
+    whole = loaded(TWO, "train.optimizer={generator: {sgd: 0.5}}").train.optimizers
+    assert whole == {"generator": SGD(lr=0.5)}
+    both = loaded(TWO, "train.optimizer.generator={sgd: 0.5}").train.optimizers
+    assert both == {"generator": SGD(lr=0.5), "critic": SGD(lr=0.1)}
+    assert loaded(TWO, "train.optimizer={sgd: 0.5}").train.optimizers == {}
+
+
 def test_a_network_that_is_not_named_has_no_average_and_torchs_weights(loaded):
     experiment = loaded(NETS + "init: {critic: he_normal}\ntrain: {steps: 3, average: {critic: {ema: 0.9}}}\n")
     assert experiment.train.of("generator").average is None
@@ -492,6 +500,7 @@ def written(train: dict[str, Any], **more: Any) -> dict[str, Any]:
     [
         written({"optimizer": {"a": {"adam": 1e-3}, "b": "sgd"}}),
         written({"optimizer": "sgd", "schedule": {"a": {"cosine": {}}}, "average": {"a": {"ema": 0.9}, "b": None}}),
+        written({}, networks={"a": LAYERS, "b": {"copy": "a", "follow": {"ema": 0.9}}}),
         written({"average": None}, init={"a": "he_normal", "b": {"by_name": {"match": {"b/x": "zeros"}}}}),
     ],
 )
@@ -508,6 +517,8 @@ def test_the_schema_takes_kinds_by_network(spec):
         written({"optimizer": {"a": None}}),
         written({}, init={"a": {"he_normal": {"fan": 1}}}),
         written({}, networks={"a": {"layer": []}}),
+        written({}, networks={"a": {"layers": []}, "b": {"copy": "a", "follow": {"evry": 5}}}),
+        written({}, networks={"a": {"layers": []}, "b": {"copy": "a", "layers": []}}),
     ],
 )
 def test_the_schema_marks_what_is_refused(spec):

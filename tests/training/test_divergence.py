@@ -9,6 +9,7 @@ from helpers import experiment_of
 
 from dlx.errors import RunError
 from dlx.experiment import runner
+from dlx.graph import trace_all
 from dlx.objectives.gan import GAN
 from dlx.sweeps import plan
 from dlx.training.prepared import ready
@@ -134,3 +135,67 @@ train: {steps: 4}
 """)
     found = plan.plan(tmp_path / "s.yaml", ["objective.vae.beta=1,4"], tmp_path / "runs")
     assert found.metrics == ("valid/elbo",)
+
+
+# --- latent variables -----------------------------------------------------------------------------------------------
+
+LATENT = """
+    dlx: 1
+    data: {digits: {train: 60, valid: 20, test: 100}}
+    networks:
+      encoder: {layers: [flatten, {linear: 4, values: {weight: 0.1}}]}
+      decoder: {inputs: {z: [2]}, layers: [{linear: 64}, {reshape: [1, 8, 8]}]}
+    objective: vae
+    train: {steps: 1, batch_size: 10, optimizer: {sgd: 1e-9}}
+    track: {mlflow: false}
+"""
+COMPONENTS = """
+    dlx: 1
+    data: {digits: {train: 60, valid: 20, test: 100}}
+    networks:
+      decoder: {inputs: {z: [2]}, layers: [{linear: {out_features: 64, bias: false}}, {reshape: [1, 8, 8]}]}
+    objective: {ppca: {variance: 0.05}}
+    train: {steps: 1, batch_size: 10, optimizer: {sgd: 1e-9}}
+    track: {mlflow: false}
+"""
+
+
+def test_a_posterior_that_tells_no_examples_apart_has_collapsed(tmp_path):
+    (said,) = notes(LATENT.replace("0.1", "0"), tmp_path / "collapsed")
+    assert said.startswith("test: the posterior has collapsed: of 2 latent variables none tells examples apart (KL ")
+    assert notes(LATENT, tmp_path / "not") == []
+
+
+def test_a_model_without_a_mean_of_data_that_is_not_centred_lies_beside_it(tmp_path):
+    (said,) = notes(COMPONENTS, tmp_path / "beside")
+    assert said.startswith("test: the mean of the model lies beside that of the data: their squared distance is ")
+    assert said.endswith("centre the data (`preprocess: [center]`), or let `decoder` have a bias")
+    assert notes(COMPONENTS.replace("test: 100", "test: 100, preprocess: [center]"), tmp_path / "centred") == []
+
+
+def test_early_stopping_of_a_vae_follows_the_bound_and_not_the_loss_whose_unit_beta_changes():
+    text = LATENT.replace("steps: 1", "steps: 1, early_stopping: {patience: 3}, keep_best: 1")
+    train = experiment_of(text).train
+    assert train is not None
+    assert train.early_stopping is not None
+    assert train.early_stopping.metric == "valid/elbo"
+
+
+# --- before it starts -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loss", "layers", "warned"),
+    [
+        ("{loss: wasserstein}", "linear: 4", True),
+        ("{loss: wasserstein, clip: 0.01}", "linear: 4", False),
+        ("{loss: wasserstein, gradient_penalty: 10}", "linear: 4", False),
+        ("{loss: wasserstein}", "spectral_norm: {layer: {linear: 4}}", False),
+        ("{loss: hinge}", "linear: 4", False),
+    ],
+)
+def test_a_wasserstein_loss_without_a_bound_of_the_slope_is_warned_of(loss, layers, warned):
+    text = TEXT.replace("{gan: {}}", f"{{gan: {loss}}}")
+    text = text.replace("{point: [2]}, layers: [{linear: 4}", f"{{point: [2]}}, layers: [{{{layers}}}")
+    found = [one.message for one in trace_all(experiment_of(text)).warnings]
+    assert any("slope of `discriminator`" in one for one in found) == warned

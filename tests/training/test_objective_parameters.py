@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from textwrap import dedent
 from typing import Any, ClassVar
 
 import pydantic
@@ -13,8 +15,10 @@ from safetensors.torch import load_file
 from dlx.errors import SpecError
 from dlx.experiment import runner, session
 from dlx.graph import expect, trace_all
+from dlx.graph import initial_weights as initial_weights_of
 from dlx.objectives import OBJECTIVES, Call, Objective, Phase
 from dlx.objectives.learned import parameters_of
+from dlx.training import initial_weights
 from dlx.training.checkpoints import training_state
 from dlx.training.fit import Job, fit
 from dlx.training.prepared import prepare
@@ -293,3 +297,45 @@ def test_packed_seeds_have_the_parameters_of_the_same_seed_alone(text, tmp_path,
     assert names < ends[0].keys()
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in names)
     assert ends[0]["objective.scale"] != 2
+
+
+# --- from elsewhere -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [TEXT, ONE])
+def test_weights_of_a_run_bring_them_along(text, tmp_path):
+    (result,) = runner.run(experiment_of(f"name: first\n{dedent(text)}"), tmp_path / "runs").results
+    saved = load_file(result.run.dir / "checkpoints/final.safetensors")
+    taken, left = (
+        started(f"{dedent(text)}weights: {{from: {result.run.dir}{more}}}\n") for more in ("", ", skip: [objective]")
+    )
+    expected = [float(value) for name in ("scale", "shift") for value in saved[f"objective.{name}"].reshape(-1)]
+    assert learned(taken) == expected
+    assert learned(left) == [2.0, 0.5, -0.5]
+
+
+def started(text: str) -> Job:
+    prepared = prepare(experiment_of(text))
+    return session.job_of(prepared, initial=[initial_weights.load(prepared.experiment, prepared.graphs)])
+
+
+@pytest.mark.parametrize("text", [TEXT, ONE])
+def test_they_go_on_from_stage_to_stage_where_the_objective_does(text, tmp_path):
+    stages = "stages: [{name: one, train: {steps: 12}}, {name: two, train: {steps: 1, optimizer: {sgd: 1e-30}}}]\n"
+    (result,) = runner.run(experiment_of(dedent(text) + stages), tmp_path / "runs").results
+    first, last = (
+        load_file(result.run.dir / "checkpoints" / name)["objective.scale"]
+        for name in ("one/final.safetensors", "final.safetensors")
+    )
+    assert first != 2.0
+    assert first == last
+
+
+def test_those_of_another_objective_begin_anew():
+    one = trace_all(experiment_of(TEXT))
+    both, other = (
+        initial_weights_of.carried(replace(one, objective=kind), one, ("a", "b")) for kind in ("scaled", "x")
+    )
+    assert "objective.scale" in both.sources
+    assert "objective.scale" not in other.sources
+    assert other.initialized == ["objective.scale", "objective.shift"]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ...baselines import Baseline
     from ...data import Dataset, Facts
     from ...objectives import Objective
+    from .followers import Follower
     from .initial_weights import InitialWeights
     from .network_sources import NetworkSource
     from .prune import Prune
@@ -57,6 +58,8 @@ class Experiment:
     """The networks by name where the spec has `networks`; `network` is empty then."""
     sources: Mapping[str, NetworkSource] = field(default_factory=dict)
     """By name, where the networks come from that have the layers and weights of a run or of an earlier stage."""
+    followers: Mapping[str, Follower] = field(default_factory=dict)
+    """By name, the networks that follow others, and how."""
     scope: str = ""
     """In the view of one of several networks, its name."""
     source: str = ""
@@ -121,7 +124,7 @@ class Experiment:
     def _view(self, name: str, node: Node) -> Experiment:
         """Return the view of one of several networks; one from elsewhere has layers and variables of its source."""
         if (source := self.sources.get(name)) is None:
-            alone = replace(self, network=node, networks={}, sources={}, scope=name)
+            alone = replace(self, network=node, networks={}, sources={}, followers={}, scope=name)
             return replace(alone, init=self.init_of(name), inits={})
         there: Experiment = source.experiment.views()[source.network]
         bare = replace(there, data=None, objective=None, freeze=(), prune=None, stages=(), problems=())
@@ -305,6 +308,7 @@ def _single(
     names = network_names(root, networks)
     sections["objective"] = _of_networks(sections["objective"], names)
     sources = _sources(networks, earlier or {}, plugins, problems)
+    followers = _followers(root.at("networks"), variables, problems)
     sections["init"], sections["inits"] = parse_init(section("init"), names, problems)
     if (weights := section("weights")) is not None:
         from .initial_weights import parse_weights
@@ -342,6 +346,7 @@ def _single(
         network=network or Node({"layers": Node([], root.mark)}, root.mark),
         networks=networks,
         sources=sources,
+        followers=followers,
         blocks=root.at("blocks") or Node({}, root.mark),
         freeze=parse_freeze(root.at("freeze"), problems),
         first_stage=next(iter((earlier or {}).values()), None),
@@ -376,6 +381,17 @@ def _sources(
     return sources
 
 
+def _followers(node: Node | None, variables: Mapping[str, Any], problems: list[Problem]) -> dict[str, Follower]:
+    """Return how networks follow others, by name."""
+    if node is None or not any("follow" in one.map for one in node.map.values() if one.is_map):
+        return {}
+    from .followers import parse_followers  # as in `_prune`
+
+    return parse_followers(
+        node.map, lambda one, path: resolve(one, variables, error_callback(problems, path, one)), problems
+    )
+
+
 def _objective(node: Node | None, problems: list[Problem]) -> Any:
     """Parse `objective`: a kind, or kinds by output, which is short for `heads: {of: ...}`."""
     registry = FAMILIES["objective"]
@@ -407,14 +423,19 @@ def _has_parameters(objective: Any) -> bool:
     """Whether an objective with phases learns parameters beside the weights."""
     if objective is None:
         return False
+    return not _is_supervised(objective) and bool(objective.parameters())
+
+
+def _is_supervised(objective: Any) -> bool:
+    """Whether one network learns targets, and not the phases of an objective."""
     from ...objectives import Supervised  # not at the top: many specs have no objective
 
-    return not isinstance(objective, Supervised) and bool(objective.parameters())
+    return isinstance(objective, Supervised)
 
 
 def _following(train: Train | None, objective: Any) -> Train | None:
     """Return a training in which what follows a metric, and names none, follows the main one of the objective."""
-    if train is None or objective is None or (main := objective.main_metric) is None or "loss" in objective.modes():
+    if train is None or objective is None or (main := objective.main_metric) is None or _is_supervised(objective):
         return train
     return train.following(f"valid/{main}")
 

@@ -31,6 +31,7 @@ class StepChunk:
         self.job, self.count, self.indices = job, count, index
         self.progress, self.learner, self.feed = job.progress, job.learner, job.feed
         self.optimizers, self.averages = list(job.learner.optimizers.values()), list(job.learner.averages.values())
+        self.followings = list(job.learner.followings.values())
         self.values = job.learner.values
         self.done = 0
         self.log_every = job.log_every
@@ -72,7 +73,7 @@ class StepChunk:
             self.values.set(step)
 
     def after(self) -> None:
-        """Count an update that has been taken, and let the averages of the weights follow."""
+        """Count an update that has been taken; averages of the weights and networks that follow others take part."""
         progress = self.progress
         self.done += 1
         progress.step += 1
@@ -83,11 +84,13 @@ class StepChunk:
             progress.pending_points.append((progress.step, self.feed.epoch, self.learner.rates()))
         for average in self.averages:
             average.update(progress.step)
+        for following in self.followings:
+            following.update(progress.step)
 
     @property
     def changes_only_rates(self) -> bool:
         """Whether nothing but the learning rate has to be set from step to step."""
-        still = not self.averages and not self.values
+        still = not self.averages and not self.values and not self.followings
         return still and all(scheduled.set_momentum is None for scheduled in self.optimizers)
 
     def advance(self, count: int) -> None:
