@@ -15,6 +15,7 @@ from helpers import experiment_of
 from dlx.errors import SpecError
 from dlx.experiment import runner, session
 from dlx.graph import trace_all
+from dlx.training.batches.step_chunk import step_chunks
 from dlx.training.fit import fit
 from dlx.training.following import Following
 from dlx.training.prepared import prepare
@@ -108,6 +109,8 @@ DISTILLED = (
     .replace(", labelled: {count: 12}", "")
 )
 
+FROZEN = f"{DISTILLED.replace(', follow: {ema: 0.9}', '')}freeze: [teacher]\n"
+
 
 def ended(text: str, folder: Path) -> list[Any]:
     from safetensors.torch import load_file
@@ -139,6 +142,12 @@ def test_packed_seeds_follow_as_each_alone_does(tmp_path):
         for name, one in alone.items():
             if not name.startswith("state/"):
                 torch.testing.assert_close(packed[name], one, rtol=1e-4, atol=1e-5)
+
+
+def test_steps_in_one_call_are_not_for_what_follows_in_each():
+    following, still = (next(step_chunks(job_of(text))) for text in (DISTILLED, FROZEN))
+    assert still.changes_only_rates
+    assert not following.changes_only_rates
 
 
 @pytest.mark.parametrize("follow", ["{ema: 0.9}", "{every: 3}"])
