@@ -21,7 +21,7 @@ test: export PYTHONDONTWRITEBYTECODE =
 # a worker more than cores: many tests wait for processes of their own
 test: WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 test: .venv/installed         ## all tests but the slow ones
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: .venv/installed    ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from order import unit_of
 
 # before torch is imported: idle threads sleep soon, for tests run beside each other
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -80,6 +81,23 @@ def copied_workers(monkeypatch) -> list[int]:
 
     monkeypatch.setattr("dlx.sweeps.workers.process_pool.start_worker", start_worker)
     return started
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let each process take whole files, where several share the tests.
+
+    Marks of groups come to nothing with pytest 9.2 and pytest-xdist 3.8, and nothing says so (pytest-xdist#1386).
+    """
+    if config.getvalue("dist") not in {"loadfile", "loadgroup"}:
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit_of(nodeid)
+
+    return Files(config, log)
 
 
 def pytest_collection_finish() -> None:

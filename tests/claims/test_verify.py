@@ -29,10 +29,6 @@ expect:
 """
 
 
-OF_THE_ZOO = pytest.mark.xdist_group("receipts of the zoo")
-"""Of what takes seconds to make, and is made once in the process that these tests share."""
-
-
 @pytest.fixture(scope="module")
 def zoo():
     return {
@@ -50,13 +46,11 @@ def written_spec(tmp_path, claims: str) -> Path:
     return path
 
 
-@OF_THE_ZOO
 def test_no_receipt_of_the_zoo_fails(zoo):
     failing = [f"{spec}: {r.claim.title}: {r.why}" for spec, rs in zoo.items() for r in rs if r.verdict == "FAILS"]
     assert failing == []
 
 
-@OF_THE_ZOO
 def test_there_are_three_hundred_receipts_and_every_spec_has_one(zoo):
     judged = [r for rs in zoo.values() for r in rs if r.verdict in {"holds", "book wrong"}]
     assert len(judged) >= 300
@@ -64,7 +58,6 @@ def test_there_are_three_hundred_receipts_and_every_spec_has_one(zoo):
     assert len(zoo) == len(SHIPPED)
 
 
-@OF_THE_ZOO
 def test_every_receipt_names_its_source(zoo):
     assert [(spec, r.claim.title) for spec, rs in zoo.items() for r in rs if not r.claim.source] == []
 
@@ -78,7 +71,6 @@ def test_twice_the_variance_with_each_block_is_no_claim_that_holds_for_another_n
     assert [receipt.ours for receipt in one.receipts if receipt.claim.quantity == "paths"] == [512]
 
 
-@OF_THE_ZOO
 def test_the_known_mistakes_of_the_books_are_on_record(zoo):
     wrong = {
         (spec.split("/")[0], str(r.claim.figures["book"]))

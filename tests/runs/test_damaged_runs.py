@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from damages import KINDS, Home, command, commands, damage, files_of, made
 
-pytestmark = pytest.mark.xdist_group("damaged runs")
 NAMED = ("spec.yaml", "lock.json", "inputs.safetensors", "final.json", "final.safetensors")
 
 

@@ -19,7 +19,6 @@ from dlx.sweeps.trial import Refused, Trial
 from dlx.track import store
 
 pytestmark = [
-    pytest.mark.xdist_group("mlflow"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
     pytest.mark.filterwarnings("ignore::FutureWarning:mlflow.*"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*"),

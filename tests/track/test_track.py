@@ -26,7 +26,6 @@ from dlx.runs.records import RECORDS
 from dlx.track import content, store
 
 pytestmark = [
-    pytest.mark.xdist_group("mlflow"),  # one server and one import of mlflow, which take seconds each
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
     pytest.mark.filterwarnings("ignore::FutureWarning:mlflow.*"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*"),

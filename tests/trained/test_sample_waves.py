@@ -14,7 +14,6 @@ import dlx as api
 from dlx.data.generated.mu_law import decoded, encoded
 from dlx.errors import DlxError
 
-pytestmark = pytest.mark.xdist_group("sampled waves")
 CLASSES = 32
 SPEC = """
 dlx: 1
