@@ -26,8 +26,11 @@ test: .venv/installed         ## all tests but the slow ones
 test-slow: .venv/installed    ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-test-ray: .venv/installed     ## sweeps on a Ray cluster of two nodes, started here
+.venv/ray: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	@touch $@
+
+test-ray: .venv/ray           ## sweeps on a Ray cluster of two nodes, started here
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/sweeps/test_ray.py
 
 smoke: .venv/installed        ## the wheel in an empty environment, outside the clone
@@ -35,6 +38,7 @@ smoke: .venv/installed        ## the wheel in an empty environment, outside the 
 
 extras: .venv/installed       ## everything that is optional, as continuous integration has it
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,bench]'
+	@touch .venv/ray
 
 check: .venv/installed        ## style and types
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,18 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}: set DLX_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """An SQLite store of MLflow with its tables, to copy: making them takes seconds."""
+    from dlx.track import store
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        store.connect(f"sqlite:///{path}")._tracking_client.store.engine.dispose()
+    return path
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 SPREAD = frozenset(
     {
-        *("tests/experiment/test_resume.py", "tests/experiment/test_runner.py"),
-        *("tests/graph/test_memory_forecast.py", "tests/layers/test_fuzz.py"),
+        *("tests/experiment/test_runner.py", "tests/graph/test_memory_forecast.py", "tests/layers/test_fuzz.py"),
         *("tests/sweeps/test_gpus.py", "tests/sweeps/test_workers.py"),
         *("tests/test_hostile_input.py", "tests/test_kinds.py", "tests/test_zoo.py"),
         *("tests/trained/test_prove_resume.py", "tests/training/test_packed.py", "tests/training/test_pruning.py"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -267,9 +268,10 @@ def test_a_run_has_the_curve_the_plan_and_the_weights_of_both(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
-def test_mlflow_has_the_curves_and_the_models_of_both_networks(tmp_path):
+def test_mlflow_has_the_curves_and_the_models_of_both_networks(tmp_path, empty_store):
     import mlflow
 
+    shutil.copy(empty_store, tmp_path / "own.db")
     text = ADVERSARIES.replace("{mlflow: false}", f"{{uri: 'sqlite:///{tmp_path}/own.db'}}")
     (result,) = experiments.run(load(spec(tmp_path, text)), tmp_path / "runs").results
     assert result.mirror is not None

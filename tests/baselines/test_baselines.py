@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -291,11 +292,12 @@ def test_each_baseline_is_a_run_beside_those_of_the_network(spec, capsys):
     assert "knn (n_neighbors 3)" in capsys.readouterr().out
 
 
-def test_mlflow_has_the_figures_options_and_the_label_of_a_baseline(spec):
+def test_mlflow_has_the_figures_options_and_the_label_of_a_baseline(spec, empty_store):
     import mlflow
 
     (group,) = fitted(spec, "knn={n_neighbors: 3, metric: l1, preprocess: [standardize]}").groups
     (one,) = group.runs
+    shutil.copy(empty_store, spec.parent / "mlflow.db")
     uri = f"sqlite:///{spec.parent}/mlflow.db"
     assert track.sync(one.result.run, uri).error == ""
     client = mlflow.MlflowClient(uri)

@@ -74,18 +74,10 @@ def advance(study, number, step, state, shifts=(0.0,), first=1):
     study.record_progress(trial, step, metrics, dict.fromkeys(metrics, step), 1.5, state)
 
 
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    """An empty store of MLflow, whose making takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    store.connect(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def study(tmp_path, tables):
+def study(tmp_path, empty_store):
     made = Study.begin(_folder(tmp_path / "runs" / "digits" / "sweep-0123abcd"), IDENTITY)
-    shutil.copy(tables, tmp_path / "runs" / "mlflow.db")
+    shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
     yield made
     made.close()
 
@@ -468,7 +460,7 @@ def content_of(study):
 
 
 @pytest.mark.slow
-def test_killed_behind_any_call_the_rest_arrives_once(study, tables, monkeypatch):
+def test_killed_behind_any_call_the_rest_arrives_once(study, empty_store, monkeypatch):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
     advance(study, 0, 10, "finished")
     advance(study, 1, 20, "finished")
@@ -479,7 +471,7 @@ def test_killed_behind_any_call_the_rest_arrives_once(study, tables, monkeypatch
         (study.folder / "mlflow.json").unlink()
         store.connect(f"sqlite:///{study.runs.absolute()}/mlflow.db")._tracking_client.store.engine.dispose()
         store.connect.cache_clear()
-        shutil.copy(tables, study.runs / "mlflow.db")
+        shutil.copy(empty_store, study.runs / "mlflow.db")
         client = store.connect(f"sqlite:///{study.runs.absolute()}/mlflow.db")
         if not killed_behind(number, client, monkeypatch, StudyDelivery(study.folder).sync):
             break

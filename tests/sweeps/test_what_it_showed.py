@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 
 import commands
@@ -100,10 +101,12 @@ def test_figures_are_saved_where_they_are_asked_for(tmp_path):
     assert "mlflow" not in done.stdout
 
 
-def test_a_sweep_is_in_mlflow_with_its_trials_and_figures(tmp_path):
+def test_a_sweep_is_in_mlflow_with_its_trials_and_figures(tmp_path, empty_store):
     from mlflow import MlflowClient
 
     spec_in(tmp_path)
+    (tmp_path / "runs").mkdir()
+    shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
     done = dlx(tmp_path, "sweep", "s.yaml", "train.optimizer.adam.lr=0.1,0.01", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -1,5 +1,7 @@
 """Models in MLflow: a frame of the original columns or an array goes in, and names and probabilities come out."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -12,12 +14,13 @@ pd = pytest.importorskip("pandas")
 TRAIN = "train: {epochs: 3, batch_size: 20, optimizer: {adam: 0.02}}\ntrack: {mlflow: false}\n"
 
 
-def logged(folder, data, layers, objective=""):
+def logged(folder, empty_store, data, layers, objective=""):
     """A trained run, its model in MLflow loaded as a python function, and its address."""
     import mlflow
 
     (folder / "s.yaml").write_text(f"name: s\ndata: {data}\n{objective}\nnetwork: {{layers: {layers}}}\n{TRAIN}")
     run = runner.run(load(folder / "s.yaml"), folder / "runs").results[0].run
+    shutil.copy(empty_store, folder / "mlflow.db")
     uri = f"sqlite:///{folder}/mlflow.db"
     assert track.sync(run, uri).error == ""
     client = mlflow.MlflowClient(uri)
@@ -27,7 +30,7 @@ def logged(folder, data, layers, objective=""):
 
 
 @pytest.fixture(scope="module")
-def houses(tmp_path_factory):
+def houses(tmp_path_factory, empty_store):
     folder = tmp_path_factory.mktemp("houses")
     rows = [
         f"{i % 7},{'abc'[i % 3]},{str(i % 2 == 0).lower()},{10 + i % 4},{'cheap' if i % 7 < 3 else 'dear'}"
@@ -35,7 +38,7 @@ def houses(tmp_path_factory):
     ]
     (folder / "t.csv").write_text("\n".join(["size,town,new,code,class", *rows]))
     data = "{table: {path: t.csv, target: class, categorical: [code], standardize: feature, test: 12}}"
-    return *logged(folder, data, "[{linear: 2}]"), pd.read_csv(folder / "t.csv"), folder / "t.csv"
+    return *logged(folder, empty_store, data, "[{linear: 2}]"), pd.read_csv(folder / "t.csv"), folder / "t.csv"
 
 
 def test_a_frame_of_the_original_columns_gives_names_and_probabilities(houses):
@@ -72,9 +75,9 @@ def test_the_network_itself_still_loads(houses):
     assert mlflow.pytorch.load_model(address)(torch.zeros(3, 9)).shape == (3, 2)
 
 
-def test_an_array_before_preprocessing_is_taken_too(tmp_path):
+def test_an_array_before_preprocessing_is_taken_too(tmp_path, empty_store):
     data = "{digits: {train: 100, preprocess: [center, {pca: 20}]}}"
-    run, model, _ = logged(tmp_path, data, "[{linear: 10}]")
+    run, model, _ = logged(tmp_path, empty_store, data, "[{linear: 10}]")
     x = np.random.default_rng(0).random((4, 1, 8, 8), np.float32)
     answers = model.predict(x)
 
@@ -83,7 +86,7 @@ def test_an_array_before_preprocessing_is_taken_too(tmp_path):
 
 
 @pytest.mark.slow
-def test_heads_have_columns_metrics_and_tables_of_their_own(tmp_path):
+def test_heads_have_columns_metrics_and_tables_of_their_own(tmp_path, empty_store):
     import mlflow
 
     rows = [f"{i % 7},{10 * (i % 7) + i % 2},{'cheap' if i % 7 < 3 else 'dear'}" for i in range(60)]
@@ -91,7 +94,9 @@ def test_heads_have_columns_metrics_and_tables_of_their_own(tmp_path):
     targets = "inputs: {x: {columns: [size]}}, targets: {price: values, sort: classes}"
     objective = "objective: {price: regression, sort: {classification: {metrics: [confusion_matrix]}}}"
     layers = "[{linear: 1, name: price}, {linear: 2, name: sort, from: x}], outputs: [price, sort]"
-    run, model, _ = logged(tmp_path, f"{{table: {{path: t.csv, {targets}, test: 12}}}}", layers, objective)
+    run, model, _ = logged(
+        tmp_path, empty_store, f"{{table: {{path: t.csv, {targets}, test: 12}}}}", layers, objective
+    )
     answers, expected = model.predict(pd.read_csv(tmp_path / "t.csv")), predict(run, tmp_path / "t.csv")
 
     _, ours = expected.rows()

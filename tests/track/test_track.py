@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -278,28 +279,22 @@ def until(true, seconds):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(tmp_path_factory, empty_store):
     """One for all tests here; it is up again after each."""
-    server = Server(tmp_path_factory.mktemp("server")).start()
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, folder / "server.db")
+    server = Server(folder).start()
     yield server
     server.kill()
 
 
-@pytest.fixture(scope="module")
-def fresh_store(tmp_path_factory):
-    """An SQLite store with its tables made, to copy: making them takes seconds."""
-    root = tmp_path_factory.mktemp("store")
-    store.connect(f"sqlite:///{root}/mlflow.db")._tracking_client.store.engine.dispose()
-    return root / "mlflow.db"
-
-
 @pytest.fixture
-def root(tmp_path, fresh_store, monkeypatch):
+def root(tmp_path, empty_store, monkeypatch):
     """A folder for runs, with a blank and a store of its own in it."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     root = tmp_path / "my runs"
     root.mkdir()
-    (root / "mlflow.db").write_bytes(fresh_store.read_bytes())
+    shutil.copy(empty_store, root / "mlflow.db")
     return root
 
 
@@ -712,14 +707,14 @@ def test_killed_anywhere_the_rest_arrives(root):
 
 
 @pytest.mark.slow
-def test_killed_behind_any_call_the_rest_arrives_once(root, fresh_store, monkeypatch):
+def test_killed_behind_any_call_the_rest_arrives_once(root, empty_store, monkeypatch):
     run, uri, number = finished(root), f"sqlite:///{root}/mlflow.db", 0
     while True:
         number += 1
         (run.dir / "mlflow.json").unlink(missing_ok=True)
         store.connect(uri)._tracking_client.store.engine.dispose()
         store.connect.cache_clear()
-        (root / "mlflow.db").write_bytes(fresh_store.read_bytes())
+        shutil.copy(empty_store, root / "mlflow.db")
         if not killed_behind(number, store.connect(uri), monkeypatch, lambda: track.sync(run)):
             break
         assert track.sync(run).complete

@@ -1,5 +1,6 @@
 """A training that is killed and goes on is one run in MLflow, with every point of its curve once."""
 
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -18,10 +19,12 @@ train: {epochs: 100, batch_size: 8, save_every: 10, log_every: 1}
 """
 
 
-def test_a_killed_training_goes_on_in_the_same_run_of_mlflow(tmp_path, monkeypatch):
+def test_a_killed_training_goes_on_in_the_same_run_of_mlflow(tmp_path, monkeypatch, empty_store):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "s.yaml").write_text(SPEC)
     runs = tmp_path / "runs"
+    runs.mkdir()
+    shutil.copy(empty_store, runs / "mlflow.db")
     training = train(tmp_path, "s.yaml")
     wait_for(lambda: any(b'"step":100,' in p.read_bytes() for p in runs.glob("s/*/metrics.jsonl")), training)
     training.send_signal(signal.SIGSTOP)

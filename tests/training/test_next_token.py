@@ -228,17 +228,19 @@ def test_the_probability_of_a_text_is_the_product_of_those_of_its_tokens():
     assert made.log_probability == pytest.approx(float(expected), abs=1e-5)
 
 
-def log_probability(layers: str, prompt: list[int], text: tuple[int, ...]) -> float:
-    tokens = torch.tensor([[*prompt, *text]])
+def log_probabilities(layers: str, prompt: list[int], texts: list[tuple[int, ...]]) -> list[float]:
+    """Those of texts of one length after a prompt, token by token of what the network gives for each whole text."""
+    tokens = torch.tensor([[*prompt, *text] for text in texts])
     logits = network(layers)(torch.nn.functional.pad(tokens, (0, WINDOW - tokens.shape[1])))
-    told = logits[0, len(prompt) - 1 : -1 if tokens.shape[1] == WINDOW else tokens.shape[1] - 1].double()
-    return float(told.log_softmax(-1).gather(1, torch.tensor(text)[:, None]).sum())
+    told = logits[:, len(prompt) - 1 : -1 if tokens.shape[1] == WINDOW else tokens.shape[1] - 1].double()
+    return told.log_softmax(-1).gather(2, torch.tensor(texts)[:, :, None]).sum((1, 2)).tolist()
 
 
 def test_a_wide_beam_finds_the_most_probable_of_all_texts_and_a_narrow_one_takes_the_best_token_each_time():
     layers = LAYERS["learned positions"].replace("- linear: 7", "- linear: 7\n- scale: 9")
     prompt = [1, 2]
-    every = {text: log_probability(layers, prompt, text) for text in product(range(TOKENS), repeat=3)}
+    texts = list(product(range(TOKENS), repeat=3))
+    every = dict(zip(texts, log_probabilities(layers, prompt, texts), strict=True))
     best = max(every, key=every.get)
     found = beam_search(steps(layers), torch.tensor([prompt]), 3, TOKENS**2)
     assert found.tokens == best
