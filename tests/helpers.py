@@ -30,16 +30,6 @@ def is_whole(path: Path) -> bool:
 
 SHIPPED = {str(p.relative_to(ROOT / "specs").with_suffix("")): p for p in SPECS if is_whole(p)}
 """Every spec that dlx brings, by `folder/name`."""
-_LOADED = {name: load(path) for name, path in SHIPPED.items()}
-ONE_NETWORK = {name: path for name, path in SHIPPED.items() if not _LOADED[name].networks}
-"""Those of them with one `network`."""
-TRAINED = [
-    name
-    for name in ONE_NETWORK
-    if _LOADED[name].train is not None and isinstance(_LOADED[name].objective or Supervised, type | Supervised)
-]
-"""Those of them that train it on targets, and not by the phases of an objective."""
-del _LOADED
 SHIPPED_DATA = sorted(kind for kind, cls in DATASETS.items() if cls.__module__.startswith("dlx."))
 """Every kind of data that dlx brings; other packages may have theirs."""
 SAMPLE = {
@@ -58,8 +48,26 @@ SAMPLE = {
         "zoo/shufflenet_v2_x1_0",
     ),
 }
-WALK = [pytest.param(name, marks=() if name in SAMPLE else pytest.mark.slow) for name in ONE_NETWORK]
-"""Those for tests that take a while each: a sample that has every sort, the others with `make test-slow`."""
+
+
+def __getattr__(name: str) -> Any:
+    """Make the lists below when a test asks for one: every spec is read for them, which takes seconds.
+
+    `ONE_NETWORK`: the shipped specs with one `network`, by `folder/name`. `TRAINED`: the names of those that train it
+    on targets, and not by the phases of an objective. `WALK`: those for tests that take a while each: a sample that
+    has every sort, the others with `make test-slow`.
+    """
+    if name not in {"ONE_NETWORK", "TRAINED", "WALK"}:
+        raise AttributeError(name)
+    loaded = {name: load(path) for name, path in SHIPPED.items()}
+    one = {name: path for name, path in SHIPPED.items() if not loaded[name].networks}
+    targets = {n for n, spec in loaded.items() if isinstance(spec.objective or Supervised, type | Supervised)}
+    globals().update(
+        ONE_NETWORK=one,
+        TRAINED=[n for n in one if n in targets and loaded[n].train is not None],
+        WALK=[pytest.param(n, marks=() if n in SAMPLE else pytest.mark.slow) for n in one],
+    )
+    return globals()[name]
 
 
 def experiment_of(text: str, suffix: str = ".yaml") -> Experiment:
