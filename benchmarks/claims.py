@@ -2,7 +2,8 @@
 
     python benchmarks/claims.py                       # those of NAMES
     python benchmarks/claims.py zoo/gan zoo/vae       # some of them, or others
-    python benchmarks/claims.py --tests               # the tests that train their broken twins too
+    python benchmarks/claims.py --tests               # the slow tests that train their broken twins too
+    python benchmarks/claims.py --tests claims/test_latent.py
 
 Each spec is a process of its own, and each of its seeds must meet every claim. What `--runs` holds already is not
 repeated, and the page is written after each spec, so that what was stopped goes on. Processor time is that of the
@@ -93,10 +94,10 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {text} |" for text in texts)
 
 
-def test_rows(runs: Path) -> list[list[str]]:
+def test_rows(names: Sequence[str], runs: Path) -> list[list[str]]:
     """Run the slow tests of each file where that is not done yet, and return a row for each file."""
     found = []
-    for name in TESTS:
+    for name in names:
         command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", f"tests/{name}"]
         one = kept(runs / "tests" / f"{Path(name).stem}.json", command)
         verdict = "pass" if one["status"] == 0 else "FAIL"
@@ -108,7 +109,7 @@ def main() -> None:
     """Train what is not trained yet, and keep the page."""
     asked = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     asked.add_argument("specs", nargs="*", default=[f"zoo/{name}" for name in NAMES])
-    asked.add_argument("--tests", action="store_true", help="the slow tests of TESTS too")
+    asked.add_argument("--tests", nargs="*", metavar="FILE", help="slow tests of files below tests/, else of TESTS")
     asked.add_argument("--runs", type=Path, default=Path("runs/claims"))
     arguments = asked.parse_args()
     runs, lines = arguments.runs.absolute(), []
@@ -117,8 +118,9 @@ def main() -> None:
     for name in arguments.specs:
         lines += rows(name, runs)
         publish("claims", title, [table(head, lines)])
-    if arguments.tests:
-        tests = table(["slow tests", "verdict", "processor s", "wall s"], test_rows(runs))
+    if arguments.tests is not None:
+        found = test_rows(arguments.tests or TESTS, runs)
+        tests = table(["slow tests", "verdict", "processor s", "wall s"], found)
         publish("claims", title, [table(head, lines), tests])
 
 

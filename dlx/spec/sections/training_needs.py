@@ -39,7 +39,10 @@ def supervised_of(experiment: Experiment) -> Supervised:
     if isinstance(objective, Supervised):
         return objective
     message = f"`objective: {objective.kind}` has phases of its own, and this is for one network that learns targets"
-    hint = "`dlx train`, `sweep`, `evaluate`, `reproduce`, `inspect` and `prove-resume` take it."
+    hint = (
+        "`dlx train`, `sweep`, `crossval`, `evaluate`, `sample`, `compare`, `reproduce`, `inspect`, `explain` and "
+        "`prove-resume` take it."
+    )
     raise SpecError(Problem(message, hint, experiment.place("objective"), "objective"))
 
 
