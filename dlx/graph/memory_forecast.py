@@ -111,13 +111,17 @@ def of_each(experiment: Experiment, graphs: Graphs, batch: int) -> dict[str, For
     A step with several networks takes another amount than their sum: it depends on which of them the objective runs
     at once, and through which of them gradients pass.
     """
-    train = experiment.train
-    calls = [call for plan in graphs.phases for call in plan.calls]
-    rows = {name: batch * max((call.times for call in calls if call.network == name), default=1) for name in graphs}
-    return {
-        name: replace(forecast(graph, rows[name], train.of(name).optimizer.state if train else 0), batch=batch)
-        for name, graph in graphs.items()
-    }
+    train, found = experiment.train, {}
+    for name, graph in graphs.items():
+        state = train.of(name).optimizer.state if train else 0
+        found[name] = replace(forecast(graph, batch * samples_of_example(graphs, name), state), batch=batch)
+    return found
+
+
+def samples_of_example(graphs: Graphs, network: str) -> int:
+    """Return the most samples that a call of a network takes for an example of the batch, such as two views."""
+    calls = (call for plan in graphs.phases for call in plan.calls)
+    return max((call.times for call in calls if call.network == network), default=1)
 
 
 def widest(graph: Graph) -> int:

@@ -143,10 +143,15 @@ def check_memory(graph: Graph, train: Train, free: int, place: Mark | None = Non
     )
 
 
-def check_batch(graph: Graph, train: Train, examples: int, free: int, place: Mark | None = None) -> None:
-    """Raise DlxError where a training step on a batch of a set of `examples` does not fit into `free` bytes."""
+def check_batch(
+    graph: Graph, train: Train, examples: int, free: int, place: Mark | None = None, samples: int = 1
+) -> None:
+    """Raise DlxError where a training step on a batch of a set of `examples` does not fit into `free` bytes.
+
+    The network takes `samples` for each example.
+    """
     batch = train.largest(examples)
-    predicted = memory_forecast.forecast(graph, batch, train.optimizer.state)
+    predicted = memory_forecast.forecast(graph, batch * samples, train.optimizer.state)
     if MEMORY_MARGIN * predicted.total <= free:
         return
     parts = f"activations {bytes_text(predicted.peak.activations)} of it"

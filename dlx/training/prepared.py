@@ -173,7 +173,8 @@ def prepare(
         if name not in graphs.sources:
             norm_sizes.check_norms(experiment, graph, sets, made.device)
         device.check_memory(graph, train.of(name), free, at(*_where(graphs, name)))
-        device.check_batch(graph, train.of(name), made.examples, free, at("train", "batch_size"))
+        samples = memory_forecast.samples_of_example(graphs, name)
+        device.check_batch(graph, train.of(name), made.examples, free, at("train", "batch_size"), samples)
     device.check_phases(experiment, graphs, made.examples, free, at("train", "batch_size"))
     return made
 

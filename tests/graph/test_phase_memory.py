@@ -203,3 +203,8 @@ def test_views_of_an_example_count_each():
     (step,) = memory_forecast.of_each(one, graphs, 10).values()
     assert step.most.activations == 2 * 10 * 4 * 16
     assert step.batch == 10
+    assert one.train is not None
+    free = int(device.MEMORY_MARGIN * step.total) - 1
+    with pytest.raises(DlxError, match="a training step of 10 samples wants about"):
+        device.check_batch(graphs.one, one.train, 40, free, samples=2)
+    device.check_batch(graphs.one, one.train, 40, free)
