@@ -93,7 +93,10 @@ def predict(
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Answer N times with dropout (Monte Carlo): the mean, and the spread."),
+        typer.Option(
+            metavar="N",
+            help="Answer N times with dropout, else batch norms, drawn anew: the mean and the spread.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the draws of --samples.")] = 0,
     output: Annotated[

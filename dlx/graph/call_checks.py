@@ -132,7 +132,7 @@ class CallChecks:
                 message += f", as the data has {follow} ({experiment.place('data')})" if follow else ""
                 elsewhere, keys = name in experiment.sources, self._keys(name)[:-1]
                 mark = experiment.place(*keys, "from" if elsewhere else "layers")
-                hint = OF_RUN if elsewhere else f"Let its last layer be `linear: {wanted.count}`."
+                hint = OF_RUN if elsewhere else _ending_in(shape, wanted)
                 yield Problem(message, hint, mark, ".".join(keys))
 
     def _of_call(self, call: Call) -> Iterator[Problem]:
@@ -275,6 +275,13 @@ class CallChecks:
             return []
         used = {call.network for call in self.calls} | {name for phase in self.phases for name in phase.moves}
         return [name for name in self.networks.ports if name not in used]
+
+
+def _ending_in(shape: Shape, wanted: Shape) -> str:
+    """Return how a network comes to end in another shape."""
+    if wanted.rank == 3 and tuple(shape[1:]) == tuple(wanted[1:]):
+        return f"Let its last layer be `conv: {{out_channels: {wanted[0]}, kernel_size: 1}}`."
+    return f"Let its last layer be `linear: {wanted.count}`." if wanted.rank == 1 else ""
 
 
 def _format_shape(shape: Shape, typed: bool) -> str:

@@ -439,6 +439,7 @@ def _check_calls(
     mistaken = experiment.root.at("networks") is not None and list(experiment.networks) in ([], ["network"])
     if experiment.objective is None or facts is None or mistaken or not all(map(_is_list, walks.values())):
         return ()
+    from . import view_checks
     from .call_checks import CallChecks
     from .objective_checks import named_objective
     from .phase_plan import phase_plans
@@ -449,6 +450,7 @@ def _check_calls(
     if not experiment.networks and "objective" in scopes and experiment.objective.parameters():
         found.append(named_objective(experiment))
     found += [] if found else checks.problems_of_phases()
+    found += view_checks.problems(experiment, experiment.objective)
     for problem in found:
         problems.add(problem)
     for name, warning in () if found else checks.probabilities_for_logits():

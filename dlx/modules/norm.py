@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -225,6 +226,48 @@ def recompute_statistics(network: nn.Module, batches: Callable[[], Iterable[Tens
     return len(norms)
 
 
+@contextmanager
+def statistics_of(network: nn.Module, *batch: Tensor) -> Iterator[None]:
+    """Let every batch norm take the mean and variance of one batch within the context, as a step on it would.
+
+    Arguments:
+        network: in evaluation mode, in which it stays.
+        batch: its inputs, (N, *shape) each.
+    """
+    norms = [module for module in network.modules() if is_batch_norm(module)]
+    before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
+    # each norm scales by what it was set to just before, so that norms behind it see this batch as in a step
+    hooks = [norm.register_forward_pre_hook(lambda norm, xs: _set_to(norm, xs[0])) for norm in norms]
+    try:
+        _run(network, [batch])
+        for hook in hooks:
+            hook.remove()
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for norm, buffers in zip(norms, before, strict=True):
+            for name, buffer in norm.named_buffers():
+                buffer.copy_(buffers[name])
+
+
+def is_batch_norm(module: nn.Module) -> bool:
+    """Whether a module scales by statistics of a batch in training, and by kept ones in evaluation."""
+    if isinstance(module, BookBatchNorm | BatchRenorm):
+        return True
+    return isinstance(module, _BatchNorm) and module.track_running_stats
+
+
+def _set_to(norm: nn.Module, x: Tensor) -> None:
+    """Set the statistics of a norm to those of a batch, with the biased variance that a training step takes."""
+    var, mean = torch.var_mean(x, _all_but_channels(x), correction=0)
+    if isinstance(norm, BookBatchNorm | BatchRenorm):
+        norm.set_statistics(mean, var)
+    elif isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None:
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(var)
+
+
 class _Sums:
     """Mean and sum of squared deviations over a data set, in float64."""
 
@@ -255,8 +298,7 @@ def _in_running_order(network: nn.Module, batches: Callable[[], Iterable[Any]]) 
     hooks = [
         module.register_forward_pre_hook(lambda module, _: found.setdefault(module))
         for module in network.modules()
-        if isinstance(module, BookBatchNorm | BatchRenorm)
-        or (isinstance(module, _BatchNorm) and module.track_running_stats)
+        if is_batch_norm(module)
     ]
     _run(network, [next(iter(batches()))])
     for hook in hooks:

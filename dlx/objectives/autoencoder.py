@@ -13,6 +13,7 @@ from ..lazy import torch
 from ..losses import LOSSES, Loss
 from ..metrics import Mode
 from ..registry import Choice, Strict
+from ..schedules.values import Weight, may_count
 from .base import Call, Caller, Objective, Phase, Ports, Sheet
 from .latent import (
     COLUMNS,
@@ -61,9 +62,10 @@ class Corruption(Strict):
 class Sparsity(Strict):
     """A penalty on the code, so that few of its units are active for an example."""
 
-    l1: NonNegativeFloat = pydantic.Field(0.0, description="adds l1 * sum |code|, a mean over the examples")
-    kl: NonNegativeFloat = pydantic.Field(
-        0.0, description="adds kl * sum over units of KL(rho || mean activation of the unit in the batch)"
+    l1: Weight = pydantic.Field(0.0, description="adds l1 * sum |code|, a mean over the examples; it may move")
+    kl: Weight = pydantic.Field(
+        0.0,
+        description="adds kl * sum over units of KL(rho || mean activation of the unit in the batch); it may move",
     )
     rho: Annotated[float, pydantic.Field(gt=0, lt=1)] = pydantic.Field(
         0.05, description="mean activation that KL asks of each unit, whose values must lie in 0 to 1"
@@ -78,9 +80,9 @@ class Sparsity(Strict):
     def terms(self, code: Tensor) -> dict[str, Tensor]:
         """Return the penalties of codes (N, *code) that have a weight, scalars."""
         found, flat = {}, code.flatten(1)
-        if self.l1:
+        if may_count(self.l1):
             found["l1"] = self.l1 * flat.abs().sum(1).mean()
-        if self.kl:
+        if may_count(self.kl):
             found["kl"] = self.kl * self.divergence(flat.mean(0)).sum()
         return found
 
@@ -116,8 +118,8 @@ class Autoencoder(Objective):
     )
     noise: Corruption | None = pydantic.Field(None, description="on what the encoder sees; null: none")
     sparsity: Sparsity | None = pydantic.Field(None, description="penalty on the code; null: none")
-    contractive: NonNegativeFloat | None = pydantic.Field(
-        None, description="weight of the squared norm of d code / d x; 0 measures it alone"
+    contractive: Weight | None = pydantic.Field(
+        None, description="weight of the squared norm of d code / d x; 0 measures it alone; it may move"
     )
     field: str = pydantic.Field("input", description="the field of the data that is given back")
     _networks: tuple[str, ...] = PrivateAttr((NETWORK,))
@@ -219,13 +221,14 @@ class Autoencoder(Objective):
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
         x = batch[self.field]
         seen = x if self.noise is None else self.noise.applied(x, rng)
-        if self.contractive:
+        contracts = self.contractive is not None and may_count(self.contractive)
+        if contracts:
             seen = seen.detach().requires_grad_()
         code, reconstruction = self._through(call, seen, batch)
         found = {RECONSTRUCTION: self.loss.function()(reconstruction, x)}
         if code is not None and self.sparsity is not None:
             found |= self.sparsity.terms(code)
-        if code is not None and self.contractive:
+        if code is not None and contracts:
             found["contraction"] = self.contractive * squared_jacobian(code, seen, create_graph=True).mean()
         return found
 
@@ -278,7 +281,7 @@ class Autoencoder(Objective):
 
     def _check_activations(self, code: Tensor) -> None:
         assert self.sparsity is not None
-        if self.sparsity.kl and (float(code.min()) < 0 or float(code.max()) > 1):
+        if may_count(self.sparsity.kl) and (float(code.min()) < 0 or float(code.max()) > 1):
             message = (
                 f"`sparsity: {{kl: ...}}` is of a code from 0 to 1, and this goes from {float(code.min()):.3g} to"
             )

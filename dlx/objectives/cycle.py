@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import pydantic
-from pydantic import NonNegativeFloat, NonNegativeInt, PrivateAttr
+from pydantic import NonNegativeInt, PrivateAttr
 
 from ..errors import Problem, SpecError, did_you_mean
 from ..lazy import torch
 from ..metrics import Mode
+from ..schedules.values import Weight, may_count
 from . import adversarial
 from .base import EVALUATION, Call, Caller, Objective, Phase, Ports
 from .image_pool import ImagePool
@@ -46,9 +47,9 @@ class Cycle(Objective):
     loss: Literal["least_squares", "non_saturating", "minimax", "hinge"] = pydantic.Field(
         "least_squares", description="loss of both sides, as `gan` has it"
     )
-    cycle: NonNegativeFloat = pydantic.Field(10.0, description="weight of the differences after there and back")
-    identity: NonNegativeFloat = pydantic.Field(
-        5.0, description="weight of what a generator changes of examples that are of its side already"
+    cycle: Weight = pydantic.Field(10.0, description="weight of the differences after there and back; it may move")
+    identity: Weight = pydantic.Field(
+        5.0, description="weight of what a generator changes of examples that are of its side already; it may move"
     )
     pool: NonNegativeInt = pydantic.Field(50, description="samples of each side that are kept; 0 for none")
     a: str = pydantic.Field("a", description="field of one side")
@@ -72,7 +73,7 @@ class Cycle(Objective):
         made_b, made_a = (next(iter(networks[name].outputs.values())) for name in GENERATORS)
         first, second = (SIDES,), (SCORES,)
         # terms without weight are left out of steps, and measured all the same
-        back, same = ((SIDES if weight else EVALUATION,) for weight in (self.cycle, self.identity))
+        back, same = ((SIDES if may_count(weight) else EVALUATION,) for weight in (self.cycle, self.identity))
         return [
             Call("generator_ab", {x: self.a}, first),
             Call("generator_ba", {y: self.b}, first),
@@ -117,9 +118,9 @@ class Cycle(Objective):
             "fooled_a": adversarial.generator_loss(self.loss, call("discriminator_a", made_a)),
             "fooled_b": adversarial.generator_loss(self.loss, call("discriminator_b", made_b)),
         }
-        if self.cycle:
+        if may_count(self.cycle):
             found["cycle"] = self.cycle * self._cycle(call, a, b, made_a, made_b)
-        if self.identity:
+        if may_count(self.identity):
             found["identity"] = self.identity * self._identity(call, a, b)
         return found
 

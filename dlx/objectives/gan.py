@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 import pydantic
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr, model_validator
+from pydantic import PositiveFloat, PositiveInt, PrivateAttr, model_validator
 
 from ..errors import Problem, SpecError
 from ..lazy import torch
 from ..metrics import Mode
+from ..schedules.values import Weight, may_count
 from ..shapes import Shape
 from . import adversarial
 from .base import Call, Caller, Objective, Phase, Ports
@@ -64,8 +65,10 @@ class GAN(Objective):
     clip: PositiveFloat | None = pydantic.Field(
         None, description="largest absolute value of the discriminator's weights, to which each update clips them"
     )
-    gradient_penalty: NonNegativeFloat = pydantic.Field(
-        0.0, description="weight of the square by which the norm of D's gradient between x and G(z) differs from 1"
+    gradient_penalty: Weight = pydantic.Field(
+        0.0,
+        description="weight of the square by which the norm of D's gradient between x and G(z) differs from 1; "
+        "it may move",
     )
     noise: Literal["normal", "uniform"] = pydantic.Field(
         "normal", description="distribution of z: standard normal, or uniform from -1 to 1"
@@ -81,7 +84,7 @@ class GAN(Objective):
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
-        if self.clip is not None and self.gradient_penalty:
+        if self.clip is not None and may_count(self.gradient_penalty):
             raise ValueError("`clip` and `gradient_penalty` both bound the slope of the discriminator: take one")
         return self
 
@@ -145,7 +148,7 @@ class GAN(Objective):
         x = batch[self.field]
         real, fake = self._score(call, x, label), self._score(call, made, label)
         found = dict(zip(("real", "fake"), adversarial.discriminator_losses(self.loss, real, fake), strict=True))
-        if self.gradient_penalty:
+        if may_count(self.gradient_penalty):
             share = torch.rand(len(x), *(1 for _ in x.shape[1:]), generator=rng).to(x.device)
             penalty = adversarial.gradient_penalty(lambda at: self._score(call, at, label), x, made, share)
             found["penalty"] = self.gradient_penalty * penalty

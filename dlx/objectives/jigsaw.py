@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from itertools import islice, permutations
 from math import factorial
@@ -11,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 import pydantic
 from pydantic import PositiveInt, model_validator
 
-from ..data.base import Field
 from ..errors import DlxError
-from ..lazy import F, torch
-from ..metrics import Mode
+from ..lazy import torch
 from ..shapes import Shape
 from .base import Caller
-from .self_supervised import NETWORK, SelfSupervised
+from .self_supervised import NETWORK, ToldApart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +25,7 @@ CANDIDATES = 1000
 """Permutations among which the next one is looked for, at most."""
 
 
-class Jigsaw(SelfSupervised):
+class Jigsaw(ToldApart):
     """Tell in which order the pieces of each picture lie.
 
     A picture is cut into `grid` by `grid` pieces, which are laid in one of `permutations` orders, drawn for each
@@ -47,8 +44,6 @@ class Jigsaw(SelfSupervised):
     permutations: Annotated[PositiveInt, pydantic.Field(ge=2, le=1000)] = pydantic.Field(
         24, description="orders that are told from each other"
     )
-    views: ClassVar[int] = 1
-    outputs_follow: ClassVar[str] = ""
 
     @model_validator(mode="after")
     def _so_many_orders(self) -> Self:
@@ -65,8 +60,8 @@ class Jigsaw(SelfSupervised):
             )
         return example
 
-    def output_shapes(self, fields: Mapping[str, Field]) -> Mapping[str, Shape]:
-        return {NETWORK: Shape((self.permutations,))}
+    def classes(self) -> int:
+        return self.permutations
 
     @cached_property
     def orders(self) -> Tensor:
@@ -94,18 +89,7 @@ class Jigsaw(SelfSupervised):
         pieces = laid.view(n, g, g, channels, height // g, width // g)
         return pieces.permute(0, 3, 1, 4, 2, 5).reshape(x.shape)
 
-    def _answers(self, call: Caller, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def answered(self, call: Caller, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         x = batch[self.field]
         order = torch.randint(self.permutations, (len(x),), generator=rng).to(x.device)
         return call(NETWORK, self.shuffled(x, order)), order
-
-    def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
-        return {"cross_entropy": F.cross_entropy(*self._answers(call, batch, rng))}
-
-    def evaluate(self, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
-        logits, order = self._answers(call, batch, rng)
-        accuracy = (logits.argmax(1) == order).float().mean()
-        return {"loss": F.cross_entropy(logits, order), "accuracy": accuracy, "error": 1 - accuracy}
-
-    def modes(self) -> dict[str, Mode]:
-        return {"loss": "min", "accuracy": "max", "error": "min"}

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import pydantic
 
-from ..data.base import Field
 from ..errors import DlxError
-from ..lazy import F, torch
-from ..metrics import Mode
+from ..lazy import torch
 from ..registry import NotBoolean
 from ..shapes import Shape
 from .base import Caller
-from .self_supervised import NETWORK, SelfSupervised
+from .self_supervised import NETWORK, ToldApart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 Angle = Annotated[Literal[0, 90, 180, 270], NotBoolean]
 
 
-class Rotation(SelfSupervised):
+class Rotation(ToldApart):
     """Tell by which angle each picture was turned.
 
     The batch is taken once at each of the angles, so that an update sees every picture in all of them. The loss is
@@ -40,8 +37,6 @@ class Rotation(SelfSupervised):
     angles: Annotated[list[Angle], pydantic.Field(min_length=2)] = pydantic.Field(
         [0, 90, 180, 270], description="in degrees, against the clock"
     )
-    views: ClassVar[int] = 1
-    outputs_follow: ClassVar[str] = ""
 
     @pydantic.field_validator("angles")
     @classmethod
@@ -62,23 +57,14 @@ class Rotation(SelfSupervised):
             )
         return example
 
-    def output_shapes(self, fields: Mapping[str, Field]) -> Mapping[str, Shape]:
-        return {NETWORK: Shape((len(self.angles),))}
+    def classes(self) -> int:
+        return len(self.angles)
 
     def turned(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return pictures (angles * N, C, H, W), those at one angle together, and the numbers of their angles."""
         each = [torch.rot90(x, angle // 90, (2, 3)) for angle in self.angles]
         return torch.cat(each), torch.arange(len(each), device=x.device).repeat_interleave(len(x))
 
-    def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
+    def answered(self, call: Caller, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         x, angle = self.turned(batch[self.field])
-        return {"cross_entropy": F.cross_entropy(call(NETWORK, x), angle)}
-
-    def evaluate(self, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
-        x, angle = self.turned(batch[self.field])
-        logits = call(NETWORK, x)
-        accuracy = (logits.argmax(1) == angle).float().mean()
-        return {"loss": F.cross_entropy(logits, angle), "accuracy": accuracy, "error": 1 - accuracy}
-
-    def modes(self) -> dict[str, Mode]:
-        return {"loss": "min", "accuracy": "max", "error": "min"}
+        return call(NETWORK, x), angle

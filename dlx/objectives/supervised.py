@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
+from pydantic import Field, PositiveFloat, field_validator
 
 from ..data import Facts
 from ..data.base import Field as DataField
@@ -15,6 +15,7 @@ from ..lazy import torch
 from ..losses import Loss
 from ..metrics import METRICS, Mean, Meter, Metric, Mode
 from ..registry import Choice
+from ..schedules.values import Weight, at_start, may_count
 from ..shapes import Shape
 from . import weight_penalty
 from .base import Call, Objective, Phase, Ports
@@ -63,9 +64,9 @@ class Supervised(Objective):
     aux: dict[str, PositiveFloat] = Field(
         {}, description="further outputs of the network by name, and the weight of their loss in training"
     )
-    l1: NonNegativeFloat = Field(0.0, description="adds l1 * sum |w| over weights of two and more axes")
-    l2: NonNegativeFloat = Field(
-        0.0, description="adds l2 * sum w^2, so 2 * l2 * w to the gradient: torch's weight_decay halved"
+    l1: Weight = Field(0.0, description="adds l1 * sum |w| over weights of two and more axes; it may move")
+    l2: Weight = Field(
+        0.0, description="adds l2 * sum w^2, so 2 * l2 * w to the gradient: torch's weight_decay halved; it may move"
     )
     max_norm: PositiveFloat | None = Field(
         None, description="largest length of the weights into one unit, restored after each update"
@@ -289,8 +290,9 @@ class Supervised(Objective):
         return loss
 
     def penalty(self, network: nn.Module) -> Callable[[], Tensor] | None:
-        """Return the penalty of `l1` and `l2` on the weights; None where both are zero."""
-        return weight_penalty.penalty(network, self.l1, self.l2) if self.l1 or self.l2 else None
+        """Return the penalty of `l1` and `l2` on the weights, at the start of those that move; None for zeros."""
+        l1, l2 = at_start(self.l1), at_start(self.l2)
+        return weight_penalty.penalty(network, l1, l2) if may_count(l1) or may_count(l2) else None
 
     def limit(self, network: nn.Module) -> Callable[[], None] | None:
         """Return the function that restores `max_norm` after an update; None without `max_norm`."""

@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import pydantic
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, model_validator
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, model_validator
 
 from ..errors import Problem, SpecError
 from ..lazy import F, torch
 from ..metrics import Mode
+from ..schedules.values import Weight
 from ..shapes import Shape
 from .base import Call, Caller, Objective, Phase, Ports, Sheet
 from .latent import (
@@ -72,7 +73,7 @@ class Vae(Objective):
     variance: PositiveFloat = pydantic.Field(
         1.0, description="of a gaussian p, where the decoder gives its mean alone"
     )
-    beta: NonNegativeFloat = pydantic.Field(1.0, description="weight of the divergence")
+    beta: Weight = pydantic.Field(1.0, description="weight of the divergence; it may move")
     binary: bool = pydantic.Field(
         False, description="for bernoulli: round the values to 0 and 1, of which P(x) is a probability"
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..lazy import nn, torch
+from ..schedules.values import may_count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +22,7 @@ def weights_of(network: nn.Module) -> list[Tensor]:
     return list(found.values())
 
 
-def penalty(network: nn.Module, l1: float, l2: float) -> Callable[[], Tensor]:
+def penalty(network: nn.Module, l1: float | Tensor, l2: float | Tensor) -> Callable[[], Tensor]:
     """Return the function that computes l1 * sum |w| + l2 * sum w^2 (both: elastic net).
 
     Source: Deitke, CNNs for Visual Recognition, section 3.1.
@@ -31,8 +32,8 @@ def penalty(network: nn.Module, l1: float, l2: float) -> Callable[[], Tensor]:
     def added() -> Tensor:
         total = torch.zeros((), device=weights[0].device if weights else None)
         for weight in weights:
-            total = total + l1 * weight.abs().sum() if l1 else total
-            total = total + l2 * weight.square().sum() if l2 else total
+            total = total + l1 * weight.abs().sum() if may_count(l1) else total
+            total = total + l2 * weight.square().sum() if may_count(l2) else total
         return total
 
     return added

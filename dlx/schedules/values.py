@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, GetCoreSchemaHandler, ValidationError
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
-from ..registry import Declared
+from ..registry import Strict
 from .base import SCHEDULES, Schedule, Timeline
 
+M = TypeVar("M", bound=BaseModel)
 ENDS = ("start", "end")
 
 
@@ -81,11 +82,7 @@ def _schedule(kind: str, options: dict[str, Any]) -> Schedule:
     try:
         made = SCHEDULES[kind].model_validate(rest)
     except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "extra_forbidden":
-            raise ValueError(f"`{kind}` has no field `{first['loc'][0]}`") from None
-        about = f"`{first['loc'][0]}`: " if first["loc"] else ""
-        raise ValueError(f"{kind}: {about}{first['msg'].removeprefix('Value error, ')}") from None
+        raise ValueError(_sentence(kind, error.errors()[0])) from None
     if made.watch() is not None:
         raise ValueError(f"`{kind}` follows a metric, and a value moves by time: take another schedule")
     if made.moves_momentum:
@@ -93,15 +90,52 @@ def _schedule(kind: str, options: dict[str, Any]) -> Schedule:
     return made
 
 
+def _sentence(kind: str, error: ErrorDetails) -> str:
+    """Return what is wrong with the fields of a schedule, of which `error` is pydantic's account."""
+    message, where = error["msg"].removeprefix("Value error, "), ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"`{kind}` has no field `{where}`"
+    if error["type"] == "missing":
+        return f"`{where}` of `{kind}` is missing"
+    if not where:  # of the whole schedule, and often begun with its kind
+        return message if message.startswith(kind) else f"{kind}: {message}"
+    if message.startswith("Input should be "):
+        return f"`{where}` of `{kind}` must be {message.removeprefix('Input should be ')}, not {error['input']}"
+    return f"`{where}` of `{kind}`: {message}"
+
+
 Probability = Annotated[float, Field(ge=0, le=1), Moves()]
 Weight = Annotated[float, Field(ge=0), Moves()]
 Positive = Annotated[float, Field(gt=0), Moves()]
 
 
-def moving_fields(declared: Declared) -> dict[str, ValueOverTime]:
-    """Return the fields of a layer or an objective that move, by name."""
-    values = {name: getattr(declared, name) for name in type(declared).model_fields}
-    return {name: value for name, value in values.items() if isinstance(value, ValueOverTime)}
+def moving_fields(declared: BaseModel) -> dict[str, ValueOverTime]:
+    """Return the fields of a layer or an objective that move, by name; `sparsity.kl` within another field."""
+    found = {}
+    for name in type(declared).model_fields:
+        value = getattr(declared, name)
+        if isinstance(value, ValueOverTime):
+            found[name] = value
+        elif isinstance(value, Strict):
+            found |= {f"{name}.{inner}": one for inner, one in moving_fields(value).items()}
+    return found
+
+
+def with_values(declared: M, values: Mapping[str, Any]) -> M:
+    """Return a copy with these in place of fields, by the names that `moving_fields` gives."""
+    changed: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
+    within: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        outer, dot, inner = name.partition(".")
+        if dot:
+            within.setdefault(outer, {})[inner] = value
+    changed |= {name: with_values(getattr(declared, name), inner) for name, inner in within.items()}
+    return declared.model_copy(update=changed)
+
+
+def at_start(value: Any) -> Any:
+    """Return a number as it is, and of one that moves its start."""
+    return value.start if isinstance(value, ValueOverTime) else value
 
 
 def may_count(value: Any) -> bool:

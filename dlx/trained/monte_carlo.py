@@ -1,9 +1,9 @@
-"""Monte Carlo dropout: answers of a network that drops at random, several times, with their mean and spread."""
+"""Answers of a network several times, with their mean and spread: Monte Carlo dropout and batch norm."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Sampled(Answers):
     """The mean answer of several draws, and the standard deviation of its numbers over them.
 
-    Source: Gal & Ghahramani 2016, Dropout as a Bayesian Approximation, arXiv:1506.02142, section 4.
+    Source: Gal & Ghahramani 2016, Dropout as a Bayesian Approximation, arXiv:1506.02142, section 4; Teye, Azizpour &
+    Smith 2018, Bayesian Uncertainty Estimation for Batch Normalized Deep Networks, arXiv:1802.06455, algorithm 1.
     """
 
     mean: Answers
@@ -72,21 +73,28 @@ def sampled(
     outputs: Callable[[], Mapping[str, Tensor]],
     answers: Callable[[Mapping[str, Tensor], str | None], Answers],
     way: str,
+    batches: Callable[[torch.Generator], Callable[[], Sequence[Tensor]]],
 ) -> Sampled:
-    """Return the answers of `count` draws of each network.
+    """Return the answers of `count` draws of each network: of its dropout, else of the batches of its norms.
 
     Arguments:
         outputs: computes those of the networks, (members, n, ...) by the name of the head.
         answers: makes answers of outputs; the second argument says how several are combined.
+        batches: loads the training part, of which it returns a function that draws the inputs of a batch.
 
     Raises:
-        DlxError: fewer than two draws, no layer that drops, or one whose rate moves.
+        DlxError: fewer than two draws, no layer that drops and no batch norm, or a layer whose rate moves.
     """
+    check_varies(networks)
     if count < 2:
         raise DlxError(f"a spread wants two draws or more, and `--samples` is {count}", hint="Take 20 or more.")
-    with _dropping(networks), torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        samples = [outputs() for _ in range(count)]
+        if drops(networks):
+            with _dropping(networks):
+                samples = [outputs() for _ in range(count)]
+        else:
+            samples = _of_batches(networks, count, outputs, batches(torch.Generator().manual_seed(seed)))
     mean = answers({name: torch.cat([one[name] for one in samples]) for name in samples[0]}, way)
     if mean.several_rows:
         raise DlxError("`--samples` is for one answer an input, and these have several", hint="Leave it out.")
@@ -101,9 +109,39 @@ def drops(networks: Sequence[nn.Module]) -> bool:
 
 def draws(objective: Regression, outputs: Tensor, count: int, seed: int) -> Named:
     """Return the mean of what each output (1, n, ...) describes, and `count` draws (n, count, *target) of it."""
+    if count < 1:
+        raise DlxError(f"`--samples` is {count}, and there is at least one draw", hint="Take 1 or more.")
     rng = torch.Generator().manual_seed(seed)
     mean, made = objective.predict(outputs[0]), objective.draws(outputs[0], count, rng)
     return Named({"values": mean.numpy(), "draws": made.numpy()}, frozenset({"draws"}))
+
+
+def _of_batches(
+    networks: Sequence[nn.Module],
+    count: int,
+    outputs: Callable[[], Mapping[str, Tensor]],
+    batch: Callable[[], Sequence[Tensor]],
+) -> list[Mapping[str, Tensor]]:
+    """Return the outputs of networks whose batch norms have the statistics of one training batch, `count` times."""
+    from ..modules.norm import statistics_of
+
+    found = []
+    for _ in range(count):
+        drawn = batch()
+        with ExitStack() as stack:
+            for network in networks:
+                stack.enter_context(statistics_of(network, *drawn))
+            found.append(outputs())
+    return found
+
+
+def check_varies(networks: Sequence[nn.Module]) -> None:
+    """Raise DlxError where nothing in the networks differs from one draw to another."""
+    from ..modules.norm import is_batch_norm
+
+    if not drops(networks) and not any(is_batch_norm(one) for network in networks for one in network.modules()):
+        message = "`--samples` asks for layers that drop at random, or for batch norms, and the network has neither"
+        raise DlxError(message, hint="Train it with `dropout`.")
 
 
 @contextmanager
@@ -115,9 +153,6 @@ def _dropping(networks: Sequence[nn.Module]) -> Iterator[None]:
     if any(isinstance(module, Moving) for module in found):
         message = "`--samples` drops at the rate of the training, and a rate that moves has no one"
         raise DlxError(message, hint="Train with a number in its place.")
-    if not found:
-        message = "`--samples` asks for layers that drop at random, and the network has none"
-        raise DlxError(message, hint="Train it with `dropout`.")
     for module in found:
         module.training = True  # of it alone: `train()` would switch the norms inside it too
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -27,7 +27,7 @@ from ..utils.json_documents import dumps
 from . import features, monte_carlo
 from .answer_base import Answers
 from .answers import Boxes, Classes, answers_of, titles_beside
-from .evaluate import input_record_of, members_of, weights_of
+from .evaluate import input_record_of, job_of_run, members_of, weights_of
 from .input_sizes import graph_for
 from .row_files import as_csv, rows_as_parquet, write_whole
 
@@ -226,8 +226,8 @@ def predict(
     An ensemble answers together, and so do snapshots where no checkpoint is named. `keep` names columns of the
     inputs that stand beside the answers; `threshold` is the probability or score that `answers_of` takes; `weights`
     are taken in place of a checkpoint; `of` names a node, whose values are answered; `samples`
-    is the number of draws of Monte Carlo dropout, from `seed`. Raises DlxError where they are not what the network
-    takes.
+    is the number of draws of Monte Carlo dropout or batch norm, from `seed`. Raises DlxError where they are not what
+    the network takes.
     """
     device.limit_thread_spinning()
     members, how = members_of([run], combine)
@@ -282,6 +282,7 @@ def predict(
                 lambda: outputs_of(networks, supervised, x, train, main),
                 lambda outputs, by: answers_of(supervised, outputs, by, known, threshold),
                 way,
+                lambda rng: _training_batches(members[0], rng),
             )
             return Predicted(run, file, input_names, several, columns, len(networks), way)
     combined_by = way if len(networks) > 1 else None
@@ -311,6 +312,19 @@ def _networks(
     network = _network(experiment, graph)
     network.load_state_dict(weights)
     return [network], how
+
+
+def _training_batches(run: RunFolder, rng: torch.Generator) -> Callable[[], tuple[Tensor, ...]]:
+    """Load the data of a run; return what draws the inputs of a batch of its training, without replacement."""
+    job = job_of_run(run, "final").job
+    part = job.parts["train"]
+    size = min(job.train.batch(len(part)), len(part))
+
+    def batch() -> tuple[Tensor, ...]:
+        index = torch.randperm(len(part), generator=rng)[:size]
+        return tuple(x.cpu() for x in part.take(index.to(part.x.device)).inputs)
+
+    return batch
 
 
 def _read(

@@ -6,15 +6,17 @@ value of the last step, so that evaluations are of one objective.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..lazy import torch
 from ..objectives import Objective
 from ..schedules import Timeline
-from ..schedules.values import moving_fields
+from ..schedules.values import moving_fields, with_values
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+Task = TypeVar("Task", bound=Objective)
 
 
 class MovingValues:
@@ -34,10 +36,10 @@ class MovingValues:
     def __bool__(self) -> bool:
         return bool(self.modules or self.fields)
 
-    def of_objective(self, objective: Objective) -> tuple[Objective, Objective]:
+    def of_objective(self, objective: Task) -> tuple[Task, Task]:
         """Return an objective as a step takes it, with tensors that move, and as an evaluation does, with numbers."""
         last: dict[str, Any] = {name: one.last(self.span) for name, one in self.fields.items()}
-        return objective.model_copy(update=self.tensors), objective.model_copy(update=last)
+        return with_values(objective, self.tensors), with_values(objective, last)
 
     def set(self, step: int) -> None:
         """Set the values of the update number `step`, which counts from 0."""

@@ -21,7 +21,6 @@ from ..schedules import Timeline
 from ..spec import Experiment, Train, objective_of
 from ..spec.sections.networks import ONE
 from . import parameter_groups
-from .batches import views
 from .batches.on_device import on_device
 from .compute import Compute
 from .learner import EVALUATION_BATCH, Learner, Update
@@ -105,7 +104,6 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
             message = f"the network `{name}` has {with_article(field)}, and no phase of `{objective.kind}` trains it"
             mark = experiment.place("train", field, name)
             found.append(Problem(message, "Leave it out.", mark, f"train.{field}.{name}"))
-    found += views.problems(experiment, objective)
     return [*found, *_unsupported(experiment, objective, train, list(trained_networks))]
 
 

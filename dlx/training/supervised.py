@@ -38,6 +38,8 @@ class SupervisedLearner(Learner):
     losses = (RUNNING_LOSS,)
     periods = (1,)
     objective: Supervised
+    evaluated: Supervised
+    """The objective as evaluations take it."""
     feed: Examples
 
     def __init__(
@@ -53,6 +55,7 @@ class SupervisedLearner(Learner):
     ) -> None:
         super().__init__({"network": network}, network, objective, train, progress, feed, freezing, pruning)
         self.network = network
+        self.objective, self.evaluated = self.values.of_objective(objective)
         self.carried = _held_states(network, feed.part)
         """The states of recurrent layers that go on from window to window, by name."""
         heads = objective.heads(feed.part.names.targets)
@@ -100,7 +103,7 @@ class SupervisedLearner(Learner):
 
     def evaluate(self, name: str, part: DataPart) -> dict[str, float]:
         self.module.eval()
-        evaluation = self.objective.evaluation(parameters_of(self.network))
+        evaluation = self.evaluated.evaluation(parameters_of(self.network))
         with torch.inference_mode():
             for outputs, batch in part.answers(self.compute.of(self.module), EVALUATION_BATCH):
                 evaluation.add(outputs, self.objective.target(batch))

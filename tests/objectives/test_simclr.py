@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from dlx.data.batch import Batch
 from dlx.errors import SpecError
 from dlx.experiment import runner
+from dlx.graph import trace_all
 from dlx.objectives import OBJECTIVES
 from dlx.spec import load
 
@@ -133,6 +134,7 @@ def test_an_evaluation_takes_nothing_from_the_draws_of_the_training(tmp_path):
     [
         ("~train.augment", "simclr compares 2 views of an example, and without `augment` they are equal"),
         ("+train.accumulate=2", "its loss compares all examples of a batch, which `accumulate` cuts in pieces"),
+        ("train.batch_size=1", "simclr tells an example from the others of its batch, and `batch_size` is 1"),
         ("train.augment=[cutmix]", "cutmix mixes targets, and simclr learns none"),
         ("objective.simclr.temperature=0", "`temperature` must be above 0, not 0"),
         ("+train.test_time=horizontal_flip", "`test_time` is for inputs with targets"),
@@ -145,6 +147,18 @@ def test_a_mistake_is_a_sentence(tmp_path, change, sentence):
     with pytest.raises(SpecError) as raised:
         runner.prepare(load(tmp_path / "s.yaml", [change]))
     assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize("change", ["~train.augment", "train.batch_size=1"])
+def test_inspect_tells_that_nothing_can_be_compared(tmp_path, change):
+    (tmp_path / "s.yaml").write_text(SPEC)
+    with pytest.raises(SpecError) as raised:
+        trace_all(load(tmp_path / "s.yaml", [change]))
+    (problem,) = raised.value.problems
+    assert problem.path in {"train.augment", "train.batch_size"}
+    assert trace_all(
+        load(tmp_path / "s.yaml", [change, "objective=rotation", "network.layers.linear_1.linear=4"])
+    ).one
 
 
 @pytest.mark.parametrize("objective", ["simclr", "rotation"])

@@ -1,4 +1,6 @@
-"""Monte Carlo dropout: the spread of a linear network by formula, that of classes by hand, and what is refused."""
+"""Monte Carlo dropout and batch norm: spreads by formula and by hand, and what is refused."""
+
+import copy
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from safetensors.torch import load_file
 import dlx
 from dlx.errors import DlxError
 from dlx.experiment import runner
+from dlx.modules.norm import BookBatchNorm, statistics_of
 from dlx.trained.predict import predict
 
 SPEC = """
@@ -70,10 +73,61 @@ def test_draws_follow_from_the_seed_alone_and_leave_the_generator_of_the_caller(
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_batch_norms_take_the_statistics_of_drawn_batches_by_hand(tmp_path):
+    plain = SPEC.replace("{dropout: 0.3}, ", "")
+    run = trained(tmp_path, plain)
+    found, weights = predict(run, X, samples=7, seed=4), load_file(run.dir / "checkpoints" / "final.safetensors")
+    part, rng = torch.from_numpy(experiment_of(plain).data.load().train.x), torch.Generator().manual_seed(4)
+
+    def hidden(x):
+        return x @ weights["linear_1.weight"].T + weights["linear_1.bias"]
+
+    each = []
+    for _ in range(7):
+        batch = hidden(part[torch.randperm(len(part), generator=rng)[:8]])
+        y = (hidden(torch.tensor(X)) - batch.mean(0)) / (batch.var(0, correction=0) + 1e-5).sqrt()
+        y = torch.relu(y * weights["batch_norm_1.weight"] + weights["batch_norm_1.bias"])
+        each.append((y @ weights["linear_2.weight"].T + weights["linear_2.bias"]).softmax(1))
+    np.testing.assert_allclose(found.arrays["probabilities"], torch.stack(each).mean(0), atol=1e-5)
+    np.testing.assert_allclose(found.arrays["probabilities_spread"], torch.stack(each).std(0), atol=1e-5)
+
+
+def test_the_spread_of_a_normalised_value_is_that_of_the_mean_of_a_batch(tmp_path):
+    """y = w (x - m) / s: at the mean of all, |w| sqrt((n - b) / (b (n - 1))) for b of n without replacement."""
+    text = SPEC.replace("{linear: 16}, batch_norm, relu, {dropout: 0.3}, {linear: 3}", "batch_norm, {linear: 1}")
+    text = text.replace("shape: [5], classes: 3, train: 40", "shape: [1], classes: null, target: [1], train: 400")
+    text = text.replace("batch_size: 8", "batch_size: 40")
+    run = trained(tmp_path, text)
+    part, weights = experiment_of(text).data.load().train.x, load_file(run.dir / "checkpoints" / "final.safetensors")
+    slope = abs(float(weights["linear_1.weight"] * weights["batch_norm_1.weight"]))
+    middle = part.mean(keepdims=True)
+    found = predict(run, middle, samples=3000).arrays["values_spread"].item()
+    assert found == pytest.approx(slope * np.sqrt((400 - 40) / (40 * 399)), rel=0.06)
+    smaller = predict(trained(tmp_path, text.replace("batch_size: 40", "batch_size: 8")), middle, samples=500)
+    assert smaller.arrays["values_spread"].item() > 1.5 * found
+
+
+def test_statistics_of_a_batch_are_those_of_a_training_step_and_are_given_back():
+    norms = torch.nn.Sequential(
+        torch.nn.BatchNorm1d(3), BookBatchNorm(3, 1e-5, 0.1, "channel", "variance"), torch.nn.BatchNorm1d(3)
+    )
+    x, rest = torch.randn(2, 9, 3, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        norms.train()(3 + 2 * rest)  # statistics that are not those of the batch
+        before = {name: one.clone() for name, one in norms.eval().state_dict().items()}
+        expected = copy.deepcopy(norms).train()(x)
+        with statistics_of(norms, x):
+            torch.testing.assert_close(norms(x), expected)
+        assert not torch.allclose(norms(x), expected, atol=0.1)
+    assert all(torch.equal(one, before[name]) for name, one in norms.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("old", "new", "samples", "sentence"),
     [
-        ("{dropout: 0.3}, ", "", 5, "`--samples` asks for layers that drop at random, and the network has none"),
+        ("batch_norm, relu, {dropout: 0.3}, ", "", 5, "or for batch norms, and the network has neither"),
+        ("{dropout: 0.3}, ", "", 1, "a spread wants two draws or more, and `--samples` is 1"),
+        ("{dropout: 0.3}", "{dropout: 0.3}", 0, "a spread wants two draws or more, and `--samples` is 0"),
         ("{dropout: 0.3}", "{dropout: 0.3}", 1, "a spread wants two draws or more, and `--samples` is 1"),
         ("0.3", "{p: {linear: {start: 0, end: 0.5}}}", 5, "`--samples` drops at the rate of the training"),
     ],

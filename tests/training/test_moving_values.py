@@ -118,6 +118,105 @@ def test_replayed_and_packed_steps_take_the_values_of_their_step(tmp_path):
     assert curve(seeds[1], "value/dropout_1.p") == curve(plain, "value/dropout_1.p")
 
 
+# --- weights of penalties -------------------------------------------------------------------------------------------
+
+PENALISED = SPEC.replace("""    - dropout: {p: {linear: {start: 0, end: 0.5}}}
+    - gaussian_noise: {std: {cosine: {start: 0.4, end: 0}}}
+""", "").replace("optimizer: {adam: 1e-2}", "optimizer: {sgd: 0.1}")  # fmt: skip
+PENALTY = "+objective={classification: {l2: {linear: {start: 0, end: 0.2}}, l1: {linear: {start: 0.01, end: 0}}}}"
+
+
+def penalised(folder, *changes):
+    (folder / "p.yaml").write_text(PENALISED)
+    return load(folder / "p.yaml", changes)
+
+
+def test_penalties_on_weights_are_those_of_their_step_by_hand(tmp_path):
+    """Their values enter the gradient: 2 l2 w + l1 sign(w), and 0 in the first step for what starts at 0."""
+    from dlx.experiment.session import job_of
+
+    job = job_of(runner.prepare(penalised(tmp_path, "train.trace=false")))
+    network, part, order = job.network, job.parts["train"], torch.Generator().manual_seed(3)
+    for step in range(40):
+        if step % 10 == 0:
+            index = torch.randperm(80, generator=order)
+        rows = index[step % 10 * 8 :][:8]
+        network.zero_grad()
+        torch.nn.functional.cross_entropy(network(part.x[rows]), part.y[rows]).backward()
+        with torch.no_grad():
+            for weight in network.parameters():
+                if weight.dim() > 1:
+                    weight.grad += 2 * (0.2 * step / 40) * weight + 0.01 * (1 - step / 40) * weight.sign()
+                weight.sub_(0.1 * weight.grad)
+    expected, found = network.state_dict(), runner.run(penalised(tmp_path, PENALTY), tmp_path / "runs").results[0]
+    for name, weight in final(found).items():
+        torch.testing.assert_close(weight, expected[name], rtol=1e-4, atol=1e-5)
+    assert curve(found, "value/objective.l2") == pytest.approx([0.2 * step / 40 for step in range(40)])
+    plain = final(runner.run(penalised(tmp_path), tmp_path / "runs").results[0])
+    assert not torch.allclose(plain["hidden.weight"], expected["hidden.weight"], atol=1e-2)
+
+
+def test_penalties_that_move_are_replayed_and_packed(tmp_path):
+    plain, replayed = (
+        runner.run(penalised(tmp_path, PENALTY, f"+train.trace={way}", "train.steps=60"), tmp_path / "runs").results[
+            0
+        ]
+        for way in ("false", "true")
+    )
+    assert replayed.run.lock()["way"]["step"] == "replayed"
+    one, other = final(plain), final(replayed)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    seeds = runner.run(penalised(tmp_path, PENALTY, "train.seeds=2", "train.steps=60"), tmp_path / "runs").results
+    assert all(result.run.lock().get("packed") for result in seeds)
+    packed = final(seeds[0])
+    assert all(torch.allclose(one[name], packed[name], rtol=1e-4, atol=1e-6) for name in one)
+
+
+IMAGES = "data: {synthetic: {shape: [1, 4, 4], classes: null, target: [1], train: 40, valid: 8}}"
+DECODER = "decoder: {inputs: {z: [SIZE]}, layers: [{linear: 16}, {reshape: [1, 4, 4]}]}"
+CODED = "{encoder: {layers: [flatten, {linear: 4}, sigmoid]}, " + DECODER.replace("SIZE", "4") + "}"
+SPREAD = "{encoder: {layers: [flatten, {linear: 4}]}, " + DECODER.replace("SIZE", "2") + "}"
+PLAYED = """{generator: {inputs: {noise: [3]}, layers: [{linear: 16}, {reshape: [1, 4, 4]}]},
+  discriminator: {inputs: {image: [1, 4, 4]}, layers: [flatten, {linear: 8}, tanh, {linear: 1}]}}"""
+SIDES = """{generator_ab: {layers: [{conv: {out_channels: 3, kernel_size: 1}}]}, generator_ba: {copy: generator_ab},
+  discriminator_a: {layers: [flatten, {linear: 1}]}, discriminator_b: {copy: discriminator_a}}"""
+WEIGHTS = [
+    ("{vae: {likelihood: gaussian, beta: VALUE}}", SPREAD, IMAGES, 2),
+    ("{autoencoder: {sparsity: {kl: VALUE}}}", CODED, IMAGES, 2),
+    ("{autoencoder: {sparsity: {l1: VALUE}}}", CODED, IMAGES, 2),
+    ("{autoencoder: {contractive: VALUE}}", CODED, IMAGES, 2),
+    ("{gan: {loss: wasserstein, gradient_penalty: VALUE}}", PLAYED, IMAGES, 5),
+    ("{cycle: {cycle: VALUE}}", SIDES, "data: {unpaired: {size: 4, train: 40, valid: 8, test: 0}}", 5),
+    ("{cycle: {identity: VALUE}}", SIDES, "data: {unpaired: {size: 4, train: 40, valid: 8, test: 0}}", 5),
+]
+
+
+@pytest.mark.parametrize(("objective", "networks", "data", "value"), WEIGHTS)
+def test_a_weight_that_moves_is_that_of_its_step(tmp_path, objective, networks, data, value):
+    """One that stands is equal to a number; one that starts at 0 is 0 in the first step, and not in the next."""
+
+    def weights(written, steps):
+        spec = f"""
+name: w
+{data}
+networks: {networks}
+objective: {objective.replace("VALUE", written)}
+train: {{steps: {steps}, batch_size: 8, log_every: 1, optimizer: {{sgd: 0.01}}, device: cpu}}
+track: {{mlflow: false}}
+"""
+        result = runner.run(experiment_of(spec), tmp_path).results[0]
+        assert result.status == "finished", result
+        return final(result)
+
+    def alike(one, other):
+        return all(torch.allclose(weight, other[name], rtol=1e-5, atol=1e-7) for name, weight in one.items())
+
+    standing, growing = f"{{linear: {{start: {value}, end: {value}}}}}", f"{{linear: {{start: 0, end: {2 * value}}}}}"
+    assert alike(weights(standing, 4), weights(f"{value}", 4))
+    assert alike(weights(growing, 1), weights("0", 1))
+    assert not alike(weights(growing, 4), weights("0", 4))
+
+
 @pytest.mark.parametrize("changes", [(), ("train.seeds=2",)])
 def test_a_training_that_was_cut_off_goes_on_to_the_same_bits(tmp_path, changes):
     def cut(event):
@@ -172,6 +271,10 @@ def test_a_value_lies_between_its_ends_by_the_factor_of_its_schedule():
         ("{plateau: {start: 0, end: 1}}", "`plateau` follows a metric, and a value moves by time"),
         ("{linear: {start: 0, end: 1, end_factor: 0.1}}", "`end_factor` is for rates: leave it out"),
         ("{cosine: {start: 0, end: 1, T_min: 3}}", "`cosine` has no field `T_min`"),
+        ("{exponential: {start: 0, end: 1}}", "exponential wants `gamma` or `k`: give one of the two"),
+        ("{cosine: {start: 0, end: 1, T_max: -3}}", "`T_max` of `cosine` must be greater than 0, not -3"),
+        ("{cosine: {start: 0, end: 1, T_max: many}}", "`T_max` of `cosine` must be a valid integer, not many"),
+        ("{step: {start: 0, end: 1}}", "of `step` is missing"),
         ("{up: {start: 0, end: 1}}", "a value that moves is `{linear: {start: 0, end: 0.5}}`"),
     ],
 )
@@ -181,6 +284,7 @@ def test_a_mistake_is_a_sentence_at_its_place(new, sentence):
         trace(experiment_of(text))
     (problem,) = raised.value.problems
     assert sentence in problem.message
+    assert problem.message.count("exponential") < 2
     assert str(problem.mark).endswith(":9:17")
 
 

@@ -31,6 +31,8 @@ FIGURES = ("disc", "square", "triangle")
 SQUARE = pi**0.5 / 2  # half the side of a square that has the area of a disc of radius 1
 TRIANGLE = (4 * pi / 27**0.5) ** 0.5  # from the middle of an equilateral triangle of that area to a tip
 HALF = (1.0, SQUARE, TRIANGLE * 3**0.5 / 2)  # half the width of each kind of radius 1
+COLOURS = ((1.0, 0.35, 0.35), (0.2, 0.65, 0.2), (0.45, 0.55, 1.0))
+"""Red, green and blue of each kind of figure, by `colours: by_kind`: of one lightness, 60 to 61.4 of CIE L*."""
 SMALLEST, LARGEST = 0.1, 0.2  # radius of a disc, of the size of the picture
 
 
@@ -74,6 +76,9 @@ class Shapes(Toy):
     size: PositiveInt = Field(32, ge=8, description="height and width, in pixels")
     channels: PositiveInt = Field(1, description="colours, each figure of one mixture of them")
     most: PositiveInt | None = Field(None, description="figures in a picture at most; null: 3, or 1 for a class")
+    colours: Literal["any", "by_kind"] = Field(
+        "any", description="of figures: any mixture; or red discs, green squares and blue triangles"
+    )
     noise: NonNegativeFloat = Field(0.1, description="standard deviation of what is added to each value")
     spot: PositiveFloat = Field(1.5, description="standard deviation of a spot in a heat map, in pixels")
     grid: PositiveInt = Field(4, description="cells on each axis, for boxes")
@@ -88,6 +93,8 @@ class Shapes(Toy):
             raise ValueError(f"a picture has one class, and `most` is {self.most} figures: leave it out")
         if "grid" in self.model_fields_set and "boxes" not in self.named:
             raise ValueError(f"`grid` is for `targets: boxes`, and they are {', '.join(self.named)}: leave it out")
+        if self.colours == "by_kind" and self.channels != 3:
+            raise ValueError(f"`colours: by_kind` is red, green or blue, and `channels` is {self.channels}: write 3")
         return self
 
     @property
@@ -167,7 +174,9 @@ class Shapes(Toy):
         row, column = (TRIANGLE * radius + room * rng.uniform(size=(n, most)) for _ in range(2))
         fewest = 0 if "boxes" in self.named and "class" not in self.named else 1
         present = np.arange(most) < rng.integers(fewest, most, (n, 1), endpoint=True)
-        return Figures(present, kind, row, column, radius, rng.uniform(0.5, 1, (n, most, self.channels)))
+        bright = rng.uniform(0.5, 1, (n, most, 1 if self.colours == "by_kind" else self.channels))
+        colour = bright * np.array(COLOURS)[kind] if self.colours == "by_kind" else bright
+        return Figures(present, kind, row, column, radius, colour)
 
     def _render(self, figures: Figures) -> tuple[Floats, Labels]:
         """Return pictures without noise, and the label of each pixel."""

@@ -6,16 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ...augment import Mixing
-from ...augment.one_of import flattened
 from ...augment.views import middle
 from ...data.batch import Batch
-from ...errors import Problem
 from ...lazy import torch
 from ...objectives import Objective
 from ...objectives.base import views_of
 from ...shapes import Shape
-from ...spec import Experiment, Train
+from ...spec import Train
 from ...spec.sections.augmentation import shape_after
 from .augmentation import change_of
 from .data_part import DataPart
@@ -94,24 +91,3 @@ def viewed(
         )
 
     return {name: of(part) for name, part in parts.items()}
-
-
-def problems(experiment: Experiment, objective: Objective) -> Iterator[Problem]:
-    """Yield what does not fit between `train.augment` and an objective that takes views of its examples."""
-    train, data = experiment.train, experiment.data
-    if train is None or not objective.views:
-        return
-    place, path, kind = experiment.place("train", "augment"), "train.augment", objective.kind
-    if not train.augment:
-        if objective.views > 1:
-            message = f"{kind} compares {objective.views} views of an example, and without `augment` they are equal"
-            hint = "Say how they differ: `augment: [{crop: {padding: 1}}, {rotate: 15}]`."
-            yield Problem(message, hint, experiment.place("train"), path)
-        return
-    for step in flattened(train.augment):
-        if isinstance(step, Mixing):
-            yield Problem(f"{step.kind} mixes targets, and {kind} learns none", "Leave it out.", place, path)
-    field = getattr(objective, "field", None)
-    if data is not None and field is not None and field != (main := data.facts().input_name):
-        message = f"`augment` changes the input `{main}`, and {kind} learns from `{field}`"
-        yield Problem(message, f"Leave one out, or learn from `{main}`.", place, path)
