@@ -93,7 +93,7 @@ def test_loss_and_accuracy_are_of_the_drawn_sides():
     [
         ("9, 9", "7, 9", "its neighbours takes 8, with `gap` and `jitter`, and `input` is (2, 7, 9)"),
         ("neighbor: [2, 2, 2]", "neighbor: [2, 3, 3]", "the network takes (2, 2, 2) and (2, 3, 3)"),
-        ("center: [2, 2, 2]", "center: [2, 2, 3]", "two equal squares out of (2, 9, 9), and the network takes (2, 2, 3)"),
+        ("center: [2, 2, 2]", "center: [2, 2, 3]", "equal squares out of (2, 9, 9), and the network takes (2, 2, 3)"),
         ("linear: 8", "linear: 9", "the network `network` ends in (9,), and relative_position takes (8,)"),
         ("  inputs: {center: [2, 2, 2], neighbor: [2, 2, 2]}\n", "", "center"),
         ("gap: 1", "gap: -1", "gap"),
