@@ -221,15 +221,15 @@ class Autoencoder(Objective):
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
         x = batch[self.field]
         seen = x if self.noise is None else self.noise.applied(x, rng)
-        contracts = self.contractive is not None and may_count(self.contractive)
-        if contracts:
+        contracts = 0.0 if self.contractive is None else self.contractive
+        if may_count(contracts):
             seen = seen.detach().requires_grad_()
         code, reconstruction = self._through(call, seen, batch)
         found = {RECONSTRUCTION: self.loss.function()(reconstruction, x)}
         if code is not None and self.sparsity is not None:
             found |= self.sparsity.terms(code)
-        if code is not None and contracts:
-            found["contraction"] = self.contractive * squared_jacobian(code, seen, create_graph=True).mean()
+        if code is not None and may_count(contracts):
+            found["contraction"] = contracts * squared_jacobian(code, seen, create_graph=True).mean()
         return found
 
     def pictures(self, call: Caller, batch: Batch, n: int, rng: torch.Generator) -> Mapping[str, Tensor | Sheet]:
