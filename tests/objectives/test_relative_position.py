@@ -127,7 +127,7 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_bits(tmp_path):
 
 
 def test_the_side_is_told_on_a_slope_and_not_of_noise_or_of_one_patch(tmp_path):
-    """One channel grows downwards, the other to the right, from anywhere: two patches tell the side, and one does not."""
+    """One channel grows downwards and one to the right, from anywhere: two patches tell the side, one does not."""
     rng, n = np.random.default_rng(0), 240
     grown = np.stack(np.meshgrid(np.arange(9.0), np.arange(9.0), indexing="ij"))
     slope = grown / 2 + rng.normal(0, 2, (n, 2, 1, 1))
