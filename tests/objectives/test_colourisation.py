@@ -151,5 +151,6 @@ def test_the_right_number_of_squares_is_told():
 
 
 def test_values_beyond_0_and_1_are_refused_before_the_training(tmp_path):
-    result = runner.run(experiment_of(SPEC), tmp_path).results[0]  # normal ones
-    assert "takes red, green and blue from 0 to 1" in str(result)
+    with pytest.raises(SpecError) as raised:
+        runner.run(experiment_of(SPEC), tmp_path)  # normal ones
+    assert "takes red, green and blue from 0 to 1, and `input` goes from -3.46 to 3.43" in str(raised.value)
