@@ -178,8 +178,9 @@ CODED = "{encoder: {layers: [flatten, {linear: 4}, sigmoid]}, " + DECODER.replac
 SPREAD = "{encoder: {layers: [flatten, {linear: 4}]}, " + DECODER.replace("SIZE", "2") + "}"
 PLAYED = """{generator: {inputs: {noise: [3]}, layers: [{linear: 16}, {reshape: [1, 4, 4]}]},
   discriminator: {inputs: {image: [1, 4, 4]}, layers: [flatten, {linear: 8}, tanh, {linear: 1}]}}"""
-SIDES = """{generator_ab: {inputs: {x: [3, 4, 4]}, layers: [{conv: {out_channels: 3, kernel_size: 1}}]}, generator_ba: {copy: generator_ab},
-  discriminator_a: {inputs: {x: [3, 4, 4]}, layers: [flatten, {linear: 1}]}, discriminator_b: {copy: discriminator_a}}"""
+SIDES = """{generator_ab: {inputs: {x: [3, 4, 4]}, layers: [{conv: {out_channels: 3, kernel_size: 1}}]},
+  generator_ba: {copy: generator_ab}, discriminator_a: {inputs: {x: [3, 4, 4]}, layers: [flatten, {linear: 1}]},
+  discriminator_b: {copy: discriminator_a}}"""
 WEIGHTS = [
     ("{vae: {likelihood: gaussian, beta: VALUE}}", SPREAD, IMAGES, 2),
     ("{autoencoder: {sparsity: {kl: VALUE}}}", CODED, IMAGES, 2),
