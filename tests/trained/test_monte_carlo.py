@@ -93,7 +93,9 @@ def test_batch_norms_take_the_statistics_of_drawn_batches_by_hand(tmp_path):
 
 
 def test_the_spread_of_a_normalised_value_is_that_of_the_mean_of_a_batch(tmp_path):
-    """y = w (x - m) / s: at the mean of all, |w| sqrt((n - b) / (b (n - 1))) for b of n without replacement."""
+    """y = w (x - m) / s at the mean of all: w^2 times the variance of m, (n - b) / (b (n - 1)) for b of n without
+    replacement, times the mean of 1 / s^2, which is b / (b - 3) for normal values.
+    """
     text = SPEC.replace("{linear: 16}, batch_norm, relu, {dropout: 0.3}, {linear: 3}", "batch_norm, {linear: 1}")
     text = text.replace("shape: [5], classes: 3, train: 40", "shape: [1], classes: null, target: [1], train: 400")
     text = text.replace("batch_size: 8", "batch_size: 40")
@@ -102,7 +104,7 @@ def test_the_spread_of_a_normalised_value_is_that_of_the_mean_of_a_batch(tmp_pat
     slope = abs(float(weights["linear_1.weight"] * weights["batch_norm_1.weight"]))
     middle = part.mean(keepdims=True)
     found = predict(run, middle, samples=3000).arrays["values_spread"].item()
-    assert found == pytest.approx(slope * np.sqrt((400 - 40) / (40 * 399)), rel=0.06)
+    assert found == pytest.approx(slope * np.sqrt((400 - 40) / (40 * 399) * 40 / 37), rel=0.06)
     smaller = predict(trained(tmp_path, text.replace("batch_size: 40", "batch_size: 8")), middle, samples=500)
     assert smaller.arrays["values_spread"].item() > 1.5 * found
 
