@@ -66,8 +66,8 @@ class Colourisation(SelfSupervised):
             raise DlxError(message)
         if len(network.inputs) != 1:
             raise self._of_one(network)
-        ((name, given),) = network.inputs.items()
-        equal = given.rank == 3 and given[0] == 3
+        ((name, shape),) = network.inputs.items()
+        equal = shape.rank == 3 and shape[0] == 3
         return {name: example if equal else Shape((1, *example[1:]))}
 
     def informed(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Self:
@@ -131,18 +131,18 @@ class Colourisation(SelfSupervised):
             return F.mse_loss(output, colour / SCALE)
         return F.cross_entropy(output, self.square_of(colour))
 
-    def told(self, call: Caller, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def outputs_for(self, call: Caller, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the network's output for pictures (N, 3, H, W), their L*, and their a* and b*."""
         lightness, colour = self.parts(x)
         seen = lightness / SCALE
         return call(NETWORK, seen.repeat(1, self._channels, 1, 1)), lightness, colour
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
-        output, _, colour = self.told(call, batch[self.field])
+        output, _, colour = self.outputs_for(call, batch[self.field])
         return {"cross_entropy" if self.spacing else "squared_error": self.loss_of(output, colour)}
 
     def evaluate(self, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
-        output, _, colour = self.told(call, batch[self.field])
+        output, _, colour = self.outputs_for(call, batch[self.field])
         found = {
             "loss": self.loss_of(output, colour),
             "mse": (self.colour_of(output) - colour).square().mean(),
@@ -155,12 +155,12 @@ class Colourisation(SelfSupervised):
     def pictures(self, call: Caller, batch: Batch, n: int, rng: torch.Generator) -> Mapping[str, Tensor | Sheet]:
         """Return pictures as they are, what the network sees of them, and as it colours them, below each other."""
         x = batch[self.field][:COLUMNS]
-        output, lightness, colour = self.told(call, x)
+        output, lightness, colour = self.outputs_for(call, x)
 
-        def drawn(of: Tensor) -> Tensor:
+        def in_rgb(of: Tensor) -> Tensor:
             return torch.stack(rgb_of(torch, lightness[:, 0], *of.unbind(1)), 1)
 
-        return {"colours": torch.stack([x, drawn(torch.zeros_like(colour)), drawn(self.colour_of(output))])}
+        return {"colours": torch.stack([x, in_rgb(torch.zeros_like(colour)), in_rgb(self.colour_of(output))])}
 
     def modes(self) -> dict[str, Mode]:
         found: dict[str, Mode] = {"loss": "min", "mse": "min", "grey_mse": "min"}

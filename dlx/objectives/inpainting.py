@@ -101,8 +101,8 @@ class Inpainting(SelfSupervised):
     def differences(self, call: Caller, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return what is given minus what is right, in the hole, (N, C, H, W); 0 elsewhere."""
         x = batch[self.field]
-        given, _, mask = self.filled(call, x, rng)
-        return (given - x) * (1 - mask)
+        output, _, mask = self.filled(call, x, rng)
+        return (output - x) * (1 - mask)
 
     def share(self, x: Tensor) -> float:
         """Return the share of the pixels that are in the hole."""
@@ -119,8 +119,8 @@ class Inpainting(SelfSupervised):
     def pictures(self, call: Caller, batch: Batch, n: int, rng: torch.Generator) -> Mapping[str, Tensor | Sheet]:
         """Return pictures as they are, with their holes, and with what is given for these, below each other."""
         x = batch[self.field][:COLUMNS]
-        given, seen, mask = self.filled(call, x, rng)
-        return {"holes": torch.stack([x, seen, torch.where(mask == 1, x, given)])}
+        output, seen, mask = self.filled(call, x, rng)
+        return {"holes": torch.stack([x, seen, torch.where(mask == 1, x, output)])}
 
     def modes(self) -> dict[str, Mode]:
         return {"loss": "min", "mse": "min", "mae": "min"}

@@ -14,7 +14,7 @@ from ..errors import DlxError
 from ..lazy import torch
 from ..shapes import Shape
 from .base import Caller
-from .self_supervised import NETWORK, ToldApart
+from .self_supervised import NETWORK, PretextClassification
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ CANDIDATES = 1000
 """Permutations among which the next one is looked for, at most."""
 
 
-class Jigsaw(ToldApart):
+class Jigsaw(PretextClassification):
     """Tell in which order the pieces of each picture lie.
 
     A picture is cut into `grid` by `grid` pieces, which are laid in one of `permutations` orders, drawn for each

@@ -11,7 +11,7 @@ from ..lazy import torch
 from ..registry import NotBoolean
 from ..shapes import Shape
 from .base import Caller
-from .self_supervised import NETWORK, ToldApart
+from .self_supervised import NETWORK, PretextClassification
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Angle = Annotated[Literal[0, 90, 180, 270], NotBoolean]
 
 
-class Rotation(ToldApart):
+class Rotation(PretextClassification):
     """Tell by which angle each picture was turned.
 
     The batch is taken once at each of the angles, so that an update sees every picture in all of them. The loss is

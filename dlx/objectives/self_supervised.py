@@ -66,7 +66,7 @@ class SelfSupervised(Objective):
         return example
 
 
-class ToldApart(SelfSupervised):
+class PretextClassification(SelfSupervised):
     """Base class of tasks whose answer is one of several classes: the cross entropy of logits (N, classes)."""
 
     views: ClassVar[int] = 1

@@ -127,10 +127,10 @@ def _of_batches(
 
     found = []
     for _ in range(count):
-        drawn = batch()
+        inputs = batch()
         with ExitStack() as stack:
             for network in networks:
-                stack.enter_context(statistics_of(network, *drawn))
+                stack.enter_context(statistics_of(network, *inputs))
             found.append(outputs())
     return found
 

@@ -25,7 +25,7 @@ network:
     - linear: 16
     - relu
     - linear: 8
-objective: {relative_position: {gap: 1}}
+objective: {relative_position: {space: 1}}
 train: {epochs: 3, batch_size: 8, save_every: 1, log_every: 1, optimizer: {adam: 1e-2}, device: cpu}
 track: {mlflow: false}
 """
@@ -36,12 +36,12 @@ def informed(side, **options):
     return KIND(**options).informed({}, {"network": Ports({"center": patch, "neighbor": patch}, {})})
 
 
-@pytest.mark.parametrize(("gap", "jitter"), [(0, 0), (1, 0), (1, 1)])
-def test_a_neighbour_lies_on_its_side_beyond_the_gap(gap, jitter):
+@pytest.mark.parametrize(("space", "jitter"), [(0, 0), (1, 0), (1, 1)])
+def test_a_neighbour_lies_on_its_side_beyond_the_gap(space, jitter):
     """Each pixel is its own number, so that a patch tells where it was."""
     height, width, n = 11, 13, 4000
     x = torch.arange(float(height * width)).view(1, 1, height, width).repeat(n, 1, 1, 1)
-    centers, neighbors, side = informed(2, gap=gap, jitter=jitter).patches(x, torch.Generator().manual_seed(0))
+    centers, neighbors, side = informed(2, space=space, jitter=jitter).patches(x, torch.Generator().manual_seed(0))
 
     def corner(patches):
         number = patches[:, 0, 0, 0].long()
@@ -53,10 +53,10 @@ def test_a_neighbour_lies_on_its_side_beyond_the_gap(gap, jitter):
         return torch.stack([first, last], 1)
 
     away = corner(neighbors) - corner(centers)
-    moved = away - torch.tensor(SIDES)[side] * (2 + gap)
+    moved = away - torch.tensor(SIDES)[side] * (2 + space)
     assert int(moved.abs().max()) == jitter
     assert len(moved.unique(dim=0)) == (2 * jitter + 1) ** 2
-    around = 2 + gap + jitter
+    around = 2 + space + jitter
     places = corner(centers).unique(dim=0)
     assert len(places) == (height - 2 - 2 * around + 1) * (width - 2 - 2 * around + 1)  # all that have room, no more
     assert np.bincount(side, minlength=8).min() > n / 8 * 0.8
@@ -91,12 +91,12 @@ def test_loss_and_accuracy_are_of_the_drawn_sides():
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("9, 9", "7, 9", "its neighbours takes 8, with `gap` and `jitter`, and `input` is (2, 7, 9)"),
+        ("9, 9", "7, 9", "its neighbours takes 8, with `space` and `jitter`, and `input` is (2, 7, 9)"),
         ("neighbor: [2, 2, 2]", "neighbor: [2, 3, 3]", "the network takes (2, 2, 2) and (2, 3, 3)"),
         ("center: [2, 2, 2]", "center: [2, 2, 3]", "equal squares out of (2, 9, 9), and the network takes (2, 2, 3)"),
         ("linear: 8", "linear: 9", "the network `network` ends in (9,), and relative_position takes (8,)"),
         ("  inputs: {center: [2, 2, 2], neighbor: [2, 2, 2]}\n", "", "center"),
-        ("gap: 1", "gap: -1", "gap"),
+        ("space: 1", "space: -1", "space"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_a_sentence(old, new, sentence):
