@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from inspect import unwrap
 from math import isfinite
 from typing import Any
@@ -27,27 +27,30 @@ Values = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """One recorded operation: an overload of aten, with its arguments and its result."""
+    """One recorded operation: an overload of aten, with its arguments and its result.
+
+    What follows from them is found once: a stack of many networks asks for it many times.
+    """
 
     op: Any
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     result: Any
 
-    @property
+    @cached_property
     def name(self) -> str:
         name: str = schema_of(self.op).name
         return name.removeprefix("aten::")
 
-    @property
+    @cached_property
     def inputs(self) -> list[Tensor]:
         return _tensors((self.args, dict(self.kwargs)))
 
-    @property
+    @cached_property
     def results(self) -> list[Tensor]:
         return _tensors(self.result)
 
-    @property
+    @cached_property
     def mutated(self) -> list[Tensor]:
         """The arguments that it changes in place, by the schema of the operation."""
         arguments = schema_of(self.op).arguments
