@@ -380,6 +380,9 @@ def new(
         Path | None, typer.Option(metavar="PATH", help="Fit the spec to a table, arrays, or a folder of pictures.")
     ] = None,
     target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of --data to predict.")] = None,
+    no_target: Annotated[
+        bool, typer.Option("--no-target", help="Predict nothing: an autoencoder of --data without labels.")
+    ] = False,
     listed: Annotated[bool, typer.Option("--list", help="List the starters.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     as_json: AsJson = False,
@@ -399,6 +402,9 @@ def new(
         return
     if data is not None and starter is not None:
         raise DlxError("`--data` and `--starter` both say what to write", hint="Give one of the two.")
+    if no_target and (target is not None or data is None):
+        other = "`--target` names what to predict" if target is not None else "there is no `--data`"
+        raise DlxError(f"`--no-target` is of data without labels, and {other}", hint="Leave one of the two out.")
     if target is not None and data is None:
         raise DlxError("`--target` is a column of `--data`", hint="Name the table: `--data my.csv`.")
     file = path or Path(f"{data.name.split('.')[0]}.yaml" if data is not None else "")
@@ -407,7 +413,7 @@ def new(
         raise DlxError("there is no file to write", hint=hint)
     notes: tuple[str, ...] = ()
     if data is not None:
-        notes = starters.write_for(file, data, target, force=force)
+        notes = starters.write_for(file, data, target, unlabelled=no_target, force=force)
     else:
         starters.write(file, starter or starters.DEFAULT, force=force)
     if as_json:

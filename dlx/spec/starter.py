@@ -66,14 +66,19 @@ def write(path: Path, starter: str = DEFAULT, *, force: bool = False) -> None:
     save(path, _text(path, starter))
 
 
-def write_for(path: Path, data: Path, target: str | None = None, *, force: bool = False) -> tuple[str, ...]:
-    """Write a spec that fits the data, and return sentences about how. DlxError where that cannot be done."""
+def write_for(
+    path: Path, data: Path, target: str | None = None, *, unlabelled: bool = False, force: bool = False
+) -> tuple[str, ...]:
+    """Write a spec that fits the data, and return sentences about how. DlxError where that cannot be done.
+
+    Of `unlabelled` data it is an autoencoder.
+    """
     from .starters.from_data import draft
 
     check(path, force=force)
     if path.suffix == ".toml":
         raise DlxError(Problem("a spec for data is written as YAML", "Name a .yaml.", Mark(str(path))))
-    found = draft(data, path, _name(path), target)
+    found = draft(data, path, _name(path), target, unlabelled)
     save(path, found.text)
     return found.notes
 

@@ -105,7 +105,8 @@ def folder_index(path: Path, names: tuple[str, ...] = ()) -> ImageIndex:
         loose = sum(p.suffix.lower() in SUFFIXES for p in path.iterdir())
         raise DataError(
             f"{path} has no folders{f', and {loose:,} image' * bool(loose)}{'s' * (loose > 1)}: each class wants one",
-            hint="Put the images of each class into a folder that is called like it.",
+            hint="Put the images of each class into a folder that is called like it, or write `target: null` for "
+            "pictures without labels.",
         )
     strange = [p.name for p in classes if names and p.name not in names]
     if strange:
@@ -145,10 +146,10 @@ def images_in(path: Path) -> list[Path]:
     return found
 
 
-def row_index(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...] = ()) -> ImageIndex:
+def row_index(paths: Sequence[Path], image: str, label: str | None, names: tuple[str, ...] = ()) -> ImageIndex:
     """Index parquet or Arrow files as Hugging Face writes them, with columns of image bytes and of classes.
 
-    `names` are the classes of the training part.
+    `names` are the classes of the training part. Without a column `label` each picture has the label 0.
     """
     files = [opened(path) for path in paths]
     for file in files:
@@ -157,9 +158,11 @@ def row_index(paths: Sequence[Path], image: str, label: str, names: tuple[str, .
     if not sum(sum(file.counts) for file in files):
         raise DataError(f"{where} holds no rows", hint="Give a file with examples in it.")
     groups = [(file, group, count) for file in files for group, count in enumerate(file.counts)]
-    column = [value for file, group, _ in groups for value in file.column(group, label).to_pylist()]
-    names = names or class_names(files[0], label)
-    labels, names = _classes(column, names, f"column `{label}` of {where}")
+    labels: Labels = np.zeros(sum(count for _, _, count in groups), np.int64)
+    if label is not None:
+        column = [value for file, group, _ in groups for value in file.column(group, label).to_pylist()]
+        names = names or class_names(files[0], label)
+        labels, names = _classes(column, names, f"column `{label}` of {where}")
 
     def sources(rows: Indices) -> Iterator[tuple[int, ImageSource]]:
         place = {int(row): i for i, row in enumerate(rows)}
@@ -183,11 +186,11 @@ def _digest(paths: Iterable[Path]) -> str:
     return found.hexdigest()
 
 
-def _check_columns(path: Path, schema: Any, image: str, label: str) -> None:
+def _check_columns(path: Path, schema: Any, image: str, label: str | None) -> None:
     from pyarrow import types
 
     for name, field in ((image, "image"), (label, "label")):
-        if name not in schema.names:
+        if name is not None and name not in schema.names:
             raise DataError(
                 f"{path} has no column `{name}`",
                 hint=f"{did_you_mean(name, schema.names, 'the columns')} `{field}` names it.",

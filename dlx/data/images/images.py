@@ -51,6 +51,8 @@ class Images(Pool):
         come out of the training examples: `valid: 0.1`, `test: 0.2`.
     Classes: folders in the order of their names; in parquet the numbers of the column `label`, or its texts in order.
         `classes: [cat, dog]` takes some of them, 0 for a cat and 1 for a dog.
+    Without labels: `target: null`, for objectives that read no target: all pictures of a folder and its folders, or
+        the column of images of parquet files; parts in folders as above.
     Masks: `masks` is a folder of the same layout with a mask for each picture, of its name and size; then targets are
         the classes of the pixels, (height, width). A mask has a class number for each pixel, as grey or as the index
         of a palette, or colours: `classes: {road: [128, 64, 128], ...}`. Pixels of `ignore_index` do not count. With
@@ -89,6 +91,7 @@ class Images(Pool):
         description="those that are taken, by folder, name or number, in their order. Of masks: their names in the "
         "order of the values, the value or colour of each by name, or their number; null is the values that occur",
     )
+    target: None = Field(None, description="null, where it is written: pictures without labels, in any folders")
     ignore_index: int | Colour | None = Field(None, description="value or colour in masks that does not count")
     image: str = Field("image", description="column of images in a parquet file")
     label: str = Field("label", description="column of classes in a parquet file")
@@ -99,6 +102,18 @@ class Images(Pool):
     @classmethod
     def first_field(cls) -> str:
         return "path"
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether no label is read, by `target: null`."""
+        return "target" in self.model_fields_set
+
+    @model_validator(mode="after")
+    def _without_labels(self) -> Self:
+        for name in ("classes", "label", "masks", "stratify", "label_noise", "labelled"):
+            if self.unlabelled and name in self.model_fields_set and getattr(self, name):
+                raise ValueError(f"`{name}` is of targets, and `target: null` has none: leave one of the two out")
+        return self
 
     @model_validator(mode="after")
     def _of_masks(self) -> Self:
@@ -137,7 +152,8 @@ class Images(Pool):
         shape = shape_of(first, self.form)
         if self.masks is not None:
             return replace(facts_with_masks(self, indexes, shape), warnings=warnings)
-        return replace(self.facts_of(shape, classes=_classes(indexes)), warnings=warnings)
+        classes = None if self.unlabelled else _classes(indexes)
+        return replace(self.facts_of(shape, classes=classes), warnings=warnings)
 
     def load(self) -> Sets:
         indexes = self._indexes()
@@ -162,7 +178,7 @@ class Images(Pool):
             return self.assembled(held, where, pool.names, _notes(ignored))
         made = {id(index): self.stream_pixels(index, shape, ignored) for index, rows in parts.values() if len(rows)}
         splits = [
-            Split(take_rows(made[id(index)][0], rows), index.labels[rows], rows) if len(rows) else None
+            Split(take_rows(made[id(index)][0], rows), self._targets(index, rows), rows) if len(rows) else None
             for index, rows in parts.values()
         ]
         notes = (*_notes(ignored), *(f"decoded pictures are read from {path}" for _, path in made.values()))
@@ -212,6 +228,8 @@ class Images(Pool):
                 message = f"{first} is a file, and with `masks` pictures lie in a folder"
                 raise DataError(message, hint="Give a folder of pictures, under the names of the masks.")
             return unlabelled_index(first)
+        if self.unlabelled:
+            return unlabelled_index(first) if first.is_dir() else row_index(paths, self.image, None)
         return folder_index(first, names) if first.is_dir() else row_index(paths, self.image, self.label, names)
 
     def load_pixels(self, index: ImageIndex, rows: Indices, shape: Shape, ignored: list[str]) -> Split:
@@ -222,7 +240,11 @@ class Images(Pool):
             x[places] = _unit(found)
 
         decode_all(index.sources(rows), self.form, shape, put, ignored.append)
-        return Split(x, index.labels[rows], rows)
+        return Split(x, self._targets(index, rows), rows)
+
+    def _targets(self, index: ImageIndex, rows: Indices) -> Any:
+        """Return the labels of the chosen pictures; of those without one an array of no columns."""
+        return np.zeros((len(rows), 0), np.float32) if self.unlabelled else index.labels[rows]
 
     def stream_pixels(self, index: ImageIndex, shape: Shape, ignored: list[str]) -> tuple[Streamed, Path]:
         """Return all pictures as a streamed array, and the path of its file."""

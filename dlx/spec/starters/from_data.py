@@ -10,6 +10,7 @@ from typing import Any
 from ...errors import DataError
 from .from_table import table_draft
 from .from_text import is_text, text_draft
+from .from_unlabelled import array_draft, pictures_draft
 from .lines import Draft, listing, one_line, quoted, training_lines, with_comment
 
 LARGEST = 96
@@ -19,8 +20,11 @@ CHANNELS = (1, 3, 4)
 ARRAYS = (".npz", ".npy", ".safetensors", ".pt")
 
 
-def draft(data: Path, file: Path, name: str, target: str | None = None) -> Draft:
-    """A spec called `name`, to be written at `file`, for the data at `data`. DataError where it cannot be learned."""
+def draft(data: Path, file: Path, name: str, target: str | None = None, unlabelled: bool = False) -> Draft:
+    """A spec called `name`, to be written at `file`, for the data at `data`. DataError where it cannot be learned.
+
+    `unlabelled` data is given back by an autoencoder; so are pictures that lie in no folders of classes.
+    """
     if not data.exists():
         raise DataError(
             f"there is no {data}", hint="Name a CSV or parquet file, arrays, a text, or a folder of pictures."
@@ -29,20 +33,27 @@ def draft(data: Path, file: Path, name: str, target: str | None = None) -> Draft
     if is_text(data):
         if target is not None:
             raise DataError(f"{data} is a text and has no columns", hint="Leave `--target` out.")
+        if unlabelled:
+            raise DataError(f"{data} is a text, whose next token is learned", hint="Leave `--no-target` out.")
         return text_draft(data, path, name)
     if data.is_dir() or data.suffix in ARRAYS:
         if target is not None:
             raise DataError(f"{data} has no columns, and `--target` names one", hint="Leave `--target` out.")
+        if unlabelled:
+            return pictures_draft(data, path, name) if data.is_dir() else array_draft(data, path, name)
         return _pictures(data, path, name) if data.is_dir() else _arrays(data, path, name)
-    return table_draft(data, path, name, target)
+    return table_draft(data, path, name, target, unlabelled)
 
 
 def _pictures(data: Path, path: str, name: str) -> Draft:
+    from ...data.images.image import SUFFIXES
     from ...data.images.image_index import images_in, part_folders, subfolders
     from ...data.images.images import Images
 
     parts = part_folders(data)
     classes = subfolders(parts.get("train", data))
+    if not classes and any(one.suffix.lower() in SUFFIXES for one in parts.get("train", data).iterdir()):
+        return pictures_draft(data, path, name)
     if not any(images_in(folder) for folder in classes):
         hint = "`dlx new --data` takes a folder that has a folder of pictures for each class: `pets/cat/1.png`."
         raise DataError(f"{data} has no pictures in folders of classes", hint=hint)
@@ -98,7 +109,8 @@ def _arrays(data: Path, path: str, name: str) -> Draft:
     options: dict[str, Any] = {"path": data}
     named: list[str] = []
     if data.suffix == ".npy":
-        raise DataError(f"{data} holds one array, and the targets lie elsewhere", hint="Save both in one .npz: x, y.")
+        hint = "Save both in one .npz: x, y; or write `--no-target` for rows without labels."
+        raise DataError(f"{data} holds one array, and the targets lie elsewhere", hint=hint)
     there = names_in(data)
     if not {"x", "y"} <= set(there):
         x = next((one for one in ("x_train", "X_train", "X", "inputs", "images", "data") if one in there), None)

@@ -56,7 +56,7 @@ class TableChoices:
     stratify: bool = False
 
 
-def table_draft(data: Path, path: str, name: str, target: str | None) -> Draft:
+def table_draft(data: Path, path: str, name: str, target: str | None, unlabelled: bool = False) -> Draft:
     from ...data.tables.cells import Notation
     from ...data.tables.frame import read
 
@@ -65,12 +65,14 @@ def table_draft(data: Path, path: str, name: str, target: str | None) -> Draft:
     if len(frame) < LEAST_ROWS:
         message = f"{data} has {plural(len(frame), 'row')}, too few to hold some out: {LEAST_ROWS} are the least"
         raise DataError(message, hint="Give a file with more examples.")
-    if len(named) < 2:
+    if len(named) < 2 - unlabelled:
         message = (
             f"{data} has {plural(len(named), 'column')}, and a training wants one to predict and one to learn from"
         )
         raise DataError(message, hint="`delimiter` in a spec says what stands between columns, where it is no comma.")
     frame = frame.only(named).typed(Notation(None, "."))
+    if unlabelled:
+        return _without_target(data, path, name, frame)
     plan = _plan(frame, target)
     series = found_series(frame, plan.target) if plan.classes is None and not plan.missing else None
     if series is not None:
@@ -85,6 +87,21 @@ def table_draft(data: Path, path: str, name: str, target: str | None) -> Draft:
         )
     notes = [*_notes(plan), *_repeated(frame)]
     return Draft("\n".join(_table_lines(data, path, name, frame, plan)) + "\n", tuple(notes))
+
+
+def _without_target(data: Path, path: str, name: str, frame: Frame) -> Draft:
+    """The autoencoder of a table without a target. DataError where no column is an input."""
+    from .from_unlabelled import table_draft as unlabelled_draft
+
+    plan = TableChoices("", "")
+    columns = {one: _surveyed(frame, one) for one in frame.names}
+    plan.left_out = {one: why for one in frame.names if (why := _why_not(frame, one, columns[one]))}
+    _treat(frame, plan, columns)
+    if len(plan.left_out) == len(columns):
+        reasons = "; ".join(f"`{one_line(one)}` {why}" for one, why in plan.left_out.items())
+        raise DataError(f"{data} has no column to learn from: {reasons}", hint="Add a column.")
+    found = unlabelled_draft(data, path, name, frame, plan, list(_input_lines(plan, len(frame))))
+    return Draft(found.text, (*found.notes, *_repeated(frame)))
 
 
 def _of_texts(frame: Frame, plan: TableChoices) -> str:
@@ -113,6 +130,14 @@ def _plan(frame: Frame, target: str | None) -> TableChoices:
     plan = _target(frame, columns, left_out, target)
     plan.left_out = {name: why for name, why in left_out.items() if name != plan.target}
     _answers(frame, plan, columns[plan.target])
+    _treat(frame, plan, columns)
+    if plan.target in (lacking := _lacking(frame)):
+        plan.missing[plan.target] = ("drop", lacking[plan.target])
+    return plan
+
+
+def _treat(frame: Frame, plan: TableChoices, columns: Mapping[str, Column | None]) -> None:
+    """Find what is done to each column that is an input: categories, dates, texts and missing values."""
     lacking = _lacking(frame)
     for name, column in columns.items():
         if name == plan.target or name in plan.left_out or column is None:
@@ -129,9 +154,6 @@ def _plan(frame: Frame, target: str | None) -> TableChoices:
             middle = column.sort in ("number", "date") or name in plan.dates
             rule = "category" if category else "median" if middle else "most_frequent"
             plan.missing[name] = (rule, lacking[name])
-    if plan.target in lacking:
-        plan.missing[plan.target] = ("drop", lacking[plan.target])
-    return plan
 
 
 def _surveyed(frame: Frame, name: str) -> Column | None:
@@ -272,13 +294,7 @@ def _table_lines(data: Path, path: str, name: str, frame: Frame, plan: TableChoi
     yield with_comment(f"    target: {quoted(plan.target)}", f"{kind}; {plan.why}")
     if plan.numbered:
         yield with_comment("    task: classification", "its whole numbers are classes")
-    if plan.left_out:
-        yield "    drop:"
-        for one, why in plan.left_out.items():
-            yield with_comment(f"      - {quoted(one)}", f"{why}")
-    if plan.categorical:
-        yield with_comment(f"    categorical: [{', '.join(map(quoted, plan.categorical))}]", "numbers that are names")
-    yield from _column_lines(plan, rows)
+    yield from _input_lines(plan, rows)
     yield with_comment("    standardize: feature", "numbers to mean 0 and standard deviation 1")
     yield "    valid: 0.15"
     yield "    test: 0.15"
@@ -303,6 +319,17 @@ def _table_lines(data: Path, path: str, name: str, frame: Frame, plan: TableChoi
         yield with_comment(f"    - scale: {plan.spread:.4g}", "its standard deviation")
         yield "objective: {regression: {metrics: [r2]}}"
     yield from training_lines(int(rows * 0.7), "{adamw: {lr: 3e-3, weight_decay: 0.01}}")
+
+
+def _input_lines(plan: TableChoices, rows: int) -> Iterator[str]:
+    """The lines on what is left out, and on how columns become inputs."""
+    if plan.left_out:
+        yield "    drop:"
+        for one, why in plan.left_out.items():
+            yield with_comment(f"      - {quoted(one)}", f"{why}")
+    if plan.categorical:
+        yield with_comment(f"    categorical: [{', '.join(map(quoted, plan.categorical))}]", "numbers that are names")
+    yield from _column_lines(plan, rows)
 
 
 def _column_lines(plan: TableChoices, rows: int) -> Iterator[str]:
