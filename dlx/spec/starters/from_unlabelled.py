@@ -67,7 +67,7 @@ def pictures_draft(data: Path, path: str, name: str) -> Draft:
 
 
 def size_of(sizes: Sequence[tuple[int, int]]) -> int | list[int] | None:
-    """Return the `size` that pictures (width, height) are brought to, which two halvings divide; None: as they are."""
+    """Return the `size` that pictures (width, height) are brought to, which two halvings divide; None for none."""
     if len(set(sizes)) > 1 or max(sizes[0]) > LARGEST:
         return SIZE
     width, height = sizes[0]
@@ -98,7 +98,7 @@ def _upwards(channels: int) -> Iterator[str]:
 
 
 def rows_draft(head: Sequence[str], columns: Sequence[str], rows: int, inputs: int) -> Draft:
-    """A dense autoencoder for rows of values: `head` is the spec up to the columns, `columns` what is done to them."""
+    """An autoencoder of dense layers for rows: `head` is the spec up to its columns, `columns` what is done to them."""
     hidden = 16 if rows < 500 else 32 if rows < 5_000 else 64
     code = max(1, min(8, inputs // 2))
     lines = [
@@ -164,6 +164,5 @@ def table_draft(data: Path, path: str, name: str, frame: Frame, plan: TableChoic
         with_comment("    target: null", "no labels: each column is an input"),
     ]
     found = rows_draft(head, columns, len(frame), len(used))
-    return Draft(
-        found.text, (*found.notes, *(f"left out: {one_line(n)}, which {why}" for n, why in plan.left_out.items()))
-    )
+    left_out = [f"left out: {one_line(column)}, which {why}" for column, why in plan.left_out.items()]
+    return Draft(found.text, (*found.notes, *left_out))
