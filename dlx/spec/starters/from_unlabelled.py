@@ -98,7 +98,7 @@ def _upwards(channels: int) -> Iterator[str]:
 
 
 def rows_draft(head: Sequence[str], columns: Sequence[str], rows: int, inputs: int) -> Draft:
-    """An autoencoder of dense layers for rows: `head` is the spec up to its columns, `columns` what is done to them."""
+    """An autoencoder of dense layers for rows: `head` is the spec up to its columns, `columns` what they become."""
     hidden = 16 if rows < 500 else 32 if rows < 5_000 else 64
     code = max(1, min(8, inputs // 2))
     lines = [
