@@ -31,7 +31,8 @@ from dlx.spec import load, shipped
 NAMES = (
     *("autoencoder", "linear-autoencoder", "denoising-autoencoder", "sparse-autoencoder", "contractive-autoencoder"),
     *("vae", "ppca", "mixture-density", "anomaly", "made", "pixelcnn", "flow", "realnvp-digits"),
-    *("gan", "gan-1d", "wgan", "wgan-gp", "dcgan", "conditional-gan", "cycle", "diffusion"),
+    *("gan", "gan-1d", "wgan", "wgan-gp", "sn-gan", "dcgan", "conditional-gan", "cycle"),
+    *("diffusion", "diffusion-digits"),
     *("simclr", "rotation", "sgld", "sam"),
 )
 TESTS = (

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from helpers import SHIPPED
 
+from dlx.data import Sets
 from dlx.graph.expect import claims, unmet_by
 from dlx.spec import load
 
@@ -79,3 +80,21 @@ def noise_mse_of_linear_denoiser(x: np.ndarray, alpha_bar: np.ndarray) -> float:
     """
     v = np.linalg.eigvalsh(np.cov(x.T))
     return float(np.mean([(a * v / (a * v + 1 - a)).mean() for a in alpha_bar]))
+
+
+def label_accuracy_of_normals(sets: Sets) -> float:
+    """Return the share of samples of a normal distribution a class whose nearest test picture is of that class.
+
+    Each has the mean and covariance of the training pictures of its class, cut off at 0 and 1; the mean of 10 draws
+    of a sample for each test picture.
+    """
+    x, y, test = (one.reshape(len(one), -1) for one in (sets.train.x, sets.train.y, sets.test.x))
+    y, rng, found = y[:, 0], np.random.default_rng(0), []
+    fits = [(x[y == c].mean(0), np.cov(x[y == c].T)) for c in range(10)]
+    count = np.bincount(sets.test.y)
+    asked = np.repeat(np.arange(10), count)
+    for _ in range(10):
+        made = np.concatenate([rng.multivariate_normal(*fits[c], count[c]) for c in range(10)]).clip(0, 1)
+        away = (test**2).sum(1) - 2 * made @ test.T
+        found.append((sets.test.y[away.argmin(1)] == asked).mean())
+    return float(np.mean(found))

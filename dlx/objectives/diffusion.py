@@ -15,7 +15,7 @@ from ..lazy import torch
 from ..metrics import Mode
 from ..shapes import Shape
 from . import adversarial
-from .base import Call, Caller, Objective, Phase, Ports
+from .base import Call, Caller, Objective, Phase, Ports, Sheet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,8 @@ class Diffusion(Objective):
     e + guidance (e - e without class) (classifier-free guidance).
     Metrics: elbo, the variational bound of log p(x) in nats an example, and noise_mse; with `measure_samples` or
     `clusters` those of as many samples as examples, as `gan` has them: precision, coverage, sliced_wasserstein,
-    on_cluster and clusters. Samples: `ddpm` takes all steps with noise, `ddim` `sampling_steps` of them without.
+    on_cluster and clusters, and of classes label_accuracy, all of them guided. Samples: `ddpm` takes all steps with
+    noise, `ddim` `sampling_steps` of them without.
     Source: Ho et al. 2020, arXiv:2006.11239, equations 4 to 14 (`variance`: section 3.2); Nichol &
     Dhariwal 2021, arXiv:2102.09672, equation 17; Song et al. 2020, arXiv:2010.02502, equation 12; Ho & Salimans
     2022, arXiv:2207.12598.
@@ -228,6 +229,8 @@ class Diffusion(Objective):
         made = made.to(x)
         found = dict(zip(("precision", "coverage"), adversarial.precision_and_coverage(x, made), strict=True))
         found["sliced_wasserstein"] = adversarial.sliced_wasserstein(x, made, rng)
+        if label is not None:
+            found["label_accuracy"] = adversarial.label_accuracy(x, label, made)
         return found | (adversarial.on_clusters(x, batch[self.clusters], made) if self.clusters is not None else {})
 
     def _times(self, weight: Tensor, first: int, i: int, n: int, rng: torch.Generator) -> Tensor:
@@ -254,6 +257,7 @@ class Diffusion(Objective):
         found: dict[str, Mode] = {"elbo": "max", "noise_mse": "min"}
         if self.measure_samples or self.clusters is not None:
             found |= {"precision": "max", "coverage": "max", "sliced_wasserstein": "min"}
+            found |= {"label_accuracy": "max"} if self._classes else {}
         return found | ({"on_cluster": "max", "clusters": "max"} if self.clusters is not None else {})
 
     # ---- samples ---------------------------------------------------------------------------------------------------
@@ -287,6 +291,11 @@ class Diffusion(Objective):
             if time > 1:
                 x = x + float(back[time]) ** 0.5 * torch.randn(x.shape, generator=rng)
         return self.unscaled(x)
+
+    def pictures(self, call: Caller, batch: Batch, n: int, rng: torch.Generator) -> Mapping[str, Tensor | Sheet]:
+        """Return `n` samples, of classes one of each in turn."""
+        made = self.sample(call, n, rng, torch.arange(n) % self._classes if self._classes else None)
+        return {} if made is None else {"samples": made}
 
     def _within(self, example: Tensor) -> Tensor:
         """Return an estimate of the example, within the bounds of the data where they are known."""

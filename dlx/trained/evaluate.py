@@ -267,11 +267,9 @@ def _job_of_phases(experiment: Experiment, known: InputRecord, sets: Sets, run: 
     """Build a training of an objective with phases on other data. DlxError where its examples are of another kind."""
     assert experiment.data is not None
     now, was = experiment.data.facts().fields, known.facts.fields
-    for name, field in was.items():
-        if name not in now or tuple(now[name].shape) != tuple(field.shape):
-            has = f"`{name}` of shape {now[name].shape}" if name in now else f"no `{name}`"
-            message = f"the data given has {has}, and {run.key} was trained on shape {field.shape}"
-            raise DlxError(message, hint="Give data like it.")
+    if lacking := [name for name in was if name not in now]:
+        message = f"the data given has no `{lacking[0]}`, and {run.key} was trained with it"
+        raise DlxError(message, hint="Give data like it.")
     job = _job(experiment, trace_all(experiment), sets, run)
     assert isinstance(job.learner, Phased)
     for part in job.parts.values():

@@ -1,4 +1,4 @@
-"""The diffusion of points trained in full: three seeds meet what it claims, and broken twins do not."""
+"""Diffusions of points and of digits trained in full: three seeds meet what they claim, and broken twins do not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import SHIPPED
-from quality import all_of, bounds, noise_mse_of_linear_denoiser, unmet
+from quality import all_of, bounds, label_accuracy_of_normals, noise_mse_of_linear_denoiser, unmet
 
 from dlx.experiment import session
 from dlx.objectives import OBJECTIVES, adversarial
@@ -14,27 +14,29 @@ from dlx.spec import load
 from dlx.training.fit import fit
 from dlx.training.prepared import prepare
 
-NAME = "zoo/diffusion"
+POINTS, DIGITS = "zoo/diffusion", "zoo/diffusion-digits"
 
 
-def end_of(*changes: str) -> dict[str, float]:
-    experiment = load(SHIPPED[NAME], ["track.mlflow=false", "~train.samples", *changes])
+def end_of(name: str, *changes: str) -> dict[str, float]:
+    experiment = load(SHIPPED[name], ["track.mlflow=false", "~train.samples", *changes])
     *_, end = fit(session.job_of(prepare(experiment)))
     return end.metrics
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_three_seeds_meet_the_claims(seed):
-    assert not unmet(NAME, end_of(f"train.seed={seed}", "train.evaluate_every=4000"))
+@pytest.mark.parametrize("name", [POINTS, DIGITS])
+def test_three_seeds_meet_the_claims(name, seed):
+    assert not unmet(name, end_of(name, f"train.seed={seed}", "train.evaluate_every=4000"))
 
 
-def test_an_untrained_network_meets_none():
-    assert unmet(NAME, end_of("train.steps=20")) >= all_of(NAME) - {"test/clusters"}
+@pytest.mark.parametrize("name", [POINTS, DIGITS])
+def test_an_untrained_network_meets_none(name):
+    assert unmet(name, end_of(name, "train.steps=20")) >= all_of(name) - {"test/clusters"}
 
 
 def test_the_best_linear_denoiser_and_a_normal_distribution_are_worse():
-    spec, claimed = load(SHIPPED[NAME]), bounds(NAME)
+    spec, claimed = load(SHIPPED[POINTS]), bounds(POINTS)
     sets = spec.data.load()
     alpha_bar = OBJECTIVES["diffusion"].model_validate({"steps": 100}).noises().alpha_bar[1:].numpy()
     x = sets.train.x.astype(float)
@@ -47,18 +49,30 @@ def test_the_best_linear_denoiser_and_a_normal_distribution_are_worse():
     assert claimed["test/sliced_wasserstein"]["at_most"] < away < claimed["test/sliced_wasserstein"]["at_most"] + 0.02
 
 
+def test_the_best_linear_denoiser_of_digits_and_a_normal_distribution_a_class_are_no_better():
+    spec, claimed = load(SHIPPED[DIGITS]), bounds(DIGITS)
+    objective, sets = spec.objective, spec.data.load()
+    x = 2 * sets.train.x.reshape(len(sets.train), -1).astype(float) - 1
+    linear = noise_mse_of_linear_denoiser(x, objective.noises().alpha_bar[1:].numpy())
+    assert claimed["test/noise_mse"]["at_most"] == pytest.approx(linear, abs=0.001)
+    assert claimed["test/label_accuracy"]["at_least"] >= label_accuracy_of_normals(sets) - 0.005
+
+
 @pytest.mark.slow
-def test_a_network_that_is_told_one_time_always_meets_none(monkeypatch):
+@pytest.mark.parametrize("name", [POINTS, DIGITS])
+def test_a_network_that_is_told_one_time_always_meets_none(name, monkeypatch):
     kind = OBJECTIVES["diffusion"]
     plain = kind.noise_in
     monkeypatch.setattr(
         kind, "noise_in", lambda self, call, x, time, label: plain(self, call, x, torch.ones_like(time), label)
     )
-    assert unmet(NAME, end_of("train.steps=1000", "train.evaluate_every=1000")) == all_of(NAME)
+    found = unmet(name, end_of(name, "train.steps=1000", "train.evaluate_every=1000"))
+    assert found == all_of(name)
 
 
 @pytest.mark.slow
-def test_noise_that_is_added_in_place_of_taken_away_meets_none(monkeypatch):
+@pytest.mark.parametrize("name", [POINTS, DIGITS])
+def test_noise_that_is_added_in_place_of_taken_away_meets_none(name, monkeypatch):
     kind = OBJECTIVES["diffusion"]
     plain = kind.noise_in
 
@@ -67,4 +81,5 @@ def test_noise_that_is_added_in_place_of_taken_away_meets_none(monkeypatch):
         return made if torch.is_grad_enabled() else -made  # the training learns the noise as it is
 
     monkeypatch.setattr(kind, "noise_in", turned)
-    assert unmet(NAME, end_of("train.steps=1000", "train.evaluate_every=1000")) == all_of(NAME)
+    found = unmet(name, end_of(name, "train.steps=1000", "train.evaluate_every=1000"))
+    assert found == all_of(name)

@@ -166,3 +166,46 @@ def test_files_that_do_not_fit_are_sentences(tmp_path, options):
     digits = trained(tmp_path, "digits", options("digits")).run
     with pytest.raises(DlxError, match="is a file, and the data `digits` has no `path`"):
         evaluate([digits], data=["b.csv"])
+
+
+# --- objectives with phases -----------------------------------------------------------------------------------------
+
+PHASES = {
+    "autoencoder": "network: {layers: [{linear: 1}, {linear: 3}]}\nobjective: autoencoder\n",
+    "gan": """
+networks:
+  generator: {inputs: {noise: [2]}, layers: [linear: 3]}
+  discriminator: {inputs: {row: [3]}, layers: [linear: 1]}
+objective: gan
+""",
+    "flow": "network: {layers: [actnorm]}\nobjective: flow\n",
+}
+
+
+def of_phases(folder, name):
+    """A run on rows whose columns are standardised, and other rows of the same columns."""
+    rng = np.random.default_rng(0)
+    np.savez(folder / "x.npz", x=rng.normal(3, 2, (60, 3)).astype(np.float32))
+    np.savez(folder / "other.npz", x=rng.normal(9, 2, (40, 3)).astype(np.float32))
+    data = f"dlx: 1\ndata: {{arrays: {{path: {folder}/x.npz, target: null, test: 20, standardize: feature}}}}\n"
+    train = "train: {steps: 5, batch_size: 20, optimizer: {adam: 0.01}}\ntrack: {mlflow: false}\n"
+    (folder / "s.yaml").write_text(data + PHASES[name] + train)
+    return runner.run(load(folder / "s.yaml"), folder / "runs").results[0]
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_phases_are_measured_on_a_file_with_the_statistics_of_the_training(tmp_path, name):
+    result = of_phases(tmp_path, name)
+    same = evaluate([result.run], data=["test=20"]).metrics
+    assert same == pytest.approx({k: v for k, v in result.metrics.items() if k.startswith("test/")}, rel=1e-5)
+    other = evaluate([result.run], data=[str(tmp_path / "other.npz")]).metrics
+    assert other.keys() == same.keys()
+    if name == "autoencoder":  # rows that lie three deviations away; standardised anew they would lie at 0
+        assert other["test/mse"] > 2 * same["test/mse"]
+
+
+def test_other_fields_than_those_of_a_run_of_phases_are_told(tmp_path):
+    run = of_phases(tmp_path, "gan").run
+    np.savez(tmp_path / "wide.npz", x=np.zeros((9, 4), np.float32))
+    with pytest.raises(DlxError, match=r"has inputs of shape \(4,\), and .* was trained on \(3,\)"):
+        evaluate([run], data=[str(tmp_path / "wide.npz")])
