@@ -60,14 +60,14 @@ def test_the_best_linear_denoiser_of_digits_and_a_normal_distribution_a_class_ar
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [POINTS, DIGITS])
-def test_a_network_that_is_told_one_time_always_meets_none(name, monkeypatch):
+def test_a_network_that_is_told_one_time_always_meets_none_but_the_coverage_of_digits(name, monkeypatch):
     kind = OBJECTIVES["diffusion"]
     plain = kind.noise_in
     monkeypatch.setattr(
         kind, "noise_in", lambda self, call, x, time, label: plain(self, call, x, torch.ones_like(time), label)
     )
     found = unmet(name, end_of(name, "train.steps=1000", "train.evaluate_every=1000"))
-    assert found == all_of(name)
+    assert found == all_of(name) - {"test/coverage"}
 
 
 @pytest.mark.slow
