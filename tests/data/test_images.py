@@ -229,7 +229,8 @@ def test_pictures_without_folders_of_classes(tmp_path):
     save(tmp_path / "1.png", pixels(1))
     assert refusal_of(Images(path=tmp_path), tmp_path) == (
         ". has no folders, and 1 image: each class wants one | "
-        "Put the images of each class into a folder that is called like it."
+        "Put the images of each class into a folder that is called like it, or write `target: null` for pictures "
+        "without labels."
     )
 
 
