@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import exit_status, reports, runs, specs, training
+from . import drawing, exit_status, reports, runs, specs, training
 from .runs import runs_app
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     specs.inspect,
+    drawing.draw,
     specs.data,
     training.train,
     training.sweep,

@@ -1,0 +1,54 @@
+"""Pictures as files: which format is meant, SVG as PNG and PDF by vl-convert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from ..errors import DlxError
+from ..utils import files
+from .svg import Picture
+
+SCALE: Final = 2.0
+"""Pixels of a PNG for each of a picture's."""
+LARGEST: Final = 16_384
+"""Most pixels of a side of a PNG; a larger picture is drawn smaller."""
+
+
+def format_of(output: Path | None, chosen: str | None, formats: Sequence[str]) -> str:
+    """Return the format that is asked for, by name or by the suffix of the file; else the first.
+
+    Errors: DlxError where the two differ, or the suffix is none of the formats.
+    """
+    suffix = output.suffix.lower().removeprefix(".") if output else ""
+    if chosen and suffix in formats and suffix != chosen:
+        raise DlxError(f"`--format {chosen}` and the file `{output}` differ", hint="Leave one of the two out.")
+    if chosen or not output:
+        return chosen or formats[0]
+    if suffix not in formats:
+        known = ", ".join(f".{one}" for one in formats)
+        raise DlxError(f"`{output}` does not say its format", hint=f"End it in one of {known}, or give `--format`.")
+    return suffix
+
+
+def rendered(picture: Picture, form: str) -> bytes:
+    """Return a picture as the bytes of an SVG, PNG or PDF file."""
+    if form == "svg":
+        return picture.text.encode()
+    import vl_convert
+
+    if form == "pdf":
+        return bytes(vl_convert.svg_to_pdf(picture.text))
+    scale = min(SCALE, LARGEST / max(picture.width, picture.height))
+    return bytes(vl_convert.svg_to_png(picture.text, scale=scale))
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file, with the folders to it. DlxError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(path, content)
+    except OSError as error:
+        hint = "Choose another file with `--output`."
+        raise DlxError(f"{path} cannot be written: {files.reason(error)}", hint=hint) from error
