@@ -71,10 +71,10 @@ class _Network:
             for name in taken(node):
                 found[self.box_of[name], self.box_of[node.name]] = None
         yield from (f"{a} --> {b}" for a, b in found if a != b)
-        for name, node in self.graph.outputs.items():
+        for name, giver in self.graph.outputs.items():
             key = self._next()
             yield f"{key}([{_quoted(f'{name} {shape(self.graph.output_shape(name))}')}])"
-            yield f"{self.box_of[node]} --> {key}"
+            yield f"{self.box_of[giver]} --> {key}"
 
 
 def _shown(item: Item, is_open: Opened) -> Iterator[LayerNode]:
