@@ -48,6 +48,7 @@ GUESTS = {
     "matplotlib": ["sheets", "sweeps", "trained"],
     "pandas": ["api"],
     "tokenizers": ["text"],
+    "graphlay": ["report"],
     "vl_convert": ["report"],
     "IPython": ["show"],
 }

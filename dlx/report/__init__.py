@@ -1,1 +1,1 @@
-"""Results to look at: charts of runs as files."""
+"""What is made to be looked at: charts of runs, diagrams of networks."""

@@ -55,7 +55,18 @@ def test_blocks_are_folded_and_unfolded_by_name(tmp_path):
 
 
 def test_a_block_that_stands_for_equal_ones_has_the_names_of_all(tmp_path):
-    dlx("draw", "cs231n/resnet50", "-o", "r.mmd", "--fold", "all", "--unfold", "bottleneck_3", cwd=tmp_path, check=True)
+    dlx(
+        "draw",
+        "cs231n/resnet50",
+        "-o",
+        "r.mmd",
+        "--fold",
+        "all",
+        "--unfold",
+        "bottleneck_3",
+        cwd=tmp_path,
+        check=True,
+    )
 
     text = (tmp_path / "r.mmd").read_text()
     assert text.count("subgraph") == 1

@@ -31,7 +31,8 @@ def test_an_activation_has_a_box_of_its_own_where_another_layer_takes_what_it_ta
 
 def test_layers_that_a_spec_repeats_are_drawn_once_with_their_number():
     graph = network_of(
-        "[8]", "- linear: 8\n- repeat:\n    times: 5\n    layers:\n      - residual: {layers: [{linear: 8}, tanh]}\n- linear: 2\n"
+        "[8]",
+        "- linear: 8\n- repeat:\n    times: 5\n    layers:\n      - residual: {layers: [{linear: 8}, tanh]}\n- linear: 2\n",
     )
     tree = blocks(graph)
 
