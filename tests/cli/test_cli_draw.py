@@ -55,22 +55,12 @@ def test_blocks_are_folded_and_unfolded_by_name(tmp_path):
 
 
 def test_a_block_that_stands_for_equal_ones_has_the_names_of_all(tmp_path):
-    dlx(
-        "draw",
-        "cs231n/resnet50",
-        "-o",
-        "r.mmd",
-        "--fold",
-        "all",
-        "--unfold",
-        "bottleneck_3",
-        cwd=tmp_path,
-        check=True,
-    )
+    options = ("--fold", "all", "--unfold", "bottleneck_3")
+    dlx("draw", "cs231n/resnet50", "-o", "r.mmd", *options, cwd=tmp_path, check=True)
 
     text = (tmp_path / "r.mmd").read_text()
     assert text.count("subgraph") == 1
-    assert 'subgraph a6["bottleneck_2 \u00d72"]' in text
+    assert '["bottleneck_2 \u00d72"]' in text
 
 
 REFUSED = {

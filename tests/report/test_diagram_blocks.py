@@ -32,7 +32,7 @@ def test_an_activation_has_a_box_of_its_own_where_another_layer_takes_what_it_ta
 def test_layers_that_a_spec_repeats_are_drawn_once_with_their_number():
     graph = network_of(
         "[8]",
-        "- linear: 8\n- repeat:\n    times: 5\n    layers:\n      - residual: {layers: [{linear: 8}, tanh]}\n- linear: 2\n",
+        "- linear: 8\n- repeat: {times: 5, layers: [{residual: {layers: [{linear: 8}, tanh]}}]}\n- linear: 2\n",
     )
     tree = blocks(graph)
 
@@ -44,10 +44,14 @@ def test_layers_that_a_spec_repeats_are_drawn_once_with_their_number():
     assert [node.name for node in repeated.first] == ["linear_2", "tanh_1", "add_1"]
 
 
-def test_repeated_layers_are_drawn_one_by_one_where_one_between_is_taken_elsewhere():
+def test_repeated_layers_are_drawn_apart_where_one_is_taken_elsewhere():
     layers = "- repeat: {times: 3, layers: [{linear: 8}, tanh]}\n- add: {}\n  from: [tanh_1, prev]\n"
 
-    assert rows(blocks(network_of("[8]", layers))) == [["linear", "tanh"]] * 3 + [["add"]]
+    assert rows(blocks(network_of("[8]", layers))) == [
+        ["linear", "tanh"],
+        ("", 2, [["linear", "tanh"]]),
+        ["add"],
+    ]
     assert rows(blocks(network_of("[8]", layers.partition("- add")[0]))) == [("", 3, [["linear", "tanh"]])]
 
 
