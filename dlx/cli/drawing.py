@@ -20,6 +20,15 @@ def draw(
         Literal["svg", "png", "pdf", "mmd"] | None,
         typer.Option("--format", help="svg, png, pdf, or mmd for Mermaid; else the suffix of the file says it."),
     ] = None,
+    style: Annotated[
+        Literal["layers", "paper"], typer.Option(help="layers, or paper: volumes by size and channels.")
+    ] = "layers",
+    layer: Annotated[
+        str | None, typer.Option("--receptive-field", metavar="LAYER", help="Draw what a value of a layer sees.")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A PNG or JPEG to draw the receptive field on.")
+    ] = None,
     depth: Annotated[int | None, typer.Option(min=0, metavar="N", help="Fold blocks below N levels.")] = None,
     unfold: Annotated[
         list[str] | None, typer.Option(metavar="BLOCK", help="Draw the inside of a block, or of `all`.")
@@ -36,7 +45,8 @@ def draw(
     """Draw the networks of a spec as a diagram.
 
     Layers with their shapes from top to bottom, the lines between them, blocks folded or open, equal ones in a row
-    once with their number; several networks side by side. Nothing is trained and torch is not loaded.
+    once with their number; several networks side by side. With --style paper the maps of a convolutional network as
+    volumes, with --receptive-field what a layer sees of its input. Nothing is trained and torch is not loaded.
 
     Example: dlx draw zoo/gpt2 --output gpt2.pdf
     """
@@ -48,6 +58,7 @@ def draw(
     from ..show import console
 
     chosen = outputs.format_of(output, form, diagrams.FORMATS)
+    folding = Folding(depth, tuple(fold or ()), tuple(unfold or ()))
     with garbage_collection_off():
         loaded = specs.load(spec, overrides or [], plugins=plugin or [])
         if loaded.networks or loaded.weights is not None:
@@ -55,7 +66,7 @@ def draw(
 
             loaded = lookup.with_source(loaded, Path("runs"))
         _, traced = graph.traced(loaded, stage, shapes or [])
-        drawn = diagrams.drawn(traced, chosen, Folding(depth, tuple(fold or ()), tuple(unfold or ())))
+        drawn = diagrams.drawn(traced, chosen, diagrams.Wanted(style, folding, layer, image))
     path = output or Path(f"{traced.name}.{chosen}")
     outputs.write(path, drawn.content)
     if as_json:

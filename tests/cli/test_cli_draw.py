@@ -69,6 +69,15 @@ REFUSED = {
     ("--unfold", "inception_1", "--fold", "inception_1"): ("both name `inception_1`", "Leave one of them out."),
     ("--output", "a.jpeg"): ("`a.jpeg` does not say its format", "End it in one of .svg, .png, .pdf, .mmd"),
     ("--output", "a.png", "--format", "pdf"): ("`--format pdf` and the file `a.png` differ", "Leave one of the two"),
+    ("--image", "a.png"): ("`--image` is what a receptive field is drawn on", "`--receptive-field`"),
+    ("--receptive-field", "conv_9"): ("--receptive-field", "there is no layer `conv_9`"),
+    ("--receptive-field", "max_pool_1", "--depth", "1"): (
+        "`--receptive-field` draws a layer",
+        "Leave one of the two",
+    ),
+    ("--receptive-field", "max_pool_1", "--image", "taken"): ("taken is no PNG or JPEG file", "saved as PNG first"),
+    ("--receptive-field", "max_pool_1", "--image", "gone.png"): ("gone.png cannot be read: no such file", ""),
+    ("--style", "paper", "--format", "mmd"): ("Mermaid has boxes and lines alone", "Take svg, png or pdf."),
     ("--output", "taken/a.svg"): ("taken/a.svg cannot be written", "Choose another file with `--output`."),
 }
 
@@ -92,3 +101,18 @@ def test_a_png_of_a_long_network_has_no_more_pixels_than_programs_open(tmp_path)
     header = (tmp_path / "long.png").read_bytes()[16:24]
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:])
     assert width < height <= LARGEST + 1
+
+
+def test_vectors_alone_make_no_figure_of_maps(tmp_path):
+    done = dlx("draw", "zoo/gan", "--style", "paper", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "`--style paper` draws maps and signals, and gan makes vectors alone" in done.stderr
+    assert "`--style layers` draws any network." in done.stderr
+
+
+def test_tokens_have_no_receptive_field_to_draw(tmp_path):
+    done = dlx("draw", "zoo/gpt2", "--receptive-field", "linear_1", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "drawn on (channels, height, width), and `tokens` is 1,024" in done.stderr

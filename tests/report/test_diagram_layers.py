@@ -104,6 +104,7 @@ def test_the_picture_says_what_each_layer_is_and_makes():
     assert words[:4] == ["lenet-digits", "44.4 k parameters, 205 k MACs a sample", "input", "1\u00d78\u00d78"]
     assert words[4:9] == ["5\u00d75 conv, 6", "6\u00d78\u00d78", "relu", "5\u00d75 conv, 16", "16\u00d78\u00d78"]
     assert words[-2:] == ["output", "10"]
+    assert all(float(each.get("textLength")) > 0 for each in root.iter(TEXT)), "a wider font would run over the shape"
 
 
 def test_several_networks_stand_side_by_side_under_their_names():

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
 
+from ...errors import DlxError
 from ...graph import Graphs
 from .. import output
-from . import layers, mermaid
+from . import field as receptive_field
+from . import layers, mermaid, paper
 from .folding import Folding
 
 FORMATS: Final = ("svg", "png", "pdf", "mmd")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is drawn: a diagram in a style with its folding, or the receptive field of a layer, maybe on a picture."""
+
+    style: Literal["layers", "paper"] = "layers"
+    folding: Folding = field(default_factory=Folding)
+    layer: str | None = None
+    image: Path | None = None
+
+    def check(self, form: str) -> None:
+        """Raise a DlxError for options that do not go together."""
+        hint = "Leave one of the two out."
+        if self.image is not None and self.layer is None:
+            name = "Name the layer with `--receptive-field`."
+            raise DlxError("`--image` is what a receptive field is drawn on", hint=name)
+        if self.layer is not None and (self.style != "layers" or self.folding != Folding()):
+            raise DlxError("`--receptive-field` draws a layer, and the other options a whole network", hint=hint)
+        if form == "mmd" and (self.style != "layers" or self.layer is not None):
+            raise DlxError("Mermaid has boxes and lines alone: `--style layers`", hint="Take svg, png or pdf.")
 
 
 @dataclass(frozen=True)
@@ -27,12 +51,18 @@ class Drawn:
         return {"format": self.form, **size}
 
 
-def drawn(graphs: Graphs, form: str, folding: Folding = Folding()) -> Drawn:  # noqa: B008 - it is frozen
-    """Return a picture of all networks of a spec.
+def drawn(graphs: Graphs, form: str, wanted: Wanted) -> Drawn:
+    """Return a picture of all networks of a spec, or of one layer.
 
-    Errors: DlxError where `folding` names blocks that are not there.
+    Errors: DlxError for blocks and layers that are not there, and where the picture has nothing to show.
     """
+    wanted.check(form)
     if form == "mmd":
-        return Drawn(mermaid.text(graphs, folding).encode(), form)
-    picture = layers.picture(graphs, folding)
+        return Drawn(mermaid.text(graphs, wanted.folding).encode(), form)
+    if wanted.layer is not None:
+        picture = receptive_field.picture(graphs, wanted.layer, wanted.image)
+    elif wanted.style == "paper":
+        picture = paper.picture(graphs, wanted.folding)
+    else:
+        picture = layers.picture(graphs, wanted.folding)
     return Drawn(output.rendered(picture, form), form, (picture.width, picture.height))

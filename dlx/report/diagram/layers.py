@@ -11,7 +11,7 @@ from .. import svg
 from .blocks import Block, Stack
 from .folding import Folding, opened
 from .labels import family, shape, short, title
-from .layout import ROW, SIZE, SMALL, Box, Frame, Layouts
+from .layout import ROW, Box, Frame, Layouts
 
 MARGIN, BETWEEN, TITLE = 20.0, 50.0, 44.0
 """The space around a picture and between two networks; the height of their titles."""
@@ -37,11 +37,11 @@ def style() -> str:
     """Return the style sheet of a picture on white."""
     boxes = "".join(f".{name}{{fill:{fill};stroke:{stroke}}}" for name, (fill, stroke) in FILLS.items())
     return (
-        f".w{{fill:{PAPER}}}text{{font-size:{SIZE:.0f}px;fill:{INK}}}.s{{font-size:{SMALL:.0f}px;fill:{FAINT}}}"
+        f".w{{fill:{PAPER}}}text{{font-size:{svg.SIZE:.0f}px;fill:{INK}}}.s{{font-size:{svg.SMALL:.0f}px;fill:{FAINT}}}"
         f".b{{font-weight:bold}}.k{{paint-order:stroke;stroke:{GROUND};stroke-width:4px}}.h{{font-size:15px;font-weight:bold}}"
         f".e{{fill:none;stroke:{LINE};stroke-width:1.3}}.p{{fill:{PAPER};stroke:{INK};stroke-width:1.3}}"
         f".f{{fill:{PAPER};stroke:{LINE};stroke-width:1.2}}.o{{fill:{GROUND};stroke:#b9c3ca;stroke-width:1}}"
-        f".a{{fill:{LINE}}}{boxes}"
+        f".a{{fill:{LINE}}}.d{{fill:#000;fill-opacity:.08}}{boxes}"
     )
 
 
@@ -52,17 +52,22 @@ def picture(graphs: Graphs, folding: Folding) -> svg.Picture:
     """
     content, x, height = list[str](), MARGIN, 0.0
     for name, (tree, is_open) in opened(graphs, folding).items():
-        graph = graphs[name]
-        frame = Layouts(graph, is_open).whole(tree)
-        label = graphs.name if graphs.is_one else name
-        about = f"{short(graph.params)} parameters, {short(graph.macs)} MACs a sample"
-        content += [svg.text(x, MARGIN + 12, label, "h"), svg.text(x, MARGIN + 29, about, "s")]
-        wide = max(frame.width, svg.text_width(label, 15, bold=True), svg.text_width(about, SMALL))
-        content += _moved(x + (wide - frame.width) / 2, MARGIN + TITLE, drawn(frame))
+        frame = Layouts(graphs[name], is_open).whole(tree)
+        head, least = heading(graphs, name, x, MARGIN)
+        wide = max(frame.width, least)
+        content += [*head, *_moved(x + (wide - frame.width) / 2, MARGIN + TITLE, drawn(frame))]
         x, height = x + wide + BETWEEN, max(height, frame.height)
     return svg.picture(
         x - BETWEEN + MARGIN, height + 2 * MARGIN + TITLE, graphs.name, described(graphs), style(), content
     )
+
+
+def heading(graphs: Graphs, name: str, x: float, y: float) -> tuple[list[str], float]:
+    """Return the title of a network with its totals, and their width."""
+    graph, label = graphs[name], graphs.name if graphs.is_one else name
+    about = f"{short(graph.params)} parameters, {short(graph.macs)} MACs a sample"
+    wide = max(svg.text_width(label, 15, bold=True), svg.text_width(about, svg.SMALL))
+    return [svg.text(x, y + 12, label, "h"), svg.text(x, y + 29, about, "s")], wide
 
 
 def described(graphs: Graphs) -> str:
@@ -88,14 +93,15 @@ def drawn(frame: Frame) -> Iterator[str]:
     for edge in frame.edges:
         yield f'<path class="e" d="{svg.line(edge.points)}"/>'
         if edge.arrow:
-            yield _arrow(edge.points[-1])
+            yield arrow(edge.points[-1])
     for box in frame.boxes:
         yield from _closed(box)
 
 
-def _arrow(tip: svg.Point) -> str:
-    x, y = tip
-    return f'<path class="a" d="M{svg.number(x)} {svg.number(y)}l-3.5 -7h7z"/>'
+def arrow(tip: svg.Point, points: str = "down") -> str:
+    """Return the head of an arrow that points down or to the right."""
+    turn = "l-3.5 -7h7z" if points == "down" else "l-7 -3.5v7z"
+    return f'<path class="a" d="M{svg.number(tip[0])} {svg.number(tip[1])}{turn}"/>'
 
 
 def _open(box: Box, inside: Frame) -> Iterator[str]:
@@ -105,39 +111,51 @@ def _open(box: Box, inside: Frame) -> Iterator[str]:
 def _open_inside(box: Box, inside: Frame) -> Iterator[str]:
     yield svg.rect(0, 0, box.width, box.height, "o", 8)
     yield from drawn(inside)
-    label = svg.cut(box.label, box.width - 16, SIZE, bold=True)
-    taken = svg.text_width(label, SIZE, bold=True) + 14
+    label = svg.cut(box.label, box.width - 16, svg.SIZE, bold=True)
+    taken = svg.text_width(label, svg.SIZE, bold=True) + 14
     left = all(x > taken for port, x in inside.ports.items() if port[0] == "in")
     yield svg.text(8 if left else box.width - 8, 15, label, "b k", "start" if left else "end")
 
 
 def _closed(box: Box) -> Iterator[str]:
     if box.kind in ("input", "output"):
-        yield svg.rect(box.left, box.top, box.width, box.height, "p", ROW / 2)
-        both = svg.text_width(box.label, SIZE, bold=True) + 8 + svg.text_width(box.detail, SMALL)
-        yield svg.text(box.x - both / 2, box.y + 4, box.label, "b")
-        yield svg.text(box.x + both / 2, box.y + 4, box.detail, "s", "end")
+        yield from _moved(box.left, box.top, pill(box))
     elif box.kind == "folded":
-        for back in (6, 3) if isinstance(box.item, Block) and box.item.times > 1 else ():
-            yield svg.rect(box.left + back, box.top - back, box.width, box.height, "f", 5)
-        yield svg.rect(box.left, box.top, box.width, box.height, "f", 5)
-        yield svg.text(box.x, box.top + 17, svg.cut(box.label, box.width - 12, SIZE, bold=True), "b", "middle")
-        yield svg.text(box.x, box.top + 32, svg.cut(box.detail, box.width - 12, SMALL), "s", "middle")
+        yield from _moved(box.left, box.top, _folded(box))
     elif isinstance(box.item, Stack):
         for i, node in enumerate(box.item.nodes):
-            yield from _row(box, node, i)
+            yield f'<g transform="translate({svg.number(box.left)} {svg.number(box.top)})">'
+            yield f"<title>{svg.quoted(facts(node))}</title>"
+            yield from row(box.width, node, i)
+            yield "</g>"
 
 
-def _row(box: Box, node: LayerNode, i: int) -> Iterator[str]:
-    top = box.top + i * ROW
-    yield f"<g><title>{svg.quoted(facts(node))}</title>"
-    yield svg.rect(box.left, top, box.width, ROW, family(node), 3)
+def pill(box: Box) -> Iterator[str]:
+    """Yield an input or an output."""
+    yield svg.rect(0, 0, box.width, box.height, "p", ROW / 2)
+    both = svg.text_width(box.label, svg.SIZE, bold=True) + 8 + svg.text_width(box.detail, svg.SMALL)
+    left = (box.width - both) / 2
+    yield svg.text(left, ROW / 2 + 4, box.label, "b")
+    yield svg.text(left + both, ROW / 2 + 4, box.detail, "s", "end")
+
+
+def _folded(box: Box) -> Iterator[str]:
+    for back in (6, 3) if isinstance(box.item, Block) and box.item.times > 1 else ():
+        yield svg.rect(back, -back, box.width, box.height, "f", 5)
+    yield svg.rect(0, 0, box.width, box.height, "f", 5)
+    yield svg.text(box.width / 2, 17, svg.cut(box.label, box.width - 12, svg.SIZE, bold=True), "b", "middle")
+    yield svg.text(box.width / 2, 32, svg.cut(box.detail, box.width - 12, svg.SMALL), "s", "middle")
+
+
+def row(width: float, node: LayerNode, i: int) -> Iterator[str]:
+    """Yield the row of a layer in its box, the first with its shape."""
+    top = i * ROW
+    yield svg.rect(0, top, width, ROW, family(node), 3)
     size = shape(node.shape) if i == 0 else ""
-    room = box.width - 18 - (svg.text_width(size, SMALL) + 10 if size else 0)
-    yield svg.text(box.left + 9, top + 15, svg.cut(title(node), room, SIZE))
+    room = width - 18 - (svg.text_width(size, svg.SMALL) + 10 if size else 0)
+    yield svg.text(9, top + 15, svg.cut(title(node), room, svg.SIZE))
     if size:
-        yield svg.text(box.left + box.width - 9, top + 15, size, "s", "end")
-    yield "</g>"
+        yield svg.text(width - 9, top + 15, size, "s", "end")
 
 
 def facts(node: LayerNode) -> str:

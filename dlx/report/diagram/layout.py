@@ -14,11 +14,10 @@ from .labels import shape, short, title
 
 ROW, SPACE, HEADER = 22.0, 14.0, 22.0
 """Heights of a layer in its box and of the header of an open block; the space around the boxes in it."""
-SIZE, SMALL = 12.0, 11.0
-"""Heights of the letters of titles and of shapes."""
 LEAST = 150.0
 MOST = 420.0
-"""Least and most width of a box."""
+MOST_WIDER = 1.5
+"""Least and most width of a box; how much wider a frame is made for what comes in to be in its middle."""
 OPTIONS: Final = {
     "direction": "topbottom",
     "spacing": {
@@ -108,7 +107,7 @@ class Layouts:
 
     def _inner(self, block: Block, before: Mapping[str, Box]) -> tuple[list[Box], list[Link]]:
         """Return the boxes of a block behind those of the values that come from outside, and their links."""
-        boxes = [*before.values(), *(self._box(item) for item in block.items)]
+        boxes = [*before.values(), *(self.box(item) for item in block.items)]
         holder = _holder(boxes) | {name: i for i, name in enumerate(before)}
         links: dict[Link, None] = {}
         for target, item in enumerate(block.items, len(before)):
@@ -119,19 +118,20 @@ class Layouts:
                     links[source, target, _out(boxes[source], name), into] = None
         return boxes, list(links)
 
-    def _box(self, item: Item) -> Box:
+    def box(self, item: Item) -> Box:
+        """Return the box of an item, without a place."""
         if isinstance(item, Stack):
             rows = [(title(node), shape(node.shape) if i == 0 else "") for i, node in enumerate(item.nodes)]
-            width = max(svg.text_width(a, SIZE) + svg.text_width(b, SMALL) + (34 if b else 20) for a, b in rows)
+            width = max(
+                svg.text_width(a, svg.SIZE) + svg.text_width(b, svg.SMALL) + (34 if b else 20) for a, b in rows
+            )
             return Box("stack", 0, 0, min(MOST, max(LEAST, width)), ROW * len(rows), item)
-        label, detail = header(item)
         if self.opened(item):
-            inside = self._inside(item)
-            return Box("open", 0, 0, inside.width, inside.height, item, label, detail, inside)
-        width = max(svg.text_width(label, SIZE, bold=True), svg.text_width(detail, SMALL)) + 28
-        return Box("folded", 0, 0, min(MOST, max(LEAST, width)), 2 * ROW - 4, item, label, detail)
+            inside = self.inside(item)
+            return Box("open", 0, 0, inside.width, inside.height, item, *header(item), inside)
+        return folded(item)
 
-    def _inside(self, block: Block) -> Frame:
+    def inside(self, block: Block) -> Frame:
         """Return the frame of an open block, with a port for each value that comes in or goes out."""
         names = frozenset(node.name for node in block.first)
         outside = (name for node in block.first for name in taken(node) if name not in names)
@@ -144,8 +144,15 @@ class Layouts:
                 links.append((source, len(boxes) - 1, _out(boxes[source], node.name), None))
         frame = placed(boxes, links, (HEADER - 4, 0), SPACE)
         label, _ = header(block)
-        wide = svg.text_width(label, SIZE, bold=True) + 2 * SPACE
-        return widened(frame, max(frame.width, min(MOST, wide)))
+        wide = svg.text_width(label, svg.SIZE, bold=True) + 2 * SPACE
+        return widened(centred(frame), max(frame.width, min(MOST, wide)))
+
+
+def folded(block: Block) -> Box:
+    """Return the box of a folded block, without a place."""
+    label, detail = header(block)
+    width = max(svg.text_width(label, svg.SIZE, bold=True), svg.text_width(detail, svg.SMALL)) + 28
+    return Box("folded", 0, 0, min(MOST, max(LEAST, width)), 2 * ROW - 4, block, label, detail)
 
 
 def _holder(boxes: Sequence[Box]) -> dict[str, int]:
@@ -154,7 +161,7 @@ def _holder(boxes: Sequence[Box]) -> dict[str, int]:
 
 
 def _pill(kind: Kind, name: str, size: Shape) -> Box:
-    width = svg.text_width(name, SIZE, bold=True) + svg.text_width(shape(size), SMALL) + 40
+    width = svg.text_width(name, svg.SIZE, bold=True) + svg.text_width(shape(size), svg.SMALL) + 40
     return Box(kind, 0, 0, min(MOST, max(80, width)), ROW, label=name, detail=shape(size))
 
 
@@ -176,9 +183,17 @@ def header(block: Block) -> tuple[str, str]:
     return label, f"{detail}, {shape(block.nodes[-1].shape)}"
 
 
-def widened(frame: Frame, width: float) -> Frame:
-    """Return a frame with room added on both sides."""
-    by = (width - frame.width) / 2
+def centred(frame: Frame) -> Frame:
+    """Return a frame with room added on one side, so that its first value comes in in the middle."""
+    first = next((x for (way, _), x in frame.ports.items() if way == "in"), frame.width / 2)
+    width = 2 * max(first, frame.width - first)
+    return widened(frame, width, width / 2 - first) if width <= MOST_WIDER * frame.width else frame
+
+
+def widened(frame: Frame, width: float, by: float | None = None) -> Frame:
+    """Return a frame with room added on the left, by itself as much as on the right; never narrower."""
+    width = max(width, frame.width)
+    by = (width - frame.width) / 2 if by is None else by
     return replace(
         frame,
         width=width,

@@ -1,0 +1,46 @@
+"""The receptive field of a layer on an input of two axes of positions."""
+
+from __future__ import annotations
+
+from math import floor
+
+from ...graph import Graph, LayerNode
+from ...shapes import Number, ReceptiveField
+
+Window = tuple[int, int, int, int, int, int]
+"""Height and width of an input, then top, left, height and width of a part of it."""
+
+
+def size_of(graph: Graph, name: str) -> tuple[int, int] | None:
+    """Return height and width of an input; None where it is no picture."""
+    size = graph.inputs[name]
+    return (size[-2], size[-1]) if len(size) == 3 and graph.channel_axes.get(name, 0) == 0 else None
+
+
+def centre(node: LayerNode, graph: Graph) -> Window | None:
+    """Return what the value in the middle of a layer sees of the main input, where that is a picture.
+
+    The window is that of the receptive field, which may reach beyond the edges; None where it is not known.
+    """
+    if not node.main_input or (size := size_of(graph, node.main_input)) is None:
+        return None
+    field = node.receptive_field
+    if field == "global":
+        return (*size, 0, 0, *size)
+    if not isinstance(field, ReceptiveField) or len(field.size) != 2:
+        return None
+    along = zip(field.size, field.stride, field.start, strict=True)
+    axes = [window(length, *of) for length, of in zip(size, along, strict=True)]
+    (top, height), (left, width) = axes
+    return (*size, top, left, height, width)
+
+
+def window(length: int, size: Number | None, stride: Number, start: Number, next_by: int = 0) -> tuple[int, int]:
+    """Return where the field of the position nearest to the middle of an axis begins, or of one `next_by` after it.
+
+    The second value is its size, `length` where it is the whole axis.
+    """
+    if size is None:
+        return 0, length
+    place = max(0, round((length / 2 - size / 2 - start) / stride)) if stride else 0
+    return floor(start + (place + next_by) * stride), floor(size)
