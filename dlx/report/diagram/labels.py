@@ -61,8 +61,8 @@ def _windowed(node: LayerNode, kind: str, options: dict[str, Any]) -> str:
     words = [f"{_extent(options['kernel_size'], rank)} {kind}"]
     if "out_channels" in options:
         words.append(_text(options["out_channels"]))
-    stride = options.get("stride")
-    if stride not in (None, 1, (1,) * rank):
+    stride = options["kernel_size"] if "stride" in options and options["stride"] is None else options.get("stride", 1)
+    if stride not in (1, (1,) * rank):
         words.append(f"/{_text(stride) if isinstance(stride, int) else by(stride)}")
     return ", ".join([*words, *_nouns(node, options)])
 

@@ -53,7 +53,7 @@
     facts.textContent = stop.getAttribute("aria-label");
     if (!seen) return;
     const [high, wide, top, left, height, width] = seen, scale = 90 / Math.max(high, wide);
-    const about = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const about = document.createElementNS(root.querySelector("svg").namespaceURI, "svg");
     about.setAttribute("width", wide * scale + 2);
     about.setAttribute("height", high * scale + 2);
     for (const [name, x, y, w, h] of [["whole", 0, 0, wide, high], ["seen", left, top, width, height]]) {
