@@ -21,7 +21,8 @@ def draw(
         typer.Option("--format", help="svg, png, pdf, or mmd for Mermaid; else the suffix of the file says it."),
     ] = None,
     style: Annotated[
-        Literal["layers", "paper"], typer.Option(help="layers, or paper: volumes by size and channels.")
+        Literal["layers", "paper"],
+        typer.Option(help="layers, or paper: volumes by size and channels, or cells."),
     ] = "layers",
     layer: Annotated[
         str | None, typer.Option("--receptive-field", metavar="LAYER", help="Draw what a value of a layer sees.")
@@ -46,7 +47,7 @@ def draw(
 
     Layers with their shapes from top to bottom, the lines between them, blocks folded or open, equal ones in a row
     once with their number; several networks side by side. With --style paper the maps of a convolutional network as
-    volumes, with --receptive-field what a layer sees of its input. Nothing is trained and torch is not loaded.
+    volumes and a recurrent one unrolled, with --receptive-field what a layer sees of its input. Nothing is trained and torch is not loaded.
 
     Example: dlx draw zoo/gpt2 --output gpt2.pdf
     """

@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 from ...errors import DlxError
 from ...graph import Graphs
 from .. import output
+from ..svg import Picture
 from . import field as receptive_field
-from . import layers, mermaid, paper
+from . import layers, mermaid, paper, unrolled
 from .folding import Folding
 
 FORMATS: Final = ("svg", "png", "pdf", "mmd")
@@ -62,7 +63,14 @@ def drawn(graphs: Graphs, form: str, wanted: Wanted) -> Drawn:
     if wanted.layer is not None:
         picture = receptive_field.picture(graphs, wanted.layer, wanted.image)
     elif wanted.style == "paper":
-        picture = paper.picture(graphs, wanted.folding)
+        picture = _figure(graphs, wanted.folding)
     else:
         picture = layers.picture(graphs, wanted.folding)
     return Drawn(output.rendered(picture, form), form, (picture.width, picture.height))
+
+
+def _figure(graphs: Graphs, folding: Folding) -> Picture:
+    """Return the figure of papers: recurrent networks unrolled, of others the maps as volumes."""
+    if folding == Folding() and all(unrolled.is_unrolled(graph) for graph in graphs.values()):
+        return unrolled.picture(graphs)
+    return paper.picture(graphs, folding)

@@ -98,10 +98,12 @@ def drawn(frame: Frame) -> Iterator[str]:
         yield from _closed(box)
 
 
-def arrow(tip: svg.Point, points: str = "down") -> str:
-    """Return the head of an arrow that points down or to the right."""
-    turn = "l-3.5 -7h7z" if points == "down" else "l-7 -3.5v7z"
-    return f'<path class="a" d="M{svg.number(tip[0])} {svg.number(tip[1])}{turn}"/>'
+TURNS: Final = {"down": "l-3.5 -7h7z", "up": "l-3.5 7h7z", "right": "l-7 -3.5v7z", "left": "l7 -3.5v7z"}
+
+
+def arrow(tip: svg.Point, way: str = "down") -> str:
+    """Return the head of an arrow that points down, up, right or left."""
+    return f'<path class="a" d="M{svg.number(tip[0])} {svg.number(tip[1])}{TURNS[way]}"/>'
 
 
 def _open(box: Box, inside: Frame) -> Iterator[str]:
