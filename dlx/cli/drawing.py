@@ -47,7 +47,8 @@ def draw(
 
     Layers with their shapes from top to bottom, the lines between them, blocks folded or open, equal ones in a row
     once with their number; several networks side by side. With --style paper the maps of a convolutional network as
-    volumes and a recurrent one unrolled, with --receptive-field what a layer sees of its input. Nothing is trained and torch is not loaded.
+    volumes and a recurrent one unrolled; with --receptive-field what a layer sees of its input. Nothing is trained
+    and torch is not loaded.
 
     Example: dlx draw zoo/gpt2 --output gpt2.pdf
     """
