@@ -68,11 +68,11 @@ def draw(
 
             loaded = lookup.with_source(loaded, Path("runs"))
         _, traced = graph.traced(loaded, stage, shapes or [])
-        drawn = diagrams.drawn(traced, chosen, diagrams.Wanted(style, folding, layer, image))
+        file = diagrams.file_of(traced, chosen, diagrams.Wanted(style, folding, layer, image))
     path = output or Path(f"{traced.name}.{chosen}")
-    outputs.write(path, drawn.content)
+    outputs.write(path, file.content)
     if as_json:
-        console.document({"file": str(path), **drawn.as_json()})
+        console.document({"file": str(path), **file.as_json()})
     else:
         console.out(str(path))
     console.warnings(traced.warnings)

@@ -39,8 +39,8 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The content of a file, and its size in pixels; None for text."""
+class File:
+    """A picture as the content of a file, and its size in pixels; None for text."""
 
     content: bytes
     form: str
@@ -52,21 +52,21 @@ class Drawn:
         return {"format": self.form, **size}
 
 
-def drawn(graphs: Graphs, form: str, wanted: Wanted) -> Drawn:
+def file_of(graphs: Graphs, form: str, wanted: Wanted) -> File:
     """Return a picture of all networks of a spec, or of one layer.
 
     Errors: DlxError for blocks and layers that are not there, and where the picture has nothing to show.
     """
     wanted.check(form)
     if form == "mmd":
-        return Drawn(mermaid.text(graphs, wanted.folding).encode(), form)
+        return File(mermaid.text(graphs, wanted.folding).encode(), form)
     if wanted.layer is not None:
         picture = receptive_field.picture(graphs, wanted.layer, wanted.image)
     elif wanted.style == "paper":
         picture = _figure(graphs, wanted.folding)
     else:
         picture = layers.picture(graphs, wanted.folding)
-    return Drawn(output.rendered(picture, form), form, (picture.width, picture.height))
+    return File(output.rendered(picture, form), form, (picture.width, picture.height))
 
 
 def _figure(graphs: Graphs, folding: Folding) -> Picture:

@@ -38,7 +38,7 @@ def picture(graphs: Graphs, name: str, image: Path | None = None) -> svg.Picture
     seen = centre(node, graph)
     if seen is None:
         raise DlxError(_why_not(node, graph, name), hint="`dlx inspect SPEC --layer NAME` tells it in numbers.")
-    content = list(_drawn(seen, node, image))
+    content = list(_parts(seen, node, image))
     high, wide, *_ = _extent(seen)
     scale = SIDE / max(seen[:2])
     title, about = f"{name} on {node.main_input}", _sentence(node, seen)
@@ -89,7 +89,7 @@ def _extent(seen: Window) -> tuple[int, int, int, int]:
     return max(high, top + height + 1) + above, max(wide, left + width + 1) + before, above, before
 
 
-def _drawn(seen: Window, node: LayerNode, image: Path | None) -> Iterator[str]:
+def _parts(seen: Window, node: LayerNode, image: Path | None) -> Iterator[str]:
     high, wide, top, left, height, width = seen
     scale = SIDE / max(high, wide)
     _, _, above, before = _extent(seen)

@@ -87,19 +87,19 @@ def _find(graphs: Graphs, trees: Mapping[str, Block], name: str) -> Block | None
         if inside == name and not graphs.is_one:
             continue
         first = next((node.name for node in graphs[network].nodes if node.name.startswith(f"{inside}/")), None)
-        scope = "/".join(_drawn_as(tree, first).split("/")[: inside.count("/") + 1]) if first else ""
+        scope = "/".join(_shown_as(tree, first).split("/")[: inside.count("/") + 1]) if first else ""
         for block in walk(tree) if scope else ():
             if block.name == scope:
                 return block
     return None
 
 
-def _drawn_as(block: Block, name: str) -> str:
+def _shown_as(block: Block, name: str) -> str:
     """Return the name of the layer that is drawn for one in a later repetition."""
     name = block.first[block.place(name)].name
     for item in block.items:
         if isinstance(item, Block) and any(node.name == name for node in item.nodes):
-            return _drawn_as(item, name)
+            return _shown_as(item, name)
     return name
 
 

@@ -55,7 +55,7 @@ def picture(graphs: Graphs, folding: Folding) -> svg.Picture:
         frame = Layouts(graphs[name], is_open).whole(tree)
         head, least = heading(graphs, name, x, MARGIN)
         wide = max(frame.width, least)
-        content += [*head, *_moved(x + (wide - frame.width) / 2, MARGIN + TITLE, drawn(frame))]
+        content += [*head, *_moved(x + (wide - frame.width) / 2, MARGIN + TITLE, parts(frame))]
         x, height = x + wide + BETWEEN, max(height, frame.height)
     return svg.picture(
         x - BETWEEN + MARGIN, height + 2 * MARGIN + TITLE, graphs.name, described(graphs), style(), content
@@ -85,7 +85,7 @@ def _moved(x: float, y: float, content: Iterator[str]) -> list[str]:
     return [f'<g transform="translate({svg.number(x)} {svg.number(y)})">', *content, "</g>"]
 
 
-def drawn(frame: Frame) -> Iterator[str]:
+def parts(frame: Frame) -> Iterator[str]:
     """Yield what is in a frame: open blocks, then lines, then boxes."""
     for box in frame.boxes:
         if box.inside:
@@ -112,7 +112,7 @@ def _open(box: Box, inside: Frame) -> Iterator[str]:
 
 def _open_inside(box: Box, inside: Frame) -> Iterator[str]:
     yield svg.rect(0, 0, box.width, box.height, "o", 8)
-    yield from drawn(inside)
+    yield from parts(inside)
     label = svg.cut(box.label, box.width - 16, svg.SIZE, bold=True)
     taken = svg.text_width(label, svg.SIZE, bold=True) + 14
     left = all(x > taken for port, x in inside.ports.items() if port[0] == "in")

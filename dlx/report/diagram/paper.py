@@ -82,10 +82,10 @@ def _network(graph: Graph, tree: Block, is_open: Opened) -> tuple[Iterator[str],
         drawing.edge(source, target)
     found = graphlay.layout(drawing, options=OPTIONS)
     low, high = found.bounds["min"], found.bounds["max"]
-    return _drawn(groups, sizes, scale, found, (low["x"], low["y"])), (high["x"] - low["x"], high["y"] - low["y"])
+    return _parts(groups, sizes, scale, found, (low["x"], low["y"])), (high["x"] - low["x"], high["y"] - low["y"])
 
 
-def _drawn(
+def _parts(
     groups: Sequence[Group], sizes: Sequence[svg.Point], scale: Scale, found: Any, low: svg.Point
 ) -> Iterator[str]:
     for edge in found.edges:
@@ -94,7 +94,7 @@ def _drawn(
         yield arrow(points[-1], "right")
     for group, (width, height), node in zip(groups, sizes, found.nodes, strict=True):
         left, middle = node["center"]["x"] - low[0] - width / 2, node["center"]["y"] - low[1]
-        yield from scale.drawn(group, left, middle + height / 2)
+        yield from scale.parts(group, left, middle + height / 2)
 
 
 def _shown(tree: Block, is_open: Opened) -> Iterator[Item]:
@@ -172,7 +172,7 @@ class Scale:
         words = max(svg.text_width(text, svg.SMALL) for text in captions(group))
         return max(width, words), max(height + depth for _, height, depth in boxes)
 
-    def drawn(self, group: Group, left: float, bottom: float) -> Iterator[str]:
+    def parts(self, group: Group, left: float, bottom: float) -> Iterator[str]:
         width, _ = self.size(group)
         boxes = [self.box(volume.shape) for volume in group.volumes]
         own = sum(thick + GAP for thick, _, _ in boxes) + max(depth for _, _, depth in boxes)
