@@ -20,7 +20,7 @@ SIDE, THICKNESS, LEAST = 150.0, 44.0, 5.0
 """Pixels of the largest side and of the most channels; the least of both."""
 DEPTH: Final = 0.32
 """How much of the width of a volume its slanted edges go to the right and up."""
-CAPTION, GAP = 34.0, 3.0
+CAPTION, APART = 34.0, 3.0
 OPTIONS: Final = {
     "direction": "leftright",
     "spacing": {"layer_gap": 34.0, "node_gap": 24.0, "dummy_gap": 16.0, "isolated_gap": 24.0},
@@ -168,14 +168,14 @@ class Scale:
     def size(self, group: Group) -> tuple[float, float]:
         """Return width and height of a group, with room for its caption."""
         boxes = [self.box(volume.shape) for volume in group.volumes]
-        width = sum(thick + GAP for thick, _, _ in boxes) + max(depth for _, _, depth in boxes)
+        width = sum(thick + APART for thick, _, _ in boxes) + max(depth for _, _, depth in boxes)
         words = max(svg.text_width(text, svg.SMALL) for text in captions(group))
         return max(width, words), max(height + depth for _, height, depth in boxes)
 
     def parts(self, group: Group, left: float, bottom: float) -> Iterator[str]:
         width, _ = self.size(group)
         boxes = [self.box(volume.shape) for volume in group.volumes]
-        own = sum(thick + GAP for thick, _, _ in boxes) + max(depth for _, _, depth in boxes)
+        own = sum(thick + APART for thick, _, _ in boxes) + max(depth for _, _, depth in boxes)
         x = left + (width - own) / 2
         for volume, (thick, height, depth) in zip(group.volumes, boxes, strict=True):
             yield f"<g><title>{svg.quoted(f'{volume.label}: {shape(volume.shape)}')}</title>"
@@ -184,7 +184,7 @@ class Scale:
                 above = bottom - height - depth - 5
                 yield svg.text(x + thick / 2 + depth, above, f"\u00d7{volume.times}", "b", "middle")
             yield "</g>"
-            x += thick + GAP
+            x += thick + APART
         for i, words in enumerate(captions(group)):
             yield svg.text(left + width / 2, bottom + 14 + 14 * i, words, "s", "middle")
 
