@@ -5,13 +5,15 @@ import copy
 import numpy as np
 import pytest
 import torch
-from helpers import experiment_of
+from helpers import SHIPPED, experiment_of
+from quality import bounds
 from safetensors.torch import load_file
 
 import dlx
 from dlx.errors import DlxError
 from dlx.experiment import runner
 from dlx.modules.norm import BookBatchNorm, statistics_of
+from dlx.spec import load
 from dlx.trained.predict import predict
 
 SPEC = """
@@ -122,6 +124,24 @@ def test_statistics_of_a_batch_are_those_of_a_training_step_and_are_given_back()
             torch.testing.assert_close(norms(x), expected)
         assert not torch.allclose(norms(x), expected, atol=0.1)
     assert all(torch.equal(one, before[name]) for name, one in norms.state_dict().items())
+
+
+def test_answers_spread_where_there_was_no_data_and_those_of_bounded_units_do_not(tmp_path):
+    """Far away units of relu are linear in x, and so is the spread; those of tanh have one value (section 5.1)."""
+    within, far = np.linspace(-1, 1, 41, dtype=np.float32)[:, None], np.array([[4], [16], [32]], np.float32)
+
+    def spreads(*changes):
+        experiment = load(SHIPPED["zoo/monte-carlo-dropout"], ["+track.mlflow=false", *changes])
+        result = runner.run(experiment, tmp_path).results[0]
+        assert result.metrics["test/mse"] < bounds("zoo/monte-carlo-dropout")["test/mse"]["at_most"]
+        found = predict(result.run, np.concatenate([within, far]), samples=300).arrays["values_spread"][:, 0]
+        return found[:41].max(), found[41:]
+
+    inside, outside = spreads()
+    assert outside[0] > 4 * inside
+    assert outside[2] / outside[1] == pytest.approx(2, rel=0.15)
+    inside, outside = spreads("network.layers.relu_1=tanh", "network.layers.relu_2=tanh")
+    assert outside.max() < 2 * inside
 
 
 @pytest.mark.parametrize(
