@@ -51,8 +51,8 @@ LINEAR = tuple(f"network.layers.relu_{i}=identity" for i in (1, 2, 3))
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("zoo/relative-position", ("network.layers.concat_1.concat.from=[twin, twin]",)),
-        ("zoo/relative-position", ("network.layers.concat_1.concat.from=[trunk, trunk]",)),
+        ("zoo/relative-position", ("network.layers.both.from=[twin, twin]",)),
+        ("zoo/relative-position", ("network.layers.both.from=[trunk, trunk]",)),
         ("zoo/colourisation", ONE_PIXEL),
         ("zoo/context-encoder", LINEAR),
     ],
