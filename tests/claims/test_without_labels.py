@@ -120,4 +120,4 @@ def test_a_hole_by_linear_regression_on_the_rest():
     train, test = (x[:, 0] for x in parts("zoo/context-encoder"))
     fitted = [Ridge(alpha).fit(train[:, ~hole], train[:, hole]) for alpha in (0.01, 0.1, 1, 10)]
     errors = [((one.predict(test[:, ~hole]) - test[:, hole]) ** 2).mean() for one in fitted]
-    assert bounds("zoo/context-encoder")["test/mse"]["at_most"] == pytest.approx(min(errors), abs=2e-4)
+    assert bounds("zoo/context-encoder")["test/mse"]["at_most"] == pytest.approx(0.9 * min(errors), abs=2e-4)
