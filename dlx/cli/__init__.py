@@ -31,6 +31,7 @@ COMMANDS = (
     runs.activations,
     runs.compare,
     reports.plot,
+    reports.report,
     specs.layers,
     specs.specs,
     specs.verify,

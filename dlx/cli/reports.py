@@ -65,3 +65,40 @@ def plot(
     found = plots.plot(names, runs, options)
     charts_files.write(found.figure, path, chosen, theme)
     page.plotted(found.as_json(), found.notes, path, as_json)
+
+
+def report(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN|STUDY...", help="Runs, studies, or names of runs.", autocompletion=completion.run_names
+        ),
+    ],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The page.")] = Path("report.html"),
+    mistakes: Annotated[
+        int,
+        typer.Option(min=0, max=100, metavar="N", help="The N worst examples, for which networks are measured anew."),
+    ] = 0,
+    band: Annotated[
+        Literal["interval", "deviation", "range", "none"],
+        typer.Option(help="About a mean over runs: its 95 % interval, one standard deviation, all runs, nothing."),
+    ] = "interval",
+    each: Annotated[bool, typer.Option("--each", help="Each run by itself, and no others of its spec.")] = False,
+    title: Annotated[str, typer.Option(metavar="WORDS", help="Title of the page.")] = "",
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Write a page about runs and studies that needs no network.
+
+    Results with intervals, curves by step and by time with bands over seeds, learning rate, confusion matrices, worst
+    mistakes, samples, time and memory, specs with their differences marked, environment and receipts, in one HTML
+    file. Names stand for what they stand for in `dlx plot`.
+
+    Example: dlx report wide narrow --output report.html
+    """
+    from ..report import page as pages
+    from ..show import plot as shown
+
+    found = pages.page(names, runs, pages.PageOptions(band, each, mistakes, title))
+    found.write(output)
+    shown.plotted(found.as_json(), found.notes, output, as_json)

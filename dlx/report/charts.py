@@ -48,16 +48,14 @@ def curve_panel(figure: Figure, panel: str) -> Json:
         "x": _along(figure),
         "y": {"field": "y", "type": "quantitative", "title": _title(panel, metrics), "scale": _scale(figure.scale)},
         "color": _colour(figure),
-        "strokeDash": _dashes(metrics) if len(metrics) > 1 else {"value": [1, 0]},
         "detail": {"field": "key"},
     }
-    layers: list[Json] = [{"mark": {"type": "line", "clip": True}}]
+    dash = {"encoding": {"strokeDash": _dashes(metrics)}} if len(metrics) > 1 else {}
+    layers: list[Json] = [{"mark": {"type": "line", "clip": True}, **dash}]
     if any(len(one.x) == 1 for one in series):
-        layers.append(
-            {"mark": {"type": "point", "filled": True, "size": 40}, "encoding": {"strokeDash": {"value": [1, 0]}}}
-        )
+        layers.append({"mark": {"type": "point", "filled": True, "size": 40}})
     if any(one.low is not None for one in series):
-        ends = {"y": encoding["y"] | {"field": "low"}, "y2": {"field": "high"}, "strokeDash": {"value": [1, 0]}}
+        ends = {"y": encoding["y"] | {"field": "low"}, "y2": {"field": "high"}}
         layers.insert(0, {"mark": {"type": "area", "opacity": 0.18, "clip": True}, "encoding": ends})
     return {
         "width": WIDTH,

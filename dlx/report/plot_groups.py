@@ -74,16 +74,21 @@ def labels(groups: Sequence[RunGroup]) -> list[str]:
     names = [f"{g.runs[0].name}: {n}" if g.runs[0].baseline() else n for g, n in zip(groups, named, strict=True)]
     if len(set(names)) == len(names):
         return [_short(name) for name in names]
-    differences = differing([_settings(group) for group in groups])
-    found = []
-    for name, group, values in zip(names, groups, differences, strict=True):
-        is_alone = names.count(name) == 1
-        known = ", ".join(f"{key} {value}" for key, value in values.items())
-        few = 0 < len(values) <= MOST_KEYS and all(len(v) <= MOST_KEYS for v in differences)
-        found.append(name if is_alone else f"{name}, {known}" if few else f"{name} {group.runs[0].id}")
+    apart = {name: _apart([g for n, g in zip(names, groups, strict=True) if n == name]) for name in set(names)}
+    found = [f"{name}{apart[name][group.runs[0].dir]}" for name, group in zip(names, groups, strict=True)]
     if len(set(found)) < len(found):
         found = [f"{name} {group.runs[0].id}" for name, group in zip(names, groups, strict=True)]
     return [_short(label) for label in found]
+
+
+def _apart(groups: Sequence[RunGroup]) -> dict[Path, str]:
+    """Return what tells groups of one name apart: the values that differ, or the id where they are many."""
+    each = differing([_settings(group) for group in groups])
+    few = all(0 < len(values) <= MOST_KEYS for values in each)
+    words = [", ".join(["", *(f"{key} {value}" for key, value in values.items())]) for values in each]
+    ends = words if few else [f" {group.runs[0].id}" for group in groups]
+    folders = [group.runs[0].dir for group in groups]
+    return dict(zip(folders, ends, strict=True)) if len(groups) > 1 else {folders[0]: ""}
 
 
 def _short(text: str) -> str:

@@ -1,0 +1,134 @@
+"""The report of runs and studies: one HTML file that needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DlxError, plural
+from ..utils import files
+from . import page_curves, page_results, page_runs
+from .page_bundle import bundle
+from .page_html import Markup, data, joined, paragraph, section, text
+from .plot import Drawing, Options
+from .plot_groups import groups
+from .plot_means import Band
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """What `dlx report` is asked for, beside the runs."""
+
+    band: Band = "interval"
+    each: bool = False
+    mistakes: int = 0
+    """Worst examples of each run that are shown; they are measured anew, on its data."""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report as HTML."""
+
+    html: str
+    runs: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def write(self, path: Path) -> None:
+        """Write the page. DlxError where the file cannot be written."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(path, self.html.encode())
+        except OSError as error:
+            hint = "Choose another file with `--output`."
+            raise DlxError(f"{path} cannot be written: {files.reason(error)}", hint=hint) from error
+
+    def as_json(self) -> dict[str, object]:
+        return {"runs": list(self.runs), "bytes": len(self.html.encode()), "notes": list(self.notes)}
+
+
+def page(names: Sequence[str], root: Path, options: PageOptions) -> Page:
+    """Return the report of the runs and studies that are named. DlxError where one is not there."""
+    drawing = Drawing(tuple(groups(names, root, options.each)), Options(band=options.band))
+    title = options.title or ", ".join(group.label for group in drawing.groups[:4])
+    parts: dict[str, tuple[str, Callable[[], Sequence[Markup]]]] = {
+        "results": ("Results", lambda: page_results.results(drawing)),
+        "search": ("Search", lambda: page_results.searches(names, root)),
+        "network": ("Networks", lambda: page_runs.networks(drawing)),
+        "curves": ("Curves", lambda: [page_curves.charts(drawing)]),
+        "confusion": ("Confusion matrices", lambda: _matrices(drawing)),
+        "mistakes": ("Worst mistakes", lambda: page_results.mistakes(drawing, options.mistakes)),
+        "samples": ("Samples", lambda: page_runs.samples(drawing)),
+        "costs": ("Time and memory", lambda: page_runs.costs(drawing)),
+        "spec": ("Specs", lambda: page_runs.specs(drawing)),
+        "receipts": ("Receipts", lambda: page_results.receipts(drawing)),
+        "environment": ("Environment", lambda: page_runs.environment(drawing)),
+    }
+    sections = {name: section(name, heading, *_safely(make)) for name, (heading, make) in parts.items()}
+    there = {name: parts[name][0] for name, inner in sections.items() if inner}
+    notes = tuple(dict.fromkeys(drawing.notes))
+    if notes:
+        sections = {"notes": section("notes", "Notes", *(paragraph(note) for note in notes)), **sections}
+    runs = tuple(run.key for group in drawing.groups for run in group.runs)
+    return Page(_whole(title, there, joined(sections.values()), len(runs)), runs, notes)
+
+
+def _safely(make: Callable[[], Sequence[Markup]]) -> Sequence[Markup]:
+    """Return the parts of a section; of a damaged run the sentence that says so, so that the page stays whole."""
+    try:
+        return make()
+    except DlxError as error:
+        return [paragraph(" ".join(filter(None, (one.message, one.hint))), "note") for one in error.problems]
+
+
+def _matrices(drawing: Drawing) -> list[Markup]:
+    if not page_results.has_matrices(drawing):
+        return []
+    each = [
+        Markup(
+            f'<div class="plot" id="matrix-{i}" role="img" aria-label="{text(spec["title"])}" '
+            f'data-spec="matrix-{i}-spec"></div>{data(f"matrix-{i}-spec", spec)}'
+        )
+        for i, spec in enumerate(page_curves.matrices(drawing))
+    ]
+    return [Markup(f'<div class="matrices">{joined(each)}</div>'), *page_results.matrix_tables(drawing)]
+
+
+def _whole(title: str, there: dict[str, str], inner: Markup, runs: int) -> str:
+    """Return the page around its sections: style, contents, and the charts' script at its end."""
+    from .. import __version__
+
+    links = "".join(f'<li><a href="#{name}">{text(heading)}</a></li>' for name, heading in there.items())
+    style, script = ((HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{text(title)}</title>
+<link rel="icon" href="data:,">
+<style>
+{style}</style>
+</head>
+<body>
+<a class="skip" href="#main">Skip to the results</a>
+<header>
+<h1>{text(title)}</h1>
+<p class="note">{plural(runs, "run")}</p>
+<nav aria-label="contents"><ul>{links}</ul></nav>
+</header>
+<main id="main">
+{inner}
+</main>
+<footer class="note">dlx {text(__version__)}</footer>
+<script>{bundle()}</script>
+<script>
+{script}</script>
+</body>
+</html>
+"""

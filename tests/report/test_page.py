@@ -1,0 +1,182 @@
+"""`dlx report`: one page that stands alone, and works in a browser."""
+
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+from commands import dlx
+from made_runs import made_run
+
+from dlx.report.page import PageOptions, page
+
+CHROMIUM = shutil.which("chromium")
+MARKUP = "<script>alert(1)</script>&\"'"
+
+
+def errors(*values):
+    return {4 * (i + 1): {"valid/error": value, "valid/loss": 2 * value} for i, value in enumerate(values)}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two seeds of `wide` and one run of `narrow`, with curves and a confusion matrix."""
+    steps = [(step, 2.0 / step) for step in range(1, 9)]
+    for seed, last in enumerate((0.2, 0.1)):
+        final = {"metrics": {"test/error": last}}
+        made_run(
+            tmp_path, "wide", seed, evaluations=errors(0.4, last), steps=steps, end=final, confusion=[[3, 1], [0, 4]]
+        )
+    made_run(
+        tmp_path, "narrow", width=8, evaluations=errors(0.6, 0.5), steps=steps, end={"metrics": {"test/error": 0.5}}
+    )
+    return tmp_path
+
+
+class Elements(HTMLParser):
+    """The elements of a page with their attributes, and its text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found, self.words = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def in_browser(html, folder, act=""):
+    """Load a page in chromium, then run `act`, an async function's body; the page's text afterwards and the console."""
+    path = folder / "page.html"
+    script = f"""<script>(async () => {{
+        for (let i = 0; i < 600 && !document.documentElement.dataset.ready; i++)
+            await new Promise((done) => setTimeout(done, 50));
+        const said = {{}};
+        {act}
+        const box = document.createElement("pre"); box.id = "said"; box.textContent = JSON.stringify(said);
+        document.body.append(box);
+    }})();</script></body>"""
+    path.write_text(html.replace("</body>", script))
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    command += ["--virtual-time-budget=60000", "--enable-logging=stderr", "--dump-dom", f"file://{path}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    found = re.search(r'<pre id="said">(.*?)</pre>', done.stdout, re.DOTALL)
+    return done.stdout, json.loads(unescape(found[1])) if found else {}, console
+
+
+browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+
+
+def test_the_page_has_the_results_and_asks_for_nothing_outside(root):
+    made = page(["wide", "narrow"], root, PageOptions())
+    elements = Elements(made.html)
+    text = " ".join(elements.words)
+
+    assert "0.15 ± 0.64" in text  # 0.2 and 0.1: 12.7062 of Student's t with one degree of freedom, times 0.05
+    assert [at["href"] for tag, at in elements.found if tag == "a" and at["href"].startswith("#")][1:4] == [
+        "#results",
+        "#network",
+        "#curves",
+    ]
+    for _, attributes in elements.found:
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("#", "data:")), attributes
+    (policy,) = [at["content"] for tag, at in elements.found if at.get("http-equiv")]
+    assert policy.startswith("default-src 'none'")
+    assert len(made.html.encode()) < 3_000_000
+
+
+def test_differences_between_specs_are_marked(root):
+    html = page(["wide", "narrow"], root, PageOptions()).html
+    assert "<mark>32</mark>" in html
+    assert "<mark>8</mark>" in html
+    assert "<mark>network: {layers: [flatten, {linear: 8}, relu, {linear: 10}]}</mark>" in html
+    assert "<mark>dlx: 1</mark>" not in html
+
+
+@browser
+def test_the_page_works_in_a_browser_by_keyboard_too(root, tmp_path):
+    act = """
+        const plots = [...document.querySelectorAll(".charts .plot")];
+        said.lines = plots.map((one) => one.querySelectorAll(".mark-line.role-mark path").length);
+        said.titles = plots.map((one) => one.getAttribute("aria-label"));
+        said.matrices = document.querySelectorAll(".matrices .plot svg").length;
+        const error = plots[said.titles.findIndex((one) => one.startsWith("error"))];
+        error.focus();
+        const press = (key) => error.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+        press("Home");
+        said.first = error.parentElement.querySelector(".readout").textContent;
+        press("ArrowRight");
+        said.second = error.parentElement.querySelector(".readout").textContent;
+        said.focus = document.activeElement === error;
+        document.querySelector('[data-axis="time"]').click();
+        await new Promise((done) => setTimeout(done, 500));
+        said.pressed = document.querySelector('[data-axis="time"]').getAttribute("aria-pressed");
+        error.focus(); press("End");
+        said.time = error.parentElement.querySelector(".readout").textContent;
+    """
+    _, said, console = in_browser(page(["wide", "narrow"], root, PageOptions()).html, tmp_path, act)
+
+    assert console == []
+    assert said["titles"] == ["loss: 4 lines", "error: 2 lines", "learning rate: 2 lines"]
+    assert said["lines"] == [4, 2, 2]
+    assert said["matrices"] == 1
+    assert said["first"] == "step 4: wide valid/error 0.4; narrow valid/error 0.6"
+    assert said["second"] == "step 8: wide valid/error 0.15; narrow valid/error 0.5"
+    assert said["focus"] is True
+    assert said["pressed"] == "true"
+    assert said["time"] == "10 s: wide valid/error 0.15; narrow valid/error 0.5"
+
+
+@browser
+def test_the_browser_tells_of_a_page_whose_script_fails(root, tmp_path):
+    broken = page(["wide"], root, PageOptions()).html.replace("window.vegaEmbed=", "window.nothing=")
+    _, _, console = in_browser(broken, tmp_path)
+    assert any("vegaEmbed" in line for line in console)
+
+
+@browser
+def test_texts_with_markup_run_nothing(root, tmp_path):
+    made_run(
+        root,
+        "odd",
+        evaluations={4: {f"valid/{MARKUP}": 0.5}},
+        confusion=[[1, 0], [0, 1]],
+        classes=[MARKUP, "b"],
+        end={},
+    )
+    made = page(["odd", "wide"], root, PageOptions(title=MARKUP))
+    act = "said.scripts = [...document.scripts].filter((one) => one.textContent.startsWith('alert')).length;"
+    _, said, console = in_browser(made.html, tmp_path, act)
+    assert said["scripts"] == 0
+    assert console == []
+    assert MARKUP in " ".join(Elements(made.html).words)
+
+
+def test_a_run_without_a_record_leaves_the_page_whole(root):
+    run = made_run(root, "torn", end=None)
+    (run.dir / "metrics.jsonl").write_bytes(b'{"record":"st')
+    (run.dir / "confusion.json").write_text("{")
+    html = page(["torn", "wide"], root, PageOptions()).html
+    assert "torn" in html
+    assert "confusion.json" in html
+    assert "</html>" in html
+    assert 'id="curves"' in html
+
+
+def test_the_command_writes_the_page_and_says_what_is_not_there(root):
+    done = dlx("report", "wide", "narrow", "--runs", root, "--output", "a.html", "--json", cwd=root, check=True)
+    document = json.loads(done.stdout)
+    assert document["bytes"] == (root / "a.html").stat().st_size
+    assert len(document["runs"]) == 3
+    missing = dlx("report", "wid", "nothing", "--runs", root, cwd=root)
+    assert (missing.returncode, "there is no run `nothing`" in missing.stderr) == (2, True)
+    unwritable = dlx("report", "wide", "--runs", root, "--output", "/proc/none/a.html", cwd=root)
+    assert (unwritable.returncode, "/proc/none/a.html cannot be written" in unwritable.stderr) == (2, True)
