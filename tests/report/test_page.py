@@ -52,7 +52,7 @@ class Elements(HTMLParser):
 
 
 def in_browser(html, folder, act=""):
-    """Load a page in chromium, then run `act`, an async function's body; the page's text afterwards and the console."""
+    """Load a page in chromium and run `act`; the page afterwards, what `said` then holds, and the console."""
     path = folder / "page.html"
     script = f"""<script>(async () => {{
         for (let i = 0; i < 600 && !document.documentElement.dataset.ready; i++)
@@ -82,8 +82,8 @@ def test_the_page_has_the_results_and_asks_for_nothing_outside(root):
     assert "0.15 ± 0.64" in text  # 0.2 and 0.1: 12.7062 of Student's t with one degree of freedom, times 0.05
     assert [at["href"] for tag, at in elements.found if tag == "a" and at["href"].startswith("#")][1:4] == [
         "#results",
-        "#network",
         "#curves",
+        "#confusion",
     ]
     for _, attributes in elements.found:
         for name in ("src", "href"):
@@ -176,7 +176,7 @@ def test_the_command_writes_the_page_and_says_what_is_not_there(root):
     document = json.loads(done.stdout)
     assert document["bytes"] == (root / "a.html").stat().st_size
     assert len(document["runs"]) == 3
-    missing = dlx("report", "wid", "nothing", "--runs", root, cwd=root)
+    missing = dlx("report", "wide", "nothing", "--runs", root, cwd=root)
     assert (missing.returncode, "there is no run `nothing`" in missing.stderr) == (2, True)
     unwritable = dlx("report", "wide", "--runs", root, "--output", "/proc/none/a.html", cwd=root)
     assert (unwritable.returncode, "/proc/none/a.html cannot be written" in unwritable.stderr) == (2, True)
