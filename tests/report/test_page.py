@@ -62,7 +62,8 @@ def in_browser(html, folder, act=""):
         const box = document.createElement("pre"); box.id = "said"; box.textContent = JSON.stringify(said);
         document.body.append(box);
     }})();</script></body>"""
-    path.write_text(html.replace("</body>", script))
+    before, _, after = html.rpartition("</body>")  # the last one: Vega's own script has another
+    path.write_text(before + script + after)
     command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
     command += ["--virtual-time-budget=60000", "--enable-logging=stderr", "--dump-dom", f"file://{path}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
