@@ -81,6 +81,7 @@ def _chart(by_step: Figure, by_time: Figure, panel: str, number: int, points: in
     seconds = [_at_same(other, one, full) for (one, other), full in zip(pairs, _of(by_step, panel), strict=True)]
     title = TITLES.get(panel, panel)
     spec = _spec(by_step, steps, seconds, title)
+    spec["description"] = f"{title}: {plural(len(steps), 'line')}"  # Vega makes it the label of the element
     name = f"chart-{number}"
     count = plural(len(steps), "line")
     about = f"{title}: {count}"
