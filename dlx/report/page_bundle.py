@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 from ..data.cache import cached_file
@@ -12,6 +13,8 @@ def bundle() -> str:
     import vl_convert
 
     def write(path: Path) -> None:
-        path.write_text(vl_convert.javascript_bundle().replace("</script", "<\\/script"), encoding="utf-8")
+        path.write_text(
+            vl_convert.javascript_bundle(snippet=None).replace("</script", "<\\/script"), encoding="utf-8"
+        )
 
-    return cached_file(f"charts/vega-{vl_convert.__version__}.js", write).read_text(encoding="utf-8")
+    return cached_file(f"charts/vega-{version('vl-convert-python')}.js", write).read_text(encoding="utf-8")
