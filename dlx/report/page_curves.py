@@ -29,9 +29,7 @@ def charts(drawing: Drawing) -> Markup:
     order = sorted(names, key=_place)
     options = drawing.options
     asked = Options(tuple(order), band=options.band)
-    by_step, by_time = (
-        curve(Drawing(drawing.groups, _along(asked, axis), drawing.notes)) for axis in ("step", "time")
-    )
+    by_step, by_time = (curve(drawing.with_options(_along(asked, axis))) for axis in ("step", "time"))
     points = max(20, min(POINTS, MOST_POINTS // max(1, len(by_step.series))))
     figures = [_chart(by_step, by_time, panel, number, points) for number, panel in enumerate(by_step.panels)]
     buttons = Markup(

@@ -107,6 +107,12 @@ class Drawing:
             self.notes.append(f"{run.key} {STATES[status]}: it is drawn as far as it is recorded")
         return curves_of(run)
 
+    def with_options(self, options: Options) -> Drawing:
+        """Return the same runs for another figure, with the curves that are read already."""
+        other = Drawing(self.groups, options, self.notes)
+        other.curves = self.curves
+        return other
+
     @cached_property
     def values(self) -> dict[str, list[dict[str, float]]]:
         """The final metrics, costs and settings of the runs of each group, by its label."""
