@@ -5,27 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, cast, get_args
 
-from ..errors import DlxError, did_you_mean
-from ..utils import files
+from . import output as files
 from .charts import Json, chart
 from .charts_style import Theme
 from .charts_tikz import tikz
 from .plot_figure import Figure, Matrices
 
 Format = Literal["svg", "png", "pdf", "tikz", "csv"]
-SUFFIXES: Mapping[str, Format] = {
-    ".svg": "svg",
-    ".png": "png",
-    ".pdf": "pdf",
-    ".tikz": "tikz",
-    ".tex": "tikz",
-    ".csv": "csv",
-}
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+OTHERS: Final = {"tex": "tikz"}
+"""Suffixes that mean a format of another name."""
 POINTS = 2000
 """Points of a curve in a picture of 380 pixels, at most: more than there are pixels."""
 SCALE = 2.0
@@ -34,26 +28,12 @@ SCALE = 2.0
 
 def format_of(output: Path | None, chosen: Format | None) -> Format:
     """Return the format that is asked for, by name or by the suffix of the file. DlxError where both differ."""
-    if output is None:
-        return chosen or "svg"
-    found = SUFFIXES.get(output.suffix.lower())
-    if found is None and (chosen is None or output.suffix):
-        hint = did_you_mean(output.suffix, SUFFIXES, "suffixes")
-        raise DlxError(f"`{output}` names no format of pictures", hint=hint)
-    if chosen is not None and found is not None and chosen != found:
-        raise DlxError(f"`--format {chosen}` and the file `{output}` differ", hint="Leave one of them out.")
-    return chosen or found or "svg"
+    return cast("Format", files.format_of(output, chosen, FORMATS, OTHERS))
 
 
 def write(figure: Figure | Matrices, path: Path, form: Format, theme: Theme = "light") -> None:
     """Write a figure to a file. DlxError where it cannot be written."""
-    content = content_of(figure, form, theme)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(path, content)
-    except OSError as error:
-        hint = "Choose another file with `--output`."
-        raise DlxError(f"{path} cannot be written: {files.reason(error)}", hint=hint) from error
+    files.write(path, content_of(figure, form, theme))
 
 
 def content_of(figure: Figure | Matrices, form: Format, theme: Theme = "light") -> bytes:

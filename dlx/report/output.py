@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,20 +16,21 @@ LARGEST: Final = 16_384
 """Most pixels of a side of a PNG; a larger picture is drawn smaller."""
 
 
-def format_of(output: Path | None, chosen: str | None, formats: Sequence[str]) -> str:
+def format_of(output: Path | None, chosen: str | None, formats: Sequence[str], others: Mapping[str, str] = {}) -> str:
     """Return the format that is asked for, by name or by the suffix of the file; else the first.
 
-    Errors: DlxError where the two differ, or the suffix is none of the formats.
+    `others` are suffixes that mean a format of another name. DlxError where the two differ, or the suffix is of none.
     """
     suffix = output.suffix.lower().removeprefix(".") if output else ""
-    if chosen and suffix in formats and suffix != chosen:
+    found = others.get(suffix, suffix if suffix in formats else None)
+    if chosen and found and found != chosen:
         raise DlxError(f"`--format {chosen}` and the file `{output}` differ", hint="Leave one of the two out.")
     if chosen or not output:
         return chosen or formats[0]
-    if suffix not in formats:
-        known = ", ".join(f".{one}" for one in formats)
+    if found is None:
+        known = ", ".join(f".{one}" for one in (*formats, *others))
         raise DlxError(f"`{output}` does not say its format", hint=f"End it in one of {known}, or give `--format`.")
-    return suffix
+    return found
 
 
 def rendered(picture: Picture, form: str) -> bytes:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DlxError, plural
-from ..utils import files
-from . import page_curves, page_results, page_runs
+from . import output, page_curves, page_results, page_runs
 from .page_bundle import bundle
 from .page_html import Markup, data, joined, paragraph, section, text
 from .plot import Drawing, Options
@@ -39,12 +38,7 @@ class Page:
 
     def write(self, path: Path) -> None:
         """Write the page. DlxError where the file cannot be written."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.replace(path, self.html.encode())
-        except OSError as error:
-            hint = "Choose another file with `--output`."
-            raise DlxError(f"{path} cannot be written: {files.reason(error)}", hint=hint) from error
+        output.write(path, self.html.encode())
 
     def as_json(self) -> dict[str, object]:
         return {"runs": list(self.runs), "bytes": len(self.html.encode()), "notes": list(self.notes)}

@@ -5,27 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import plural
+from ..errors import DlxError, plural
 from ..runs.folder import ARTIFACTS, RunFolder
 from ..trained.difference import RunGroup
+from ..training.checkpoints.checkpoint import graphs_of
+from .diagram import diagram_html
 from .page_html import Markup, facts, folded, image, joined, paragraph, table, text
 from .plot import Drawing
 from .plot_groups import flat, settings
 from .plot_records import curves_of
 
 MOST_LAYERS = 400
+MOST_OF_DIAGRAMS = 1_500_000
+"""Characters of all diagrams of a page; those beyond are left out, with a note."""
 MOST_BYTES = 400_000
 """Bytes of a picture of samples that is taken into a page."""
 
 
 def networks(drawing: Drawing) -> list[Markup]:
-    """Return the layers of each network that differs from those before it."""
-    found: dict[str, tuple[list[str], dict[str, Any]]] = {}
+    """Return the diagram and the layers of each network that differs from those before it."""
+    found: dict[str, tuple[list[str], RunFolder]] = {}
     for group in drawing.groups:
-        plan = group.runs[0].read_json("plan.json")
-        key = str(_layers(plan))
-        found.setdefault(key, ([], plan))[0].append(group.label)
-    return [part for labels, plan in found.values() for part in _network(", ".join(labels), plan)]
+        run = group.runs[0]
+        layers = _layers(run.read_json("plan.json"))
+        key = str(layers) if layers else run.key
+        found.setdefault(key, ([], run))[0].append(group.label)
+    parts, left = list[Markup](), MOST_OF_DIAGRAMS
+    for labels, run in found.values():
+        diagram = _diagram(run, left)
+        left -= len(diagram)
+        parts += _network(", ".join(labels), run.read_json("plan.json"), diagram)
+    return parts
+
+
+def _diagram(run: RunFolder, most: int) -> Markup:
+    """Return the diagram of a run's networks in at most so many characters, else the sentence why there is none."""
+    try:
+        diagram = diagram_html(graphs_of(run.dir))
+    except DlxError as error:
+        return paragraph(f"No diagram of {run.key}: {error.problems[0].message}", "note")
+    if len(diagram) > most:
+        return paragraph(f"No diagram of {run.key}: the page would be too large. `dlx draw` draws it.", "note")
+    return Markup(diagram)
 
 
 def _layers(plan: dict[str, Any]) -> list[dict[str, Any]]:
@@ -37,10 +58,10 @@ def _layers(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return list(layers) if isinstance(layers, list) else []
 
 
-def _network(label: str, plan: dict[str, Any]) -> list[Markup]:
+def _network(label: str, plan: dict[str, Any], diagram: Markup) -> list[Markup]:
     layers = _layers(plan)
     if not layers:
-        return []
+        return [paragraph(label), diagram]
     counts = {name: f"{plan[name]:,}" for name in ("params", "macs") if isinstance(plan.get(name), int)}
     words = f"{label}: {plural(len(layers), 'layer')}" + "".join(f", {v} {_unit(k)}" for k, v in counts.items())
     rows = [
@@ -58,7 +79,8 @@ def _network(label: str, plan: dict[str, Any]) -> list[Markup]:
     left = f"{len(layers) - MOST_LAYERS:,} more layers" if len(layers) > MOST_LAYERS else ""
     return [
         paragraph(words),
-        folded("Layers", joined([table(titles, rows), paragraph(left, "note")]), len(layers) <= 12),
+        diagram,
+        folded("Layers", joined([table(titles, rows), paragraph(left, "note")])),
     ]
 
 

@@ -127,14 +127,25 @@ class Drawing:
         missing = [name for name in self.options.metrics if name not in known]
         if missing:
             raise DlxError(*(_missing(name, known, what) for name in missing))
-        for name in self.options.metrics:
-            lacking = [label for label, runs in each.items() if not all(name in one for one in runs)]
-            if lacking:
-                self.notes.append(f"`{name}` is not recorded by {', '.join(lacking)}, which has no part in it")
+        self.notes += _lacking(self.options.metrics, each)
         return list(dict.fromkeys(self.options.metrics)) or main_metrics(each.values())
 
     def _who(self) -> str:
         return self.groups[0].label if len(self.groups) == 1 else f"none of {plural(len(self.groups), 'group')}"
+
+
+def _lacking(metrics: Iterable[str], each: Mapping[str, Sequence[Iterable[str]]]) -> list[str]:
+    """Return a note for each set of groups that did not record some metrics."""
+    found: dict[str, list[str]] = {}
+    for name in metrics:
+        lacking = [label for label, runs in each.items() if not all(name in one for one in runs)]
+        if lacking:
+            found.setdefault(", ".join(lacking), []).append(f"`{name}`")
+    return [
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not recorded by {who}, "
+        f"which has no part in {'it' if len(names) == 1 else 'them'}"
+        for who, names in found.items()
+    ]
 
 
 STATES = {"running": "is running", "died": "has died", "failed": "has failed", "stopped": "was stopped"}

@@ -83,8 +83,8 @@ def test_the_page_has_the_results_and_asks_for_nothing_outside(root):
     assert "0.15 ± 0.64" in text  # 0.2 and 0.1: 12.7062 of Student's t with one degree of freedom, times 0.05
     assert [at["href"] for tag, at in elements.found if tag == "a" and at["href"].startswith("#")][1:4] == [
         "#results",
+        "#network",
         "#curves",
-        "#confusion",
     ]
     for _, attributes in elements.found:
         for name in ("src", "href"):
@@ -92,6 +92,25 @@ def test_the_page_has_the_results_and_asks_for_nothing_outside(root):
     (policy,) = [at["content"] for tag, at in elements.found if at.get("http-equiv")]
     assert policy.startswith("default-src 'none'")
     assert len(made.html.encode()) < 3_000_000
+
+
+def test_each_network_is_drawn_once_and_a_run_without_its_data_says_why_it_is_not(root):
+    made_run(root, "gone", end={})
+    path = root / "gone" / "20260101-000000-0000" / "spec.yaml"
+    path.write_text(path.read_text().replace("digits: {", "table: {path: nowhere.csv, target: y, "))
+    html = page(["wide", "narrow", "gone"], root, PageOptions()).html
+    assert html.count('class="dlx-diagram"') == 2  # two seeds of `wide` have one network
+    assert "linear 32" in html
+    assert "linear 8" in html
+    assert "No diagram of gone/20260101-000000-0000" in html
+    assert "nowhere.csv" in html
+
+
+def test_metrics_that_a_run_lacks_are_one_note(root):
+    made_run(root, "other", evaluations={4: {"valid/perplexity": 3.0, "valid/bits": 2.0}}, end={})
+    notes = page(["wide", "other"], root, PageOptions()).notes
+    assert sum("not recorded by wide" in note for note in notes) == 1
+    assert any("`valid/perplexity`" in note and "`valid/bits`" in note for note in notes)
 
 
 def test_differences_between_specs_are_marked(root):

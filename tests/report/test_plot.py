@@ -294,7 +294,7 @@ def test_names_with_markup_in_them_are_text(tmp_path):
         ),
         (["wide", "--kind", "confusion", "--metric", "x"], "a confusion matrix is drawn of the counts"),
         (["wide", "--part", "test"], "`--part` is for `--kind confusion`"),
-        (["wide", "--output", "a.gif"], "`a.gif` names no format of pictures"),
+        (["wide", "--output", "a.gif"], "`a.gif` does not say its format"),
         (["wide", "--output", "a.png", "--format", "pdf"], "`--format pdf` and the file `a.png` differ"),
         (["wdie"], "there is no run `wdie`"),
         (["wide", "--output", "/proc/none/a.svg"], "/proc/none/a.svg cannot be written"),
