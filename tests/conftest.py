@@ -119,10 +119,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+MISSING = ("could not import", "no chromium")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Fail a test that skips for a missing package in continuous integration, where every extra is installed."""
+    """Fail a test that skips for a missing package or browser in continuous integration, which installs all of them."""
     report = yield
-    if report.skipped and os.environ.get("CI") and "could not import" in str(report.longrepr):
+    if report.skipped and os.environ.get("CI") and any(word in str(report.longrepr) for word in MISSING):
         report.outcome = "failed"
     return report
