@@ -124,7 +124,7 @@ MISSING = ("could not import", "no chromium")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Fail a test that skips for a missing package or browser in continuous integration, which installs all of them."""
+    """Fail a test that skips for a missing package or browser in continuous integration, which installs them."""
     report = yield
     if report.skipped and os.environ.get("CI") and any(word in str(report.longrepr) for word in MISSING):
         report.outcome = "failed"

@@ -60,6 +60,8 @@ def _alone(prepared: Prepared) -> str:
     """Return what of the data, the networks or the objective keeps trainings from being packed; else nothing."""
     if getattr(prepared.data, "carry", False):
         return "`carry: true` goes on with the states of one network"
+    if prepared.sets.train.streams:
+        return "the training set stays on disk, and is read for one training at a time"
     if prepared.is_supervised:
         return ""
     if type(prepared.data).feed is not Dataset.feed:

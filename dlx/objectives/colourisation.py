@@ -16,7 +16,7 @@ from ..metrics import Mode
 from ..shapes import Shape
 from .base import Caller, Ports, Sheet
 from .lab import lab_of, rgb_of
-from .latent import COLUMNS
+from .latent import COLUMNS, beyond_0_and_1
 from .self_supervised import NETWORK, SelfSupervised
 
 if TYPE_CHECKING:
@@ -79,12 +79,8 @@ class Colourisation(SelfSupervised):
         channels = 2 if self.spacing is None else len(self.squares)
         return {NETWORK: Shape((channels, *fields[self.field].shape[1:]))}
 
-    def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
-        least, most = (float(one) for one in batch[self.field].aminmax())
-        if least >= 0 and most <= 1:
-            return None
-        message = f"{self.kind} takes red, green and blue from 0 to 1, and `{self.field}` goes from {least:.3g} to"
-        return Problem(f"{message} {most:.3g}", "Leave out `standardize`, or rescale the pictures.")
+    def check_values(self, batch: Batch) -> Problem | None:
+        return beyond_0_and_1(self.kind, self.field, batch[self.field])
 
     @cached_property
     def squares(self) -> npt.NDArray[Any]:

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
+from ..errors import DlxError
 from . import output as files
 from .charts import Json, chart
 from .charts_style import Theme
@@ -33,6 +34,8 @@ def format_of(output: Path | None, chosen: Format | None) -> Format:
 
 def write(figure: Figure | Matrices, path: Path, form: Format, theme: Theme = "light") -> None:
     """Write a figure to a file. DlxError where it cannot be written."""
+    if theme == "dark" and form in {"tikz", "csv"}:
+        raise DlxError(f"`--theme dark` is for pictures, and the format is {form}", hint="Leave it out.")
     files.write(path, content_of(figure, form, theme))
 
 

@@ -96,23 +96,32 @@ def _names(figure: Figure, one: Series, metrics: Sequence[str]) -> list[str]:
 
 def _pairs(x: Any, y: Any) -> str:
     points = [(a, b) for a, b in zip(np.asarray(x).tolist(), np.asarray(y).tolist(), strict=True) if isfinite(b)]
-    return " ".join(f"({a:.{DIGITS}g},{b:.{DIGITS}g})" for a, b in points)
+    return " ".join(f"({a if isinstance(a, int) else f'{a:.{DIGITS}g}'},{b:.{DIGITS}g})" for a, b in points)
 
 
 def _bars(figure: Figure, series: Sequence[Series], panel: str) -> str:
     """Return horizontal bars, the first group at the top."""
     labels = [one.label for one in series]
     ticks = f"ytick={{{_list(range(len(labels)))}}}, yticklabels={{{_list(f'{{{escaped(one)}}}' for one in labels)}}}"
-    options = f"xbar, y dir=reverse, xlabel={{{escaped(panel)}}}, {ticks}, xmin=0, bar width=8pt, bar shift=0pt"
-    lines = [f"\\nextgroupplot[{options}, enlarge y limits=0.3]"]
+    # the axis of the values lies, so that it is the first
+    scale = "xmode=log, log origin=infty" if figure.scale == "log" else "xmin=0" if _from_zero(series) else ""
+    options = f"xbar, y dir=reverse, xlabel={{{escaped(panel)}}}, {ticks}, bar width=8pt, bar shift=0pt"
+    lines = [f"\\nextgroupplot[{', '.join(filter(None, (options, scale)))}, enlarge y limits=0.3]"]
     for place, one in enumerate(series):
         colour, mean = f"dlx{figure.labels.index(one.label)}", float(one.y.mean())
         bars = ""
-        if one.high is not None:
-            bars = f" +- ({float(one.high[0]) - mean:.{DIGITS}g},0)"
+        if one.high is not None and one.low is not None:
+            up, down = float(one.high[0]) - mean, mean - float(one.low[0])
+            bars = f" += ({up:.{DIGITS}g},0) -= ({down:.{DIGITS}g},0)"
         style = f"draw=none, fill={colour}, error bars/.cd, x dir=both, x explicit"
         lines.append(f"\\addplot+[{style}] coordinates {{({mean:.{DIGITS}g},{place}){bars}}};")
     return "\n".join(lines)
+
+
+def _from_zero(series: Sequence[Series]) -> bool:
+    """Return whether no value and no end lies below 0."""
+    ends = [one.y if one.low is None else np.minimum(one.y, one.low) for one in series]
+    return all((each >= 0).all() for each in ends)
 
 
 def _list(words: Iterable[object]) -> str:

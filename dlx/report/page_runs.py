@@ -128,9 +128,11 @@ def costs(drawing: Drawing) -> list[Markup]:
 def _costs(run: RunFolder) -> list[str]:
     end, plan, way = run.end() or {}, run.read_json("plan.json"), run.lock().get("way") or {}
     steps, seconds = end.get("step"), end.get("seconds")
+    points = [one for one in curves_of(run).values() if len(one)]
     if steps is None:
-        points = [len(one) and int(one.step[-1]) for one in curves_of(run).values()]
-        steps = max(points, default=0)
+        steps = max((int(one.step[-1]) for one in points), default=0)
+    if seconds is not None:  # of the last process alone; the curves have those before a resumption too
+        seconds = max([seconds, *(float(one.seconds[-1]) for one in points)])
     rate = f"{1000 * seconds / steps:.3g}" if seconds and steps else ""
     weights = plan.get("params")
     disk = sum(path.stat().st_size for path in (run.dir / "checkpoints").rglob("*") if path.is_file())

@@ -52,14 +52,23 @@ class Options:
         if self.kind == "scatter" and not self.x:
             hint = "Name one: `--x params`, `--x seconds`, `--x train.optimizer.adam.lr`."
             raise DlxError("a scatter has two axes, and `--x` names no key", hint=hint)
-        if self.kind in {"bar", "confusion"} and self.x:
-            raise DlxError(f"`--x` is for curves and scatter, and this is `--kind {self.kind}`", hint="Leave it out.")
-        if self.kind == "confusion" and self.metrics:
-            hint = "Leave out `--metric`; `--part` chooses the part."
-            raise DlxError("a confusion matrix is drawn of the counts, and not of a metric", hint=hint)
-        if self.kind != "confusion" and self.part:
-            hint = "Write the part into the metric: `--metric test/error`."
-            raise DlxError("`--part` is for `--kind confusion`", hint=hint)
+        for option, (given, kinds, hint) in self._options().items():
+            if given and self.kind not in kinds:
+                message = f"`{option}` is for `--kind {' or '.join(kinds)}`, and this is `--kind {self.kind}`"
+                raise DlxError(message, hint=hint)
+
+    def _options(self) -> dict[str, tuple[bool, tuple[Kind, ...], str]]:
+        """Return of each option whether it is given, the kinds that it is for, and the way out for others."""
+        out = "Leave it out."
+        metrics: tuple[Kind, ...] = ("curve", "bar", "scatter")
+        return {
+            "--x": (bool(self.x), ("curve", "scatter"), out),
+            "--metric": (bool(self.metrics), metrics, "A confusion matrix is of counts; `--part` chooses the part."),
+            "--scale": (self.scale != "linear", metrics, out),
+            "--x-scale": (self.x_scale != "linear", ("curve", "scatter"), out),
+            "--band": (self.band != "interval", ("curve", "bar"), out),
+            "--part": (bool(self.part), ("confusion",), "Write the part into the metric: `--metric test/error`."),
+        }
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class Drawing:
 
     @cached_property
     def curves(self) -> dict[str, list[Curves]]:
-        """The curves of the runs of each group, by its label; those of groups without a record are left out."""
+        """The curves of the runs of each group, by its label; those of a run without a record are none."""
         return {group.label: [self._curves(run) for run in group.runs] for group in self.groups}
 
     def _curves(self, run: RunFolder) -> Curves:
@@ -189,20 +198,25 @@ def curve(drawing: Drawing) -> Figure:
             points = [one[metric] for one in runs if metric in one]
             if points:
                 series.append(series_of(label, metric, panel_of(metric), points, axis, options.band))
-                _note_of_points(drawing, series[-1], [len(one) for one in points])
+                _note_of_points(drawing, series[-1], [int(one.step[-1]) for one in points if len(one)])
     several = any(one.low is not None for one in series)
     band = WORDS[options.band] if several else ""
     found = Figure("curve", TITLES[axis], tuple(series), options.scale, options.x_scale, band)
     return positive(found, drawing.notes)
 
 
-def _note_of_points(drawing: Drawing, series: Series, lengths: Sequence[int]) -> None:
-    of = f"{series.metric} of {series.label}"
-    if series.runs > 1 and max(lengths) > len(series.x):
+def _note_of_points(drawing: Drawing, series: Series, last: Sequence[int]) -> None:
+    """Note where a mean ends before some of its runs, whose `last` steps these are, and what is not finite."""
+    if len(set(last)) > 1:
+        of = f"{series.metric} of {series.label}"
         drawing.notes.append(f"the mean of {of} ends where the first of its {series.runs} runs does")
-    missing = int(np.isnan(series.y).sum())
-    if missing:
-        drawing.notes.append(f"{plural(missing, 'value')} of {of} {'is' if missing == 1 else 'are'} not finite")
+    _note_of_missing(drawing, int(np.isnan(series.y).sum()), series.metric, series.label)
+
+
+def _note_of_missing(drawing: Drawing, count: int, metric: str, label: str) -> None:
+    if count:
+        are = "is" if count == 1 else "are"
+        drawing.notes.append(f"{plural(count, 'value')} of {metric} of {label} {are} not finite")
 
 
 def panel_of(metric: str) -> str:
@@ -249,7 +263,9 @@ def bar(drawing: Drawing) -> Figure:
     series = []
     for metric in metrics:
         for label, runs in finals.items():
-            values = np.array([one[metric] for one in runs if metric in one and isfinite(one[metric])])
+            each = [one[metric] for one in runs if metric in one]
+            values = np.array([value for value in each if isfinite(value)])
+            _note_of_missing(drawing, len(each) - len(values), metric, label)
             if len(values):
                 series.append(_bar(label, metric, values, options.band))
     several = any(one.low is not None for one in series)
@@ -286,6 +302,7 @@ def scatter(drawing: Drawing) -> Figure:
         for label, runs in drawing.values.items():
             pairs = [(x, one.get(metric)) for x, one in zip(across[label], runs, strict=True)]
             there = [(x, y) for x, y in pairs if x is not None and y is not None and isfinite(y)]
+            _note_of_missing(drawing, sum(y is not None and not isfinite(y) for _, y in pairs), metric, label)
             if there:
                 x, y = (np.array(column, float) for column in zip(*there, strict=True))
                 series.append(Series(label, metric, metric, x, y, runs=len(there)))

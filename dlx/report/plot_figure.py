@@ -161,7 +161,10 @@ def _plain(values: Array) -> list[Any]:
 
 
 def rounded(values: Sequence[float] | Array | None, count: int) -> list[str]:
-    """Write values with few digits for a chart, missing ones as nothing."""
+    """Write values with few digits for a chart, whole numbers such as steps in full, missing ones as nothing."""
     if values is None:
         return [""] * count
-    return [f"{v:.{DIGITS}g}" if isfinite(v) else "" for v in np.asarray(values).tolist()]
+    return [
+        str(v) if isinstance(v, int) else f"{v:.{DIGITS}g}" if isfinite(v) else ""
+        for v in np.asarray(values).tolist()
+    ]

@@ -73,12 +73,12 @@ def labels(groups: Sequence[RunGroup]) -> list[str]:
     named = [group.runs[0].baseline() or group.label for group in groups]
     names = [f"{g.runs[0].name}: {n}" if g.runs[0].baseline() else n for g, n in zip(groups, named, strict=True)]
     if len(set(names)) == len(names):
-        return [_short(name) for name in names]
+        return _shortened(names)
     apart = {name: _apart([g for n, g in zip(names, groups, strict=True) if n == name]) for name in set(names)}
     found = [f"{name}{apart[name][group.runs[0].dir]}" for name, group in zip(names, groups, strict=True)]
     if len(set(found)) < len(found):
         found = [f"{name} {group.runs[0].id}" for name, group in zip(names, groups, strict=True)]
-    return [_short(label) for label in found]
+    return _shortened(found)
 
 
 def _apart(groups: Sequence[RunGroup]) -> dict[Path, str]:
@@ -91,8 +91,18 @@ def _apart(groups: Sequence[RunGroup]) -> dict[Path, str]:
     return dict(zip(folders, ends, strict=True)) if len(groups) > 1 else {folders[0]: ""}
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+def _shortened(labels: Sequence[str]) -> list[str]:
+    """Return labels of at most `LONGEST` characters; those that begin alike are numbered."""
+    found = [_short(label) for label in labels]
+    number = [found[:i].count(label) + 1 for i, label in enumerate(found)]
+    return [
+        f"{_short(label, LONGEST - 5)} ({n})" if found.count(label) > 1 else label
+        for label, n in zip(found, number, strict=True)
+    ]
+
+
+def _short(text: str, longest: int = LONGEST) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _settings(group: RunGroup) -> dict[str, str]:

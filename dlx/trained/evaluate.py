@@ -16,7 +16,6 @@ from ..experiment import ensemble
 from ..experiment.resume_checks import check_digest, check_network
 from ..experiment.session import job_of
 from ..graph import Graphs, trace, trace_all
-from ..lazy import torch
 from ..objectives import Supervised
 from ..objectives.ensemble import check_combine
 from ..runs.folder import ENSEMBLE, RunFolder
@@ -273,7 +272,8 @@ def _job_of_phases(experiment: Experiment, known: InputRecord, sets: Sets, run: 
     job = _job(experiment, trace_all(experiment), sets, run)
     assert isinstance(job.learner, Phased)
     for part in job.parts.values():
-        network_checks.check_values(job.learner.evaluated, part.take(torch.arange(min(len(part), VALUES))), run.key)
+        for batch in part.evenly(VALUES).chunks(VALUES):
+            network_checks.check_values(job.learner.evaluated, batch, run.key)
     return job
 
 

@@ -208,6 +208,14 @@ def test_what_is_trained_on_the_cpu_is_packed_whatever_the_spec_calls_it(spec, m
     assert packing.with_packing_note(made) is made
 
 
+def test_what_stays_on_disk_is_read_for_one_training_at_a_time(spec, monkeypatch):
+    made = prepare(load(spec))
+    assert packing.packing_key(made) is not None
+    monkeypatch.setattr(type(made.sets.train), "streams", True)
+    assert packing.packing_key(made) is None
+    assert "the training set stays on disk" in packing.with_packing_note(made).sets.notes[-1]
+
+
 def test_where_the_spec_wants_no_packing_the_device_is_not_blamed(spec, monkeypatch):
     monkeypatch.setattr(device, "pick", with_gpu)
     loaded = load(spec, ["+train.trace=false"])

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from helpers import SHIPPED, network_of
 
 from dlx.graph import Graphs, trace_all
-from dlx.report.diagram import field, paper
+from dlx.report.diagram import field_picture, paper
 from dlx.report.diagram.folding import Folding
 from dlx.report.diagram.receptive_field import centre
 from dlx.spec import load
@@ -104,16 +104,16 @@ def test_a_picture_lies_below_the_field_as_it_is(tmp_path):
     )
     (tmp_path / "one.png").write_bytes(content)
     graphs = trace_all(load(SHIPPED["digits/lenet"]))
-    image = next(parsed(field.picture(graphs, "conv_1", tmp_path / "one.png")).iter(f"{SVG}image"))
+    image = next(parsed(field_picture.picture(graphs, "conv_1", tmp_path / "one.png")).iter(f"{SVG}image"))
 
     assert image.get("href") == f"data:image/png;base64,{b64encode(content).decode()}"
     assert image.get("width") == image.get("height") == "480"
-    assert list(parsed(field.picture(graphs, "conv_1")).iter(f"{SVG}image")) == []
+    assert list(parsed(field_picture.picture(graphs, "conv_1")).iter(f"{SVG}image")) == []
 
 
 def test_the_field_and_that_of_the_neighbour_lie_a_stride_apart():
     graphs = trace_all(load(SHIPPED["cs231n/resnet50"]))
-    rects = {rect.get("class"): rect for rect in parsed(field.picture(graphs, "conv_1")).iter(f"{SVG}rect")}
+    rects = {rect.get("class"): rect for rect in parsed(field_picture.picture(graphs, "conv_1")).iter(f"{SVG}rect")}
 
     scale = 480 / 224
     assert abs(float(rects["m"].get("width")) - 7 * scale) < 0.06

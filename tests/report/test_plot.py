@@ -246,6 +246,50 @@ def test_csv_has_all_values_and_tikz_all_points(root):
     assert text.count(r"\begin") == text.count(r"\end{")
 
 
+def test_bars_in_tikz_keep_the_scale_the_sign_and_both_ends(root):
+    of_range = content_of(plot(["wide"], root, Options(("test/error",), "bar", band="range")).figure, "tikz").decode()
+    assert "coordinates {(0.2,0) += (0.1,0) -= (0.1,0)};" in of_range
+    assert "xmin=0" in of_range
+    logarithmic = content_of(plot(["wide"], root, Options(("test/error",), "bar", scale="log")).figure, "tikz")
+    assert b"xmode=log" in logarithmic
+    made_run(root, "below", end={"metrics": {"test/log_likelihood": -2.0}})
+    below = content_of(plot(["below"], root, Options(("test/log_likelihood",), "bar")).figure, "tikz").decode()
+    assert "(-2,0)" in below
+    assert "xmin=0" not in below
+
+
+def test_steps_are_written_in_full():
+    steps = np.array([1_234_567, 1_234_568])
+    figure = Figure("curve", "step", (Series("a", "loss", "loss", steps, np.array([0.5, 0.25])),))
+    assert "1234567" in str(chart(figure))
+    assert "1234568" in content_of(figure, "tikz").decode()
+
+
+def test_a_run_whose_final_figure_is_not_finite_is_told(root):
+    made_run(root, "wide", 7, end={"metrics": {"test/error": nan}})
+    for options in (Options(("test/error",), "bar"), Options(("test/error",), "scatter", "params")):
+        found = plot(["wide"], root, options)
+        assert "1 value of test/error of wide is not finite" in found.notes
+
+
+def test_points_within_an_epoch_are_no_early_end(tmp_path):
+    each = {step: {"valid/error": 1 / step} for step in (2, 4, 6, 8)}
+    made_run(tmp_path, seed=0, evaluations=each, end={})
+    made_run(tmp_path, seed=1, evaluations=each, end={})
+    found = plot(["wide"], tmp_path, Options(("valid/error",), x="epoch"))
+    assert one(found, "wide", "valid/error").x.tolist() == [1, 2]
+    assert not [note for note in found.notes if "ends where" in note]
+
+
+def test_long_names_that_begin_alike_stay_two(tmp_path):
+    names = ["a" * 70 + "b", "a" * 70 + "c"]
+    for name in names:
+        made_run(tmp_path, name, evaluations=errors(0.5), end={})
+    labels = plot(names, tmp_path, Options(("valid/error",))).figure.labels
+    assert len(set(labels)) == 2
+    assert max(map(len, labels)) <= 60
+
+
 MARKUP = "<script>alert(1)</script>&\"'\\_{}%$#^~"
 
 
@@ -286,14 +330,24 @@ def test_names_with_markup_in_them_are_text(tmp_path):
             ["wide", "--x", "steps"],
             "a curve goes along step, epoch or time, and `--x` is `steps`\n  Did you mean `step`?",
         ),
-        (["wide", "--kind", "bar", "--x", "step"], "`--x` is for curves and scatter, and this is `--kind bar`"),
+        (
+            ["wide", "--kind", "bar", "--x", "step"],
+            "`--x` is for `--kind curve or scatter`, and this is `--kind bar`",
+        ),
         (["narrow", "--kind", "confusion"], "narrow recorded no confusion matrix\n  Train with"),
         (
             ["wide", "--kind", "confusion", "--part", "valid"],
             "has no confusion matrix of the part `valid`\n  It has those of test.",
         ),
-        (["wide", "--kind", "confusion", "--metric", "x"], "a confusion matrix is drawn of the counts"),
+        (
+            ["wide", "--kind", "confusion", "--metric", "x"],
+            "`--metric` is for `--kind curve or bar or scatter`",
+        ),
         (["wide", "--part", "test"], "`--part` is for `--kind confusion`"),
+        (["wide", "--kind", "bar", "--x-scale", "log"], "`--x-scale` is for `--kind curve or scatter`"),
+        (["wide", "--kind", "confusion", "--scale", "log"], "`--scale` is for `--kind curve or bar or scatter`"),
+        (["wide", "--kind", "scatter", "--x", "params", "--band", "range"], "`--band` is for `--kind curve or bar`"),
+        (["wide", "--theme", "dark", "--format", "csv"], "`--theme dark` is for pictures, and the format is csv"),
         (["wide", "--output", "a.gif"], "`a.gif` does not say its format"),
         (["wide", "--output", "a.png", "--format", "pdf"], "`--format pdf` and the file `a.png` differ"),
         (["wdie"], "there is no run `wdie`"),

@@ -210,3 +210,8 @@ def test_options_of_texts_are_refused_by_command_and_in_python(ring, words, opti
     assert message in str(ran.exception)
     with pytest.raises(DlxError, match=message):
         dlx.sample(ring.dir, **{words[0][2:].replace("-", "_"): words[1] if option == "--prompt" else 3})
+
+
+def test_an_array_as_the_beginning_of_a_wave_is_refused_in_python(ring):
+    with pytest.raises(DlxError, match="makes samples, and --prompt is of others"):
+        dlx.sample(ring.dir, prompt=np.zeros(8))

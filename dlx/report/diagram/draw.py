@@ -10,8 +10,7 @@ from ...errors import DlxError
 from ...graph import Graphs
 from .. import output
 from ..svg import Picture
-from . import field as receptive_field
-from . import layers, mermaid, paper, unrolled
+from . import field_picture, layers, mermaid, paper, unrolled
 from .folding import Folding
 
 FORMATS: Final = ("svg", "png", "pdf", "mmd")
@@ -61,7 +60,7 @@ def file_of(graphs: Graphs, form: str, wanted: Wanted) -> File:
     if form == "mmd":
         return File(mermaid.text(graphs, wanted.folding).encode(), form)
     if wanted.layer is not None:
-        picture = receptive_field.picture(graphs, wanted.layer, wanted.image)
+        picture = field_picture.picture(graphs, wanted.layer, wanted.image)
     elif wanted.style == "paper":
         picture = _figure(graphs, wanted.folding)
     else:

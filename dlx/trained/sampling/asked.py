@@ -57,7 +57,7 @@ class Asked:
         """Raise DlxError where one of these has another value than by default: the run makes something else."""
         for name in names:
             value, default = getattr(self, name), getattr(Asked, name)
-            if value is not default and (name == "known" or value != default):  # an array has no one truth
+            if value is not default and (default is None or value != default):  # an array has no one truth
                 option = self._option(name)
                 raise DlxError(f"{run.key} makes {makes}, and {option} is of others", hint=f"Leave out {option}.")
 

@@ -217,7 +217,8 @@ def _translated(
         raise DlxError("--n is a number of samples, and each example of --given becomes one", hint="Leave out --n.")
     originals, names = translations.examples(known, of, loaded)
     made = drawings.without_traces(loaded.job, lambda own, call: own.translate(call, originals, to))
-    beside = loaded.job.parts["train"].take(torch.arange(min(drawings.EXAMPLES, len(loaded.job.parts["train"]))))
+    part = loaded.job.parts["train"]
+    beside = part.take(torch.arange(min(drawings.EXAMPLES, len(part)), device=part.x.device))
     real = drawings.as_array(beside[to])
     values = drawings.as_array(made)
     return Draws(run, values, (), names, None, 0, real, drawings.as_array(originals), to)

@@ -191,7 +191,7 @@ class ManySteps:
         before, states = [one.clone() for one in memory], [one.get_state() for one in self.generators]
         found: dict[bool, list[Tensor]] = {}
         steps = [scheduled.optimizer.param_groups for one in self.rates.values() for scheduled, _ in one]
-        rates = [group["lr"] for groups in steps for group in groups if _moves(group)]
+        rates = [group["lr"] for groups in steps for group in groups if _is_trained(group)]
         active = [number in pending for number in self.jobs]
         for by_script in (*(True,) * WARMUP_CALLS, False):
             try:
@@ -213,8 +213,8 @@ def _rates_of(job: Job) -> Iterator[tuple[ScheduledOptimizer, list[float]]]:
     """Yield each optimizer with the rates, before the schedule, of its groups with a weight that is trained now."""
     for scheduled in job.learner.optimizers.values():
         groups = zip(scheduled.optimizer.param_groups, scheduled.rates, strict=True)
-        yield scheduled, [rate for group, rate in groups if _moves(group)]
+        yield scheduled, [rate for group, rate in groups if _is_trained(group)]
 
 
-def _moves(group: Mapping[str, Any]) -> bool:
+def _is_trained(group: Mapping[str, Any]) -> bool:
     return any(p.requires_grad for p in group["params"])
