@@ -107,11 +107,11 @@ def test_each_network_is_drawn_once_and_a_run_without_its_data_says_why_it_is_no
 
 
 def test_the_time_of_a_step_counts_what_was_before_a_resumption(root):
-    """Twelve seconds of records, of which the last process had half of one."""
+    """Eleven seconds of records, of which the last process had half of one."""
     steps = [(step, 1.0) for step in range(1, 12)]
     made_run(root, "resumed", steps=steps, end={"seconds": 0.5, "step": 11})
     rows = page(["resumed"], root, PageOptions()).html
-    assert "<td class=number>10.0</td>" in rows
+    assert "<td class=number>11.0</td>" in rows
     assert "<td class=number>0.5</td>" not in rows
 
 
