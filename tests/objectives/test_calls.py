@@ -61,6 +61,9 @@ SHIPPED_ONES = {
     "flow": "flow",
     "diffusion": "diffusion",
     "masked_language": "masked-months",
+    "relative_position": "relative-position",
+    "colourisation": "colourisation",
+    "inpainting": "context-encoder",
 }
 ROWS = {"ppca"}
 """Objectives that call a network on rows of their own, however many examples there are."""
