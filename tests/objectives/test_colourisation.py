@@ -153,4 +153,6 @@ def test_the_right_number_of_squares_is_told():
 def test_values_beyond_0_and_1_are_refused_before_the_training(tmp_path):
     with pytest.raises(SpecError) as raised:
         runner.run(experiment_of(SPEC), tmp_path)  # normal ones
-    assert "colourisation is of values from 0 to 1, and the field `input` goes from -3.458 to 3.432" in str(raised.value)
+    assert "colourisation is of values from 0 to 1, and the field `input` goes from -3.458 to 3.432" in str(
+        raised.value
+    )
