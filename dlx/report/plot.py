@@ -52,13 +52,13 @@ class Options:
         if self.kind == "scatter" and not self.x:
             hint = "Name one: `--x params`, `--x seconds`, `--x train.optimizer.adam.lr`."
             raise DlxError("a scatter has two axes, and `--x` names no key", hint=hint)
-        for option, (given, kinds, hint) in self._options().items():
-            if given and self.kind not in kinds:
+        for option, (is_set, kinds, hint) in self._options().items():
+            if is_set and self.kind not in kinds:
                 message = f"`{option}` is for `--kind {' or '.join(kinds)}`, and this is `--kind {self.kind}`"
                 raise DlxError(message, hint=hint)
 
     def _options(self) -> dict[str, tuple[bool, tuple[Kind, ...], str]]:
-        """Return of each option whether it is given, the kinds that it is for, and the way out for others."""
+        """Return of each option whether it is set, the kinds that it is for, and the way out for others."""
         out = "Leave it out."
         metrics: tuple[Kind, ...] = ("curve", "bar", "scatter")
         return {
