@@ -43,7 +43,9 @@ def plot(
         Literal["svg", "png", "pdf", "tikz", "csv"] | None,
         typer.Option("--format", help="svg, png, pdf, tikz or csv; else the suffix of the file says it."),
     ] = None,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="By default plot.FORMAT.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="By default plot.FORMAT.")
+    ] = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -74,7 +76,7 @@ def report(
             metavar="RUN|STUDY...", help="Runs, studies, or names of runs.", autocompletion=completion.run_names
         ),
     ],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The page.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page.")] = Path("report.html"),
     mistakes: Annotated[
         int,
         typer.Option(min=0, max=100, metavar="N", help="The N worst examples, for which networks are measured anew."),
@@ -99,6 +101,7 @@ def report(
     from ..report import page as pages
     from ..show import plot as shown
 
+    pages.check_file(output)
     found = pages.page(names, runs, pages.PageOptions(band, each, mistakes, title))
     found.write(output)
     shown.plotted(found.as_json(), found.notes, output, as_json)

@@ -232,6 +232,8 @@ class CallChecks:
         called = {call.network for call in self.calls}
         for name in (name for name in self.networks.nodes if name not in moved and self._is_trained(name)):
             mark, path = self.experiment.place("networks", name), f"networks.{name}"
+            if any(problem.path.startswith(f"{path}.follow") for problem in self.experiment.problems):
+                continue  # told already
             if name in called:
                 message = f"no phase of `{kind}` moves the network `{name}`, which it calls"
                 yield Problem(message, f"Write `freeze: [{name}]` where it is to stay as it is.", mark, path)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import Any
 
+from ..lazy import np
 from .charts_style import COLOURS, DASHES, HEIGHT, MOST_LABELLED, WIDTH, Theme, config
 from .plot_figure import Figure, Matrices, Matrix, Series, rounded
 
@@ -46,7 +47,12 @@ def curve_panel(figure: Figure, panel: str) -> Json:
     metrics = figure.metrics(panel)
     encoding: Json = {
         "x": _along(figure),
-        "y": {"field": "y", "type": "quantitative", "title": _title(panel, metrics), "scale": _scale(figure.scale)},
+        "y": {
+            "field": "y",
+            "type": "quantitative",
+            "title": _title(panel, metrics),
+            "scale": scale_of(series, figure.scale),
+        },
         "color": _colour(figure),
         "detail": {"field": "key"},
     }
@@ -83,12 +89,23 @@ def _scale(kind: str) -> Json:
     return {"type": "log", "nice": False} if kind == "log" else {"zero": False, "nice": True}
 
 
+def scale_of(series: Sequence[Series], kind: str = "linear") -> Json:
+    """Return the scale of values. Where all are one it reaches beyond: Vega would round its only tick to 0 or 1."""
+    ends = [each for one in series for each in (one.y, one.low, one.high) if each is not None and len(each)]
+    values = np.concatenate(ends) if ends else np.empty(0)
+    values = values[np.isfinite(values)]
+    if kind == "log" or not len(values) or values.min() < values.max():
+        return _scale(kind)
+    value = float(values[0])
+    return {"domain": [value - (abs(value) / 10 or 1), value + (abs(value) / 10 or 1)], "nice": True}
+
+
 def _colour(figure: Figure) -> Json:
     labels = figure.labels
     palette = [COLOURS[i % len(COLOURS)] for i in range(len(labels))]
     legend: Json | None = {
         "title": f"band: {figure.band}" if figure.band else None,
-        "symbolType": "stroke",
+        "symbolType": "circle" if figure.kind == "scatter" else "stroke",
         "columns": 1,
     }
     if len(labels) == 1 and not figure.band:
@@ -174,7 +191,7 @@ def scatter_panel(figure: Figure, panel: str) -> Json:
         "mark": {"type": "point", "filled": True, "size": 60, "opacity": 0.8},
         "encoding": {
             "x": _along(figure),
-            "y": {"field": "y", "type": "quantitative", "title": panel, "scale": _scale(figure.scale)},
+            "y": {"field": "y", "type": "quantitative", "title": panel, "scale": scale_of(series, figure.scale)},
             "color": _colour(figure),
         },
     }

@@ -44,6 +44,13 @@ class Page:
         return {"runs": list(self.runs), "bytes": len(self.html.encode()), "notes": list(self.notes)}
 
 
+def check_file(path: Path) -> None:
+    """Raise DlxError for a file whose suffix says that it is no HTML."""
+    if path.suffix.lower() not in {"", ".html", ".htm"}:
+        hint = f"Call it `{path.with_suffix('.html')}`; `dlx plot` and `dlx draw` write pictures."
+        raise DlxError(f"a report is a page of HTML, and the file is `{path}`", hint=hint)
+
+
 def page(names: Sequence[str], root: Path, options: PageOptions) -> Page:
     """Return the report of the runs and studies that are named. DlxError where one is not there."""
     drawing = Drawing(tuple(groups(names, root, options.each)), Options(band=options.band))
@@ -65,7 +72,8 @@ def page(names: Sequence[str], root: Path, options: PageOptions) -> Page:
     there = {name: parts[name][0] for name, inner in sections.items() if inner}
     notes = tuple(dict.fromkeys(drawing.notes))
     if notes:
-        sections = {"notes": section("notes", "Notes", *(paragraph(note) for note in notes)), **sections}
+        sections["notes"] = section("notes", "Notes", *(paragraph(note) for note in notes))
+        there["notes"] = "Notes"
     runs = tuple(run.key for group in drawing.groups for run in group.runs)
     return Page(_whole(title, there, joined(sections.values()), len(runs)), runs, notes)
 

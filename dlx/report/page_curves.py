@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any
 
 from ..errors import plural
-from .charts import Json, framed, matrix_panel, table
+from .charts import Json, framed, matrix_panel, scale_of, table
 from .charts_style import COLOURS, DASHES, HEIGHT, config
 from .page_html import Markup, data, joined, paragraph, text
 from .plot import Drawing, Options, confusion, curve, panel_of
@@ -119,7 +119,7 @@ def _spec(figure: Figure, steps: Sequence[Series], seconds: Sequence[Any], title
     series = [{"key": k, "label": one.label, "metric": one.metric} for k, one in enumerate(steps)]
     encoding: Json = {
         "x": {"field": "step", "type": "quantitative", "title": "step", "scale": {"zero": False, "nice": False}},
-        "y": {"field": "y", "type": "quantitative", "title": None, "scale": {"zero": False}},
+        "y": {"field": "y", "type": "quantitative", "title": None, "scale": scale_of(steps)},
         "color": {
             "field": "label",
             "type": "nominal",

@@ -141,10 +141,22 @@ def matrix_tables(drawing: Drawing) -> list[Markup]:
 
 def mistakes(drawing: Drawing, count: int) -> list[Markup]:
     """Return the worst examples of the first run of each group, with their pictures where they are pictures."""
+    learning = [group for group in drawing.groups if _learns_targets(group.runs[0])]
+    if not learning:
+        return []
     if not count:
         words = "`dlx report --mistakes 8` measures each network anew, and shows the examples with the largest loss."
         return [paragraph(words, "note")]
-    return [part for group in drawing.groups for part in _mistakes(group.label, group.runs[0], count)]
+    return [part for group in learning for part in _mistakes(group.label, group.runs[0], count)]
+
+
+def _learns_targets(run: RunFolder) -> bool:
+    """Whether the examples of a run have losses of their own: those of an objective with phases have none."""
+    from ..objectives import Supervised
+    from ..spec import load
+
+    objective = load(run.file("spec.yaml")).last_stage.objective
+    return objective is None or isinstance(objective, Supervised)
 
 
 def _mistakes(label: str, run: RunFolder, count: int) -> list[Markup]:

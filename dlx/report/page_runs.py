@@ -97,15 +97,16 @@ def _field(found: Any) -> str:
 
 
 def samples(drawing: Drawing) -> list[Markup]:
-    """Return the last sheet of samples of the first run of each group."""
+    """Return the last sheet of samples of each name, of the first run of each group."""
     found = []
     for group in drawing.groups:
         sheets = sorted((group.runs[0].dir / ARTIFACTS / "samples").glob("*.png"))
-        if sheets:
-            content = sheets[-1].read_bytes()
-            about = f"Samples of {group.label}, {sheets[-1].stem}"
+        last = {path.stem.split("-", 2)[-1]: path for path in sheets}  # step-000500-NAME
+        for path in last.values():
+            content = path.read_bytes()
+            about = f"Samples of {group.label}, {path.stem}"
             small = len(content) <= MOST_BYTES
-            found.append(image(content, about) if small else paragraph(f"{about}: {sheets[-1]}", "note"))
+            found.append(image(content, about) if small else paragraph(f"{about}: {path}", "note"))
     return found
 
 

@@ -135,7 +135,8 @@ class Drawing:
             raise DlxError(f"{self._who()} recorded no {what}", hint=hint)
         missing = [name for name in self.options.metrics if name not in known]
         if missing:
-            raise DlxError(*(_missing(name, known, what) for name in missing))
+            finals = {name for runs in self.values.values() for one in runs for name in one}
+            raise DlxError(*(_missing(name, known, what, name in finals) for name in missing))
         self.notes += _lacking(self.options.metrics, each)
         return list(dict.fromkeys(self.options.metrics)) or main_metrics(each.values())
 
@@ -160,9 +161,11 @@ def _lacking(metrics: Iterable[str], each: Mapping[str, Sequence[Iterable[str]]]
 STATES = {"running": "is running", "died": "has died", "failed": "has failed", "stopped": "was stopped"}
 
 
-def _missing(name: str, known: set[str], what: str) -> Any:
+def _missing(name: str, known: set[str], what: str, at_the_end: bool) -> Any:
     from ..errors import Problem
 
+    if at_the_end:
+        return Problem(f"`{name}` is measured at the end alone, and has no curve", "`--kind bar` draws it.")
     listed = sorted(known, key=lambda one: (not one.startswith(HELD_OUT), one))
     hint = did_you_mean(name, listed)
     return Problem(f"none of the runs has recorded the {what} `{name}`", hint)

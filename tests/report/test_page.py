@@ -115,6 +115,19 @@ def test_the_time_of_a_step_counts_what_was_before_a_resumption(root):
     assert "<td class=number>0.5</td>" not in rows
 
 
+def test_the_last_sheet_of_each_name_is_there(root):
+    from PIL import Image
+
+    folder = next((root / "narrow").iterdir()) / "artifacts" / "samples"
+    folder.mkdir(parents=True)
+    for name in ("step-000010-from_a", "step-000020-from_a", "step-000020-from_b"):
+        Image.new("L", (2, 2)).save(folder / f"{name}.png")
+    html = page(["narrow"], root, PageOptions()).html
+    assert "Samples of narrow, step-000020-from_a" in html
+    assert "Samples of narrow, step-000020-from_b" in html
+    assert "step-000010" not in html
+
+
 def test_metrics_that_a_run_lacks_are_one_note(root):
     made_run(root, "other", evaluations={4: {"valid/perplexity": 3.0, "valid/bits": 2.0}}, end={})
     notes = page(["wide", "other"], root, PageOptions()).notes
@@ -207,5 +220,7 @@ def test_the_command_writes_the_page_and_says_what_is_not_there(root):
     assert len(document["runs"]) == 3
     missing = dlx("report", "wide", "nothing", "--runs", root, cwd=root)
     assert (missing.returncode, "there is no run `nothing`" in missing.stderr) == (2, True)
+    other = dlx("report", "wide", "--runs", root, "-o", "r.pdf", cwd=root)
+    assert (other.returncode, "a report is a page of HTML, and the file is `r.pdf`" in other.stderr) == (2, True)
     unwritable = dlx("report", "wide", "--runs", root, "--output", "/proc/none/a.html", cwd=root)
     assert (unwritable.returncode, "/proc/none/a.html cannot be written" in unwritable.stderr) == (2, True)

@@ -290,6 +290,20 @@ def test_long_names_that_begin_alike_stay_two(tmp_path):
     assert max(map(len, labels)) <= 60
 
 
+def test_the_tick_at_a_value_that_is_the_only_one_is_not_rounded_to_a_whole_number(tmp_path):
+    made_run(tmp_path, evaluations=errors(0.9497, 0.9497), end={})
+    text = content_of(plot(["wide"], tmp_path, Options(("valid/error",))).figure, "svg").decode()
+    ticks = {float(t) for t in re.findall(r">(\d\.\d+)<", text)}
+    assert min(ticks) < 0.9497 < max(ticks)
+
+
+def test_the_legend_of_a_scatter_has_filled_marks(root):
+    figure = plot(["wide", "narrow"], root, Options(("valid/error",), "scatter", "params")).figure
+    svg = content_of(figure, "svg").decode()
+    colours = re.findall(r'fill="(#0072b2|#d55e00)"', svg)
+    assert len(colours) > 4  # four points, and the two of the legend
+
+
 MARKUP = "<script>alert(1)</script>&\"'\\_{}%$#^~"
 
 
@@ -351,6 +365,10 @@ def test_names_with_markup_in_them_are_text(tmp_path):
         (["wide", "--output", "a.gif"], "`a.gif` does not say its format"),
         (["wide", "--output", "a.png", "--format", "pdf"], "`--format pdf` and the file `a.png` differ"),
         (["wdie"], "there is no run `wdie`"),
+        (
+            ["wide", "--metric", "test/error"],
+            "`test/error` is measured at the end alone, and has no curve\n  `--kind bar`",
+        ),
         (["wide", "--output", "/proc/none/a.svg"], "/proc/none/a.svg cannot be written"),
     ],
 )

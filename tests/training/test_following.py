@@ -254,6 +254,12 @@ networks:
     )
 
 
+def test_a_mistake_in_how_it_follows_is_the_only_one():
+    with pytest.raises(SpecError) as error:
+        trace_all(experiment_of(TEXT.replace("ema: 0.9", "ema: 1.5")))
+    assert [problem.path for problem in error.value.problems] == ["networks.teacher.follow.ema"]
+
+
 def test_a_phase_that_moves_a_follower_and_an_init_of_it_are_refused():
     text = """\
 data: {moons: {train: 60, test: 8}}
