@@ -23,8 +23,6 @@ OTHERS: Final = {"tex": "tikz"}
 """Suffixes that mean a format of another name."""
 POINTS = 2000
 """Points of a curve in a picture of 380 pixels, at most: more than there are pixels."""
-SCALE = 2.0
-"""Pixels of a PNG for each of the chart's."""
 
 
 def format_of(output: Path | None, chosen: Format | None) -> Format:
@@ -57,7 +55,7 @@ def rendered(spec: Json, form: Literal["svg", "png", "pdf"]) -> bytes:
     text = json.dumps(spec, allow_nan=False)
     make: dict[str, Callable[[], str | bytes]] = {
         "svg": lambda: vl_convert.vegalite_to_svg(text),
-        "png": lambda: vl_convert.vegalite_to_png(text, scale=SCALE),
+        "png": lambda: vl_convert.vegalite_to_png(text, scale=files.SCALE),
         "pdf": lambda: vl_convert.vegalite_to_pdf(text),
     }
     content = make[form]()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from cut_off import assert_it_goes_on
 from helpers import experiment_of
 
 from dlx.data.batch import Batch
@@ -89,15 +90,7 @@ def test_a_mistake_is_a_sentence(old, new, sentence):
 
 
 def test_a_training_that_was_cut_off_goes_on_to_the_same_bits(tmp_path):
-    def cut(event):
-        if getattr(event, "record", "") == "step" and event.step == 7:
-            raise KeyboardInterrupt
-
-    whole = runner.run(experiment_of(SPEC), tmp_path).results[0]
-    stopped = runner.run(experiment_of(SPEC), tmp_path, cut).results[0]
-    assert stopped.status == "stopped"
-    _, ended = runner.resume(stopped.run)
-    assert ended.results[0].metrics == whole.metrics
+    assert_it_goes_on(experiment_of(SPEC), tmp_path)
 
 
 def test_what_the_rest_determines_is_filled_in_and_noise_is_not(tmp_path):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from cut_off import assert_it_goes_on
 from helpers import experiment_of
 
 from dlx.data.batch import Batch
@@ -77,15 +78,7 @@ def test_a_mistake_is_a_sentence(old, new, sentence):
 
 
 def test_a_training_that_was_cut_off_goes_on_to_the_same_bits(tmp_path):
-    def cut(event):
-        if getattr(event, "record", "") == "step" and event.step == 7:
-            raise KeyboardInterrupt
-
-    whole = runner.run(experiment_of(SPEC), tmp_path).results[0]
-    stopped = runner.run(experiment_of(SPEC), tmp_path, cut).results[0]
-    assert stopped.status == "stopped"
-    _, ended = runner.resume(stopped.run)
-    assert ended.results[0].metrics == whole.metrics
+    assert_it_goes_on(experiment_of(SPEC), tmp_path)
 
 
 def test_pieces_of_a_ramp_are_put_in_order_and_those_of_noise_are_not(tmp_path):

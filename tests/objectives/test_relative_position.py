@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from cut_off import assert_it_goes_on
 from helpers import experiment_of
 
 from dlx.data.batch import Batch
@@ -115,15 +116,7 @@ def test_inputs_of_other_names_are_told_with_the_way_out():
 
 
 def test_a_training_that_was_cut_off_goes_on_to_the_same_bits(tmp_path):
-    def cut(event):
-        if getattr(event, "record", "") == "step" and event.step == 7:
-            raise KeyboardInterrupt
-
-    whole = runner.run(experiment_of(SPEC), tmp_path).results[0]
-    stopped = runner.run(experiment_of(SPEC), tmp_path, cut).results[0]
-    assert stopped.status == "stopped"
-    _, ended = runner.resume(stopped.run)
-    assert ended.results[0].metrics == whole.metrics
+    assert_it_goes_on(experiment_of(SPEC), tmp_path)
 
 
 def test_the_side_is_told_on_a_slope_and_not_of_noise_or_of_one_patch(tmp_path):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from cut_off import assert_it_goes_on
 from helpers import SHIPPED
 from quality import bounds
 from scipy.stats import ttest_rel
@@ -165,16 +166,7 @@ def test_inspect_tells_that_nothing_can_be_compared(tmp_path, change):
 def test_a_training_that_was_cut_off_goes_on_to_the_same_bits(tmp_path, objective):
     (tmp_path / "s.yaml").write_text(SPEC)
     experiment = load(tmp_path / "s.yaml", [f"objective={objective}", "+train.save_every=1"])
-
-    def cut(event):
-        if getattr(event, "record", "") == "step" and event.step == 7:
-            raise KeyboardInterrupt
-
-    whole = runner.run(experiment, tmp_path / "runs").results[0]
-    stopped = runner.run(experiment, tmp_path / "runs", cut).results[0]
-    assert stopped.status == "stopped"
-    _, ended = runner.resume(stopped.run)
-    assert ended.results[0].metrics == whole.metrics
+    assert_it_goes_on(experiment, tmp_path / "runs")
 
 
 @pytest.mark.slow

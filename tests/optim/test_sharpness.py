@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cut_off import assert_it_goes_on
 from helpers import SHIPPED, experiment_of
 from quality import bounds
 
@@ -97,15 +98,7 @@ def test_of_two_minima_it_leaves_the_sharp_one():
 
 
 def test_a_training_that_was_cut_off_goes_on_to_the_same_bits(tmp_path):
-    def cut(event):
-        if getattr(event, "record", "") == "step" and event.step == 7:
-            raise KeyboardInterrupt
-
-    whole = runner.run(experiment_of(SPEC), tmp_path).results[0]
-    stopped = runner.run(experiment_of(SPEC), tmp_path, cut).results[0]
-    assert stopped.status == "stopped"
-    _, ended = runner.resume(stopped.run)
-    assert ended.results[0].metrics == whole.metrics
+    assert_it_goes_on(experiment_of(SPEC), tmp_path)
 
 
 @pytest.mark.parametrize(
