@@ -8,11 +8,11 @@ from typing import Any
 from ..errors import DlxError, plural
 from ..runs.folder import ARTIFACTS, RunFolder
 from ..trained.difference import RunGroup
+from ..trained.run_settings import flat, settings
 from ..training.checkpoints.checkpoint import graphs_of
 from .diagram import diagram_html
 from .page_html import Markup, facts, folded, image, joined, paragraph, table, text
 from .plot import Drawing
-from .plot_groups import flat, settings
 from .plot_records import curves_of
 
 MOST_LAYERS = 400

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ..errors import DlxError
 from ..runs import lookup
 from ..runs.folder import RunFolder
-from ..spec.validation import shown
 from ..sweeps.study import is_study
 from ..trained import difference
-from ..trained.difference import EXCLUDED, RunGroup, siblings, spec_of_run
+from ..trained.difference import RunGroup, siblings
+from ..trained.run_settings import differing, settings
 
-SEEDS = ("train.seed", "train.seeds")
 MOST_KEYS = 3
 """Keys of a spec in a label at most; where more differ, the name and the id of a run tell it from others."""
 LONGEST = 60
@@ -39,33 +36,20 @@ def groups(names: Sequence[str], root: Path, each: bool = False) -> list[RunGrou
 def _groups_of(name: str, root: Path) -> list[RunGroup]:
     if any(is_study(folder) for folder in (Path(name), root / name)):
         return difference.groups_of(name, root)
-    run = _found(name, root)
-    if run is None:
-        return difference.groups_of(name, root)
+    run = lookup.find(name, root)
+    beside = difference.baselines_of([one for one in lookup.of_name(name, root) if difference.has_finished(one)])
     if members := run.members():
-        return [RunGroup(run.name, tuple(RunFolder(run.root / key) for key in members))]
-    return [RunGroup(run.name, siblings(run))]
+        return [RunGroup(run.name, tuple(RunFolder(run.root / key) for key in members)), *beside]
+    return beside if beside and run.baseline() else [RunGroup(run.name, siblings(run)), *beside]
 
 
 def _singles(name: str, root: Path) -> list[RunGroup]:
-    run = _found(name, root)
-    if run is None:
-        runs: Sequence[RunFolder] = [one for group in difference.groups_of(name, root) for one in group.runs]
-    elif members := run.members():
-        runs = [RunFolder(run.root / key) for key in members]
+    if lookup.of_name(name, root) or any(is_study(folder) for folder in (Path(name), root / name)):
+        runs = [one for group in _groups_of(name, root) for one in group.runs]
     else:
-        runs = [run]
+        run = lookup.find(name, root)
+        runs = [RunFolder(run.root / key) for key in run.members()] or [run]
     return [RunGroup(one.name, (one,)) for one in runs]
-
-
-def _found(name: str, root: Path) -> RunFolder | None:
-    """Return the run that a name stands for; None where it is that of several, or of a study."""
-    try:
-        return lookup.find(name, root)
-    except DlxError:
-        if (root / name).is_dir() or is_study(Path(name)):
-            return None
-        raise
 
 
 def labels(groups: Sequence[RunGroup]) -> list[str]:
@@ -109,31 +93,3 @@ def _settings(group: RunGroup) -> dict[str, str]:
     run = group.runs[0]
     found = settings(run)
     return found if len(group.runs) > 1 else found | {"seed": str(run.lock().get("seed"))}
-
-
-def settings(run: RunFolder) -> dict[str, str]:
-    """Return the values of the resolved spec of a run by their keys, without its seeds."""
-    spec = {key: value for key, value in spec_of_run(run).items() if key not in EXCLUDED}
-    return {key: value for key, value in flat(spec) if key not in SEEDS}
-
-
-def flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the values of a spec as it has them, each with its key: `train.optimizer.adam`, `network.layers.0`."""
-    if isinstance(value, Mapping) and value:
-        for key, child in value.items():
-            yield from flat(child, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):
-        for index, child in enumerate(value):
-            yield from flat(child, f"{path}.{index}")
-    else:
-        yield path, shown(value)
-
-
-def differing(each: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Return of each spec the values that are not those of all the others, by the shortest end of the key."""
-    from ..sweeps.figures.base import short_names
-
-    keys = list(dict.fromkeys(key for one in each for key in one))
-    apart = [key for key in keys if len({one.get(key) for one in each}) > 1]
-    names = short_names(apart)
-    return [{names[key]: one[key] for key in apart if key in one} for one in each]

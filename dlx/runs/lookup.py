@@ -24,9 +24,9 @@ def all_runs(root: Path | str) -> list[RunFolder]:
 
 
 def find(text: str, root: Path | str) -> RunFolder:
-    """Find the run that a text names: a folder, `last`, `name/id`, an id, a name, or a prefix that is unique.
+    """Find the run that a text names: a folder, `last`, `name/id`, an id, a name, or a beginning of one of these.
 
-    Raises DlxError where no run has that name, or several do.
+    A name stands for the newest of its runs. Raises DlxError where no run has that name, or it begins several.
     """
     for folder in _folders(text, Path(root)):
         if any(os.path.lexists(folder / name) for name in (RECORDS, "lock.json")):
@@ -34,20 +34,43 @@ def find(text: str, root: Path | str) -> RunFolder:
     runs = all_runs(root)
     if not runs:
         raise DlxError(f"there is no run `{text}`: {root} holds none", hint="`dlx train SPEC` makes one.")
-    if text == "last":
-        # members of an ensemble are created after its own folder: the newest folder may be one of theirs
-        return next((run for run in runs[1:] if runs[0].key in _members_of(run)), runs[0])
+    if text == LAST:
+        return newest(runs)
     exact = [run for run in runs if text in (run.key, run.id)]
-    exact = exact or [run for run in runs if text == run.name]  # `gan`, where there is `gan-1d` too
-    matches = exact or [run for run in runs if text and (run.key.startswith(text) or run.id.startswith(text))]
+    named = (
+        [run for run in runs if run.name == text.rstrip("/")] if text else []
+    )  # `gan`, where there is `gan-1d` too
+    begun = [run for run in runs if text and (run.key.startswith(text) or run.id.startswith(text))]
+    matches = exact or named or begun
     if len(matches) == 1:
         return matches[0]
+    if not exact and len({run.name for run in matches if run.name.startswith(text.rstrip("/"))}) == 1:
+        return newest([run for run in matches if not run.baseline()] or matches)
     if matches:
         names = ", ".join(run.key for run in matches[:3]) + (", ..." if len(matches) > 3 else "")
         raise DlxError(f"`{text}` may be any of {plural(len(matches), 'run')}: {names}", hint="Write more of it.")
     known = {name for run in runs for name in (run.key, run.id, run.name)}
     hint = did_you_mean(text, known) if len(known) <= 12 else did_you_mean(text, known).partition("There are")[0]
     raise DlxError(f"there is no run `{text}` in {root}", hint=hint or "`dlx runs` lists them.")
+
+
+LAST = "last"
+"""Name of the newest run of all."""
+
+
+def of_name(text: str, root: Path | str) -> list[RunFolder]:
+    """Return the runs of that name, the newest first; empty where the text is no name of runs."""
+    name, home = text.rstrip("/"), Path(root) / text
+    if not name or "/" in name or not home.is_dir():
+        return []
+    return [run for run in all_runs(root) if run.name == name]
+
+
+def newest(runs: Sequence[RunFolder]) -> RunFolder:
+    """Return the newest of runs that are in the order of `all_runs`; of an ensemble the whole."""
+    # members of an ensemble are created after its own folder: the newest folder may be one of theirs
+    alike = (run for run in runs[1:] if run.name == runs[0].name)
+    return next((run for run in alike if runs[0].key in _members_of(run)), runs[0])
 
 
 def with_source(experiment: Experiment, root: Path | str) -> Experiment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite, sqrt
@@ -15,7 +15,6 @@ from ..errors import DlxError, plural
 from ..experiment.results import half_interval, mean_of, student_t_quantile
 from ..runs import lookup
 from ..runs.folder import BASELINE, RunFolder
-from ..runs.records import RECORDS
 from ..spec.syntax.read import read
 from ..sweeps.study import Study, is_study
 
@@ -61,7 +60,7 @@ class RunGroup:
     @property
     def description(self) -> str:
         """`5 runs, seeds 0 to 4`."""
-        folds = f", folds {_numbers(self.folds)}" if self.folds else ""
+        folds = f", folds {numbers(self.folds)}" if self.folds else ""
         return f"{plural(len(self.metrics), 'run')}, {_plural_numbers('seed', self.seeds)}{folds}"
 
     def values(self, metric: str) -> dict[Draw, float]:
@@ -194,10 +193,10 @@ def groups_of(text: str, root: Path) -> list[RunGroup]:
     for folder in (Path(text), root / text):
         if is_study(folder):
             return [_of_study(folder, text)]
-    if (root / text).is_dir() and not (root / text / RECORDS).exists():
-        named = [run for run in lookup.all_runs(root) if run.name == text and has_finished(run)]
-        if named:
-            return _of_name(text, named)
+    if named := [run for run in lookup.of_name(text, root) if has_finished(run)]:
+        networks = [run for run in named if not run.baseline()]
+        own = [RunGroup(networks[0].name, siblings(networks[0]))] if networks else []
+        return own + baselines_of(named)
     run = lookup.find(text, root)
     if not has_finished(run):
         raise DlxError(f"{run.key} is {run.status()}, and has no results to compare", hint="Compare finished runs.")
@@ -216,13 +215,12 @@ def _of_study(folder: Path, text: str) -> RunGroup:
     return RunGroup(text.rstrip("/"), finished)
 
 
-def _of_name(name: str, runs: Sequence[RunFolder]) -> list[RunGroup]:
-    """Return the newest network of a name, and each of its baselines."""
-    networks = [run for run in runs if not run.baseline()]
-    groups = [RunGroup(name, siblings(networks[0]))] if networks else []
-    labels = list(dict.fromkeys(run.baseline() for run in runs if run.baseline()))
-    newest = [next(run for run in runs if run.baseline() == label) for label in reversed(labels)]
-    return groups + [RunGroup(f"{name}: {run.baseline()}", siblings(run)) for run in newest]
+def baselines_of(runs: Sequence[RunFolder]) -> list[RunGroup]:
+    """Return the newest run of each baseline among runs of one name, the oldest baseline first."""
+    found = [(run.baseline(), run) for run in runs]
+    newest = {label: run for label, run in reversed(found) if label}
+    order = list(dict.fromkeys(label for label, _ in found if label))[::-1]
+    return [RunGroup(f"{newest[label].name}: {label}", siblings(newest[label])) for label in order]
 
 
 def siblings(run: RunFolder) -> tuple[RunFolder, ...]:
@@ -256,7 +254,12 @@ def spec_of_run(run: RunFolder) -> dict[str, Any]:
 
 def _spec_of(run: RunFolder) -> str:
     """Return the spec of a run without its seed and fold, as a text."""
-    spec = {key: value for key, value in spec_of_run(run).items() if key not in EXCLUDED}
+    return spec_without_draw(spec_of_run(run))
+
+
+def spec_without_draw(whole: Mapping[str, Any]) -> str:
+    """Return a spec without its seed and fold, and what no result depends on, as a text."""
+    spec = {key: value for key, value in whole.items() if key not in EXCLUDED}
     train = spec.get("train")
     if isinstance(train, dict):
         spec["train"] = {key: value for key, value in train.items() if key not in {"seed", "seeds"}}
@@ -265,10 +268,15 @@ def _spec_of(run: RunFolder) -> str:
 
 def draw_of(run: RunFolder) -> Draw:
     """Return the seed and the fold of a run."""
-    data = spec_of_run(run).get("data")
+    return draw_in(spec_of_run(run), run.lock())
+
+
+def draw_in(spec: Mapping[str, Any], lock: Mapping[str, Any]) -> Draw:
+    """Return the seed and the fold of the run with that spec and that lock."""
+    data = spec.get("data")
     fields = next(iter(data.values()), None) if isinstance(data, dict) else None
     fold = fields.get("fold") if isinstance(fields, dict) else None
-    return int(run.lock().get("seed") or 0), int(fold) if fold is not None else None
+    return int(lock.get("seed") or 0), int(fold) if fold is not None else None
 
 
 def _data_of(run: RunFolder) -> tuple[str, str, str]:
@@ -315,10 +323,10 @@ def welch(one: Sequence[float], other: Sequence[float]) -> float | None:
 
 
 def _plural_numbers(noun: str, values: Sequence[int]) -> str:
-    return f"{noun}{'s' if len(values) > 1 else ''} {_numbers(values)}"
+    return f"{noun}{'s' if len(values) > 1 else ''} {numbers(values)}"
 
 
-def _numbers(values: Sequence[int]) -> str:
+def numbers(values: Sequence[int]) -> str:
     """Write numbers in order: `0 to 4`, `1, 3 and 7`."""
     if len(values) > 2 and list(values) == list(range(values[0], values[-1] + 1)):
         return f"{values[0]} to {values[-1]}"

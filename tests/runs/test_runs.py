@@ -242,14 +242,33 @@ def test_a_run_is_found_by_any_name_of_it(tmp_path, monkeypatch):
     RunFolder.create(tmp_path, "resnet-50").write_text("lock.json", "")
     assert found("resnet") == f"resnet/{ids[2]}"  # by its name, of which another is the beginning
     assert found("resnet-") == "resnet-50/20260301-000000-aaaa"
+    assert found("lenet") == found("lenet/") == found("le") == f"lenet/{ids[1]}"  # the newest of a name
     with pytest.raises(
-        DlxError, match=rf"`lenet` may be any of 2 runs: lenet/{ids[1]}, lenet/{ids[0]}\n  Write more"
+        DlxError, match=rf"`20260101` may be any of 2 runs: lenet/{ids[1]}, lenet/{ids[0]}\n  Write more"
     ):
-        found("lenet")
+        found("20260101")
+    with pytest.raises(DlxError, match=r"`lenet/2026` may be any of 2 runs"):
+        found("lenet/2026")
+    with pytest.raises(DlxError, match=r"`r` may be any of 2 runs: resnet-50/.*, resnet/"):
+        found("r")
     with pytest.raises(DlxError, match=r"there is no run `resnt` in .*\n  Did you mean `resnet`"):
         found("resnt")
     with pytest.raises(DlxError, match=r"there is no run `` in "):
         found("")
+
+
+def test_a_name_is_of_a_training_before_a_baseline_and_of_an_ensemble_before_its_members(tmp_path):
+    old, whole, member, baseline = (RunFolder.create(tmp_path, "wide") for _ in range(4))
+    whole.write_json("ensemble.json", {"members": [member.key]})
+    baseline.write_json("baseline.json", {"label": "knn"})
+    assert find("wide", tmp_path).key == whole.key
+    assert find("last", tmp_path).key == baseline.key
+
+    (whole.dir / "ensemble.json").unlink()
+    assert find("wide", tmp_path).key == member.key
+    RunFolder.create(tmp_path, "alone").write_json("baseline.json", {"label": "knn"})
+    assert find("alone", tmp_path).baseline() == "knn"
+    assert find(old.id, tmp_path).key == old.key
 
 
 def test_where_no_run_is_the_way_to_one_is_reported(tmp_path):
