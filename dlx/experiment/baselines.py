@@ -19,9 +19,11 @@ from ..errors import DlxError, Problem, RunError, SpecError, first_line
 from ..lazy import np, torch
 from ..objectives import Supervised
 from ..objectives.language import Language
+from ..runs import origin
 from ..runs.folder import BASELINE, RunFolder
 from ..spec import Experiment, supervised_of
 from ..spec.baseline_list import with_baseline
+from ..spec.overrides import values_of
 from ..training.ensemble_metrics import HELD_OUT
 from ..training.prepared import loaded, statistics_of_targets
 from . import baseline_checks, confusion_matrix, text_baselines
@@ -134,6 +136,9 @@ def run(
                 done = fitting.fit(place, seed)
                 report(done)
                 made.setdefault(place, []).append(done)
+            alike = [run.result.run for run in made[place][-len(fitting.seeds(one.baselines[place])) :]]
+            if len(alike) > 1:
+                origin.record_seeds(alike, len(alike))
     groups = tuple(BaselineGroup(each[0].baseline, tuple(each)) for each in made.values())
     mirrors = mirrors_of(experiment, [one.result.run for group in groups for one in group.runs])
     return BaselineResults(groups, count, note, tuple(mirrors))
@@ -185,6 +190,7 @@ class _Fitting:
         folder = RunFolder.create(self.runs, one.name)
         one.keep_plugins(folder.dir)
         folder.write_text("spec.yaml", one.resolved())
+        origin.record_overrides(folder, values_of(self.experiment.overrides))
         self._write_lock(folder, one)
         folder.append({"record": "start", "time": time.time()})
         if not isinstance(baseline, OfSeries | OfText):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import DlxError, plural
+from ..runs import origin
 from ..runs.folder import ENSEMBLE, RunFolder
 from ..spec import Experiment
 from ..training import ensemble_metrics
@@ -40,6 +41,7 @@ class EnsembleRun:
 
     def noted(self, member: RunFolder) -> RunFolder:
         """Record a member, before it is trained: a resumed ensemble then finds it, however early it was killed."""
+        origin.record_member(member, self.run)
         self.keys.append(member.key)
         self.run.write_json(ENSEMBLE, {"combine": self.combine, "members": self.keys})
         return member

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DlxError
+from ..runs import origin
 from ..runs.folder import RunFolder
 from ..schedules import Timeline
 from ..spec import Experiment, Train, load
@@ -107,6 +108,9 @@ def _continued(run: RunFolder, prepared: Prepared, runs: Path, spans: tuple[Time
     name, facts, tensors = newest
     folder = RunFolder.create(runs, prepared.experiment.name)
     describe(folder, prepared)
+    longer = {key: value for key, value in origin.overrides_of(folder).items() if not key.startswith("~")}
+    before = {k: v for k, v in origin.overrides_of(run).items() if k not in ("train.steps", "train.epochs")}
+    origin.record_overrides(folder, before | longer)
     lock: dict[str, Any] = dict(run.numeric_settings())
     lock |= {key: run.lock()[key] for key in ("weights", "networks") if key in run.lock()}
     folder.write_json("lock.json", lock | {"continues": {"run": run.key, "step": facts["step"]}})

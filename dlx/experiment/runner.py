@@ -10,7 +10,7 @@ from pathlib import Path
 from ..data import input_record
 from ..data.text.recorded import reading_of_run
 from ..errors import DlxError, Problem, SpecError
-from ..runs import lookup
+from ..runs import lookup, origin
 from ..runs.folder import RunFolder
 from ..spec import Experiment, load
 from ..training import device
@@ -65,6 +65,8 @@ def _run_stages(experiment: Experiment, runs: Path, session: Session, like: RunF
     plans = whole.plans_as_json(experiment)
     folders = [new_run(one.last, runs, plans) for one in each]
     packed = len(each) > 1
+    if packed:
+        origin.record_seeds(folders, len(each))
     if like is not None:
         for folder in folders:
             folder.write_json("lock.json", like.numeric_settings())
@@ -89,20 +91,30 @@ def _train_seeds(
     get new runs, which `gathering` notes where they are members of an ensemble.
     """
 
+    begun = list(existing)
+
+    def record_group() -> None:
+        if ensemble_run is None and len(each) > 1 and begun:
+            origin.record_seeds(begun, len(each))
+
     def create(one: Prepared) -> RunFolder:
-        folder = new_run(one, runs)
-        return folder if ensemble_run is None else ensemble_run.noted(folder)
+        begun.append(new_run(one, runs))
+        if ensemble_run is not None:
+            ensemble_run.noted(begun[-1])
+        return begun[-1]
 
     packed = len(each) > 1 or bool(existing and existing[0].numeric_settings().get("packed"))
     if packed and packing.packing_key(each[0]) is not None:
         folders = [*existing, *(create(one) for one in each[len(existing) :])]
         packing.record_packing(folders, each[0])
+        record_group()
         return packing.train_seeds(list(zip(folders, each, strict=True)), session)
     if packed:
         each = [packing.with_packing_note(one) for one in each]
     results: list[Result] = []
     for i, one in enumerate(each):
         folder = existing[i] if i < len(existing) else create(one)
+        record_group()
         results.append(read_back(folder, one) or train_run(RunRecorder(folder), one, session))
         if results[-1].status != "finished":
             break

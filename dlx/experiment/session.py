@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ..data import input_record
 from ..lazy import torch
 from ..objectives import learned
+from ..runs import origin
 from ..runs.folder import RunFolder
 from ..spec import Experiment
+from ..spec.overrides import values_of
 from ..training import (
     causality,
     compute,
@@ -73,6 +75,7 @@ def describe(folder: RunFolder, prepared: Prepared, more: Mapping[str, Any] | No
     """Write the resolved spec, the plan, and the record of the inputs by which new ones are prepared."""
     prepared.experiment.keep_plugins(folder.dir)
     folder.write_text("spec.yaml", prepared.experiment.resolved())
+    origin.record_overrides(folder, values_of(prepared.experiment.overrides))
     folder.write_json("plan.json", prepared.graphs.as_json() | dict(more or {}))
     if prepared.is_supervised:
         taken = prepared.fields_taken

@@ -4,7 +4,7 @@ spec.yaml        the resolved spec, to run again            lock.json   versions
 plan.json        what `dlx inspect --json` says             mlflow.json what has arrived in MLflow
 metrics.jsonl    one record a line, only ever appended      checkpoints/{final, ...}.safetensors + .json
 ensemble.json    the runs of its members, if it has any     inputs.safetensors  how inputs are preprocessed
-baseline.json    the estimator, of a run of `dlx baseline`
+baseline.json    the estimator, of `dlx baseline`       origin.json how it came about: overrides, seeds
 artifacts/       what is made to be looked at: texts and pictures of samples, coloured texts
 """
 

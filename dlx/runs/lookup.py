@@ -97,7 +97,7 @@ def with_source(experiment: Experiment, root: Path | str) -> Experiment:
             missing.append(Problem(message, error.problems[0].hint, node.mark, path))
     if missing:
         raise SpecError(*_with_other_mistakes(experiment, missing))
-    return experiment.with_root(changed) if named else experiment
+    return experiment.with_root(changed).with_overrides(experiment.overrides) if named else experiment
 
 
 def _with_other_mistakes(experiment: Experiment, missing: Sequence[Problem]) -> list[Problem]:

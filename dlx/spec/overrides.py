@@ -85,6 +85,21 @@ def parse(text: str, mark: Mark | None = None) -> Any:
     return override
 
 
+def values_of(changes: Sequence[str]) -> dict[str, Any]:
+    """Return overrides by key, the last one of each key, passwords masked; a key that is dropped begins with `~`.
+
+    SpecError where one is not in Hydra's grammar.
+    """
+    found: dict[str, Any] = {}
+    for text in changes:
+        override = parse(text)
+        key, dropped = override.key_or_group.replace("/", "."), override.is_delete()
+        found = {name: value for name, value in found.items() if name.removeprefix("~") != key}
+        value = None if dropped else hydra_grammar.plain(override.value())
+        found[f"~{key}" if dropped else key] = masked(value) if isinstance(value, str) else value
+    return found
+
+
 def _of_hydra(message: str) -> str:
     """Return Hydra's message without the names of Python's classes."""
     found = re.match(r"\w+ while evaluating '(.*)': (.*)", message)

@@ -8,18 +8,18 @@ rung and at its end, averaged over its seeds.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..runs import origin
 from ..runs.folder import RunFolder
 from ..track import Mirror, content, start_all
 from ..track.delivery import STATUS, Delivery, MlflowRunState, SyncState
@@ -70,6 +70,13 @@ class StudyDelivery(Delivery[StudyState]):
     def tags(self) -> dict[str, str]:
         return {"dlx.study": self.folder.key, "dlx.kind": "study"}
 
+    def run_name(self) -> str:
+        """Return what varies, with the folder of the study: two studies may vary the same."""
+        study = Study.open(self.folder.dir)
+        if is_cross_validation(study):
+            return f"{len(study.trials)} folds, {self.folder.id}"
+        return ", ".join([*content.short_keys(study.identity.get("space", {})), self.folder.id])
+
     def revision(self) -> int | None:
         """Return the length of the journal."""
         journal = self.folder.dir / JOURNAL
@@ -111,8 +118,9 @@ class StudyDelivery(Delivery[StudyState]):
             key: identity.get(key) for key in ("metrics", "sampler", "scheduler", "constraints", "seeds", "seed")
         }
         words |= {f"space.{key}": about for key, about in identity.get("space", {}).items()}
-        params = {f"sweep.{key}": _as_text(value) for key, value in words.items() if value}
-        self.log_labels(known.run_id, {"dlx.metric": _as_text(study.metrics)}, _params(params))
+        params = content.overrides({f"sweep.{key}": value for key, value in words.items() if value})
+        params |= content.overrides(origin.overrides_of(self.folder))
+        self.log_labels(known.run_id, {"dlx.metric": content.as_text(study.metrics)}, params)
         if known.state and any(trial.state not in DONE for trial in study.trials):  # it goes on
             self.set_status(known.run_id, "RUNNING", 0)
             known.state = ""
@@ -192,7 +200,8 @@ class StudyDelivery(Delivery[StudyState]):
         if not child.point:
             self.log_point(trial, child, began)
         if moved:  # a scheduler moved it on the way; parameters of MLflow stay as they were
-            self.log_labels(child.run_id, {"dlx.point": _as_text(trial.point)})
+            named = {"mlflow.runName": self.trial_name(trial), "dlx.point": content.as_text(trial.point)}
+            self.log_labels(child.run_id, named)
         points = curve(study, trial, child.step, last_step) if last_step > child.step else []
         if trial.state in DONE and child.state not in DONE:
             points += final_points(trial, content.milliseconds(last_record_time(study, trial)))
@@ -210,22 +219,20 @@ class StudyDelivery(Delivery[StudyState]):
         tags = content.run_tags(first) | {PARENT: self.state.run_id, "dlx.study": self.folder.key}
         tags |= {"dlx.trial": str(trial.number), "dlx.runs": content.cut(" ".join(trial.runs.values()), content.TAG)}
         when = content.milliseconds(began)
-        made = self.client.create_run(self.state.experiment_id, when, tags, f"trial-{trial.number}")
+        made = self.client.create_run(self.state.experiment_id, when, tags, self.trial_name(trial))
         return ChildRun(made.info.run_id, sure=True)
+
+    def trial_name(self, trial: Trial) -> str:
+        """Return the name of a trial's run: its number and its point, or its fold."""
+        point = content.run_name(trial.point)
+        is_fold = len(trial.point) == 1 and next(iter(trial.point)).endswith(".fold")
+        return point.replace("fold=", "fold ") if is_fold else f"trial {trial.number}: {point}"
 
     def log_point(self, trial: Trial, child: ChildRun, began: float) -> None:
         """Send its point as parameters, and its counts."""
-        params = {key: _as_text(value) for key, value in trial.point.items()}
+        params = content.overrides(origin.overrides_of(self.folder) | trial.point)
         totals = {"params": float(trial.params), "macs": float(trial.macs)}
-        self.log_labels(child.run_id, {}, _params(params), totals, began)
-
-
-def _params(words: Mapping[str, str]) -> dict[str, str]:
-    return {content.name(key): content.cut(text, content.VALUE) for key, text in words.items()}
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+        self.log_labels(child.run_id, {}, params, totals, began)
 
 
 def _start_time(study: Study, trial: Trial) -> float:

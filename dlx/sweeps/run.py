@@ -12,8 +12,10 @@ from types import FrameType
 from typing import Literal
 
 from ..errors import DlxError
+from ..runs import origin
 from ..runs.folder import RunFolder
 from ..spec import Train
+from ..spec.overrides import values_of
 from ..spec.sections.stopping import MAX_TIME, seconds
 from ..track import Mirror, tracking_uri
 from ..training import device
@@ -62,6 +64,9 @@ def run(plan: SweepPlan, options: SweepOptions, callback: Callback = lambda _: N
         closing(Study.begin(plan.folder, plan.identity)) as study,
         closing(_worker(plan, options, trainer, callback)) as worker,
     ):
+        changed = values_of(plan.base.overrides)  # those of `sweep` are the study itself
+        own = {key: value for key, value in changed.items() if key.removeprefix("~").split(".")[0] != "sweep"}
+        origin.record_overrides(RunFolder(plan.folder), own)
         mirror = _mirror(plan) if options.mirror else None
         try:
             with _interruptible(clock):

@@ -24,6 +24,9 @@ KEY, VALUE, TAG, DIGEST = 250, 6000, 5000, 36
 """Longest name, parameter, tag and dataset digest that MLflow takes, in characters. MLflow 3.17 cuts a longer
 parameter without a word, so dlx cuts first and marks it with `...`."""
 
+LONGEST_NAME, WORD = 120, 40
+"""Longest name of a run, and of the value of an override in it, in characters."""
+
 Point = tuple[str, float, int, int]
 """Name and value of a metric, milliseconds of Unix time, step."""
 
@@ -90,6 +93,48 @@ def settings(spec: Path) -> tuple[dict[str, str], dict[str, str]]:
         own = _settings_of(stage.experiment).items()
         params |= {name(f"stages.{stage.name}.{key}"): value for key, value in own if params.get(key) != value}
     return params, {"mlflow.note.content": cut(experiment.source, TAG)} if experiment.source else {}
+
+
+def overrides(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return overrides, or the point of a trial, as parameters under the keys that the command has; those of `track`
+    change nothing of a run.
+    """
+    own = {key.removeprefix("~"): value for key, value in values.items() if not _is_tracking(key)}
+    return {name(key): cut(as_text(value), VALUE) for key, value in own.items()}
+
+
+def run_name(values: Mapping[str, Any], *parts: str) -> str:
+    """Return a name that says what was changed: `lr=0.01, no init, seed 3`; `parts` stand at its end.
+
+    A key is its last word where that is the only one; the value of a long one is cut.
+    """
+    changed = {key: value for key, value in values.items() if not _is_tracking(key)}
+    each = [
+        f"no {word}" if key.startswith("~") else f"{word}={cut(as_text(value), WORD)}"
+        for word, (key, value) in zip(short_keys(changed), changed.items(), strict=True)
+    ]
+    return cut(", ".join([*each, *filter(None, parts)]), LONGEST_NAME)
+
+
+def short_keys(keys: Iterable[str]) -> list[str]:
+    """Return the last word of each key where no other ends in it, else the whole key."""
+    whole = [key.removeprefix("~") for key in keys]
+    last = [_last_word(key) for key in whole]
+    return [word if last.count(word) == 1 else key for word, key in zip(last, whole, strict=True)]
+
+
+def _last_word(key: str) -> str:
+    """Return the last word of a key, with the one before where it is the number of an item."""
+    *before, last = key.split(".")
+    return f"{before[-1]}.{last}" if last.isdigit() and before else last
+
+
+def _is_tracking(key: str) -> bool:
+    return key.removeprefix("~").split(".")[0] == "track"
+
+
+def as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _settings_of(experiment: Experiment) -> dict[str, str]:

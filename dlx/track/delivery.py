@@ -154,6 +154,10 @@ class Delivery(ABC, Generic[M]):
         """Return the tags of its MLflow run beside those of every run."""
         return {}
 
+    def run_name(self) -> str:
+        """Return the name of its MLflow run."""
+        return self.folder.id
+
     # --- a delivery -------------------------------------------------------------------------------------------------
 
     @property
@@ -207,7 +211,7 @@ class Delivery(ABC, Generic[M]):
         else:
             tags = content.run_tags(key) | tags
             started = content.milliseconds(self.start_time())
-            info = self.client.create_run(experiment_id, started, tags, self.folder.id).info
+            info = self.client.create_run(experiment_id, started, tags, self.run_name()).info
         # a found run was created by a process whose mlflow.json is lost: what it has of the metrics is unknown
         fresh.run_id, fresh.sure, self.started = info.run_id, not found, info.start_time
         vars(state).update(vars(fresh))

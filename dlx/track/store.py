@@ -54,11 +54,16 @@ def tracking_uri(run: RunFolder, uri: str | None = None) -> str:
 
 def track_section(run: RunFolder) -> dict[str, Any]:
     """Return the `track` section of the run's spec."""
+    return section(run, "track")
+
+
+def section(run: RunFolder, key: str) -> dict[str, Any]:
+    """Return a section of the run's spec as it is written; empty where there is none."""
     from ..spec.syntax.read import read
 
     with suppress(DlxError):
-        section = read(run.file("spec.yaml")).at("track")
-        return {key: node.plain() for key, node in section.map.items()} if section else {}
+        found = read(run.file("spec.yaml")).at(key)
+        return {name: node.plain() for name, node in found.map.items()} if found else {}
     return {}
 
 

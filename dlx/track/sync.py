@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 
 from ..errors import DlxError
 from ..plugins import FOLDER
+from ..runs import origin
 from ..runs.folder import ARTIFACTS, BASELINE, RunFolder
+from ..runs.origin import ORIGIN
 from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
 from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
@@ -56,6 +58,12 @@ class RunDelivery(Delivery[RunState]):
     def start_time(self) -> float:
         return self.folder.started()
 
+    def run_name(self) -> str:
+        """Return what was changed, with the seed where it is one of several; the id of the run where nothing was."""
+        label, group = self.folder.baseline(), origin.group_of(self.folder)
+        seed = f"seed {store.section(self.folder, 'train').get('seed', 0)}" if group is not None else ""
+        return content.run_name(origin.overrides_of(self.folder), label, seed) or self.folder.id
+
     def has_ended(self) -> bool:
         return self.folder.end() is not None
 
@@ -94,6 +102,7 @@ class RunDelivery(Delivery[RunState]):
     def parts(self) -> Mapping[str, Callable[[], None] | None]:
         """Return the files that are delivered, each with a function that sends what else is made of it."""
         return {
+            ORIGIN: self._send_origin,  # before the settings: what an override says stays
             "spec.yaml": self._send_spec,
             "lock.json": self._send_lock,
             "plan.json": self._send_plan,
@@ -115,6 +124,9 @@ class RunDelivery(Delivery[RunState]):
                 raise DlxError(f"{path} is damaged: it is not what dlx writes there") from error
 
         self.log_file(path, send=checked)
+
+    def _send_origin(self) -> None:
+        self.log_labels(self.state.run_id, {}, content.overrides(origin.overrides_of(self.folder)))
 
     def _send_spec(self) -> None:
         params, tags = content.settings(self.folder.dir / "spec.yaml")

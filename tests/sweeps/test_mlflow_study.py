@@ -117,6 +117,8 @@ def test_a_cross_validation_has_its_means_at_the_parent(study):
     assert StudyDelivery(study.folder).sync().complete
 
     found = Reader(study)
+    assert [run.info.run_name for run in found.trials.values()] == ["fold 1", "fold 2"]
+    assert found.parent.info.run_name == "2 folds, sweep-0123abcd"
     assert found.curve(None, "valid/error") == [(20, pytest.approx(0.2))]  # of 0.1 and 0.3
     assert found.curve(None, "valid/error/standard_error") == [(20, pytest.approx(0.1))]
     assert found.curve(None, "valid/error/interval95") == [(20, pytest.approx(1.2706, rel=1e-4))]  # t = 12.706
@@ -142,7 +144,8 @@ def test_the_study_is_a_parent_and_its_trials_are_children_with_what_varies(stud
     }
     assert found.trials[0].data.params == {"lr": "0.01", "width": "4"}
     assert {n: run.info.status for n, run in found.trials.items()} == {0: "FINISHED", 1: "KILLED"}
-    assert found.trials[0].info.run_name == "trial-0"
+    assert found.trials[0].info.run_name == "trial 0: lr=0.01, width=4"
+    assert found.parent.info.run_name == "lr, width, sweep-0123abcd"
     assert found.trials[1].data.tags["dlx.run"] == "digits/trial-1-0"
     assert found.trials[1].data.metrics["params"] == 101
     best = found.client.search_runs([found.experiment_id], "params.width = '4' and metrics.`valid/error` < 0.2")

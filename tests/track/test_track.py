@@ -361,6 +361,31 @@ def test_settings_environment_and_data_are_reported(root, uri):
     assert json.loads(used.dataset.source)["digest"] == "ab" * 32
 
 
+OVERRIDES = {"train.optimizer.adam.lr": 0.1, "network.layers.0": "relu", "~init": None, "track.uri": "http://x"}
+
+
+def test_a_run_is_named_by_what_was_changed_and_has_it_as_parameters(root):
+    run = finished(root)
+    run.write_json("origin.json", {"overrides": OVERRIDES})
+    track.sync(run)
+
+    there = Reader(store.tracking_uri(run), run)
+    assert there.run.info.run_name == "lr=0.1, layers.0=relu, no init"
+    changed = {"train.optimizer.adam.lr": "0.1", "network.layers.0": "relu", "init": "null"}
+    assert changed.items() <= there.run.data.params.items()
+    assert "track.uri" not in there.run.data.params
+
+
+def test_names_say_what_was_changed():
+    named = content.run_name
+
+    assert named({"train.lr": 0.1, "vars.lr": 2}) == "train.lr=0.1, vars.lr=2"  # the last word alone would be both
+    assert named({"train.optimizer": {"sgd": {"lr": 0.1}}}, "", "seed 3") == 'optimizer={"sgd": {"lr": 0.1}}, seed 3'
+    assert named({"objective": "x" * 300}) == f"objective={'x' * 37}..."
+    assert len(named({f"vars.number_{i}": i for i in range(99)})) == content.LONGEST_NAME
+    assert named({"track.csv": True}) == ""
+
+
 def test_layers_are_a_table_that_mlflow_loads(root, uri):
     run = finished(root)
     track.sync(run, uri)

@@ -87,6 +87,8 @@ class Experiment:
     first_stage: Experiment | None = None
     """Of a later stage, the experiment of the first."""
     problems: tuple[Problem, ...] = ()
+    overrides: tuple[str, ...] = ()
+    """The overrides that were applied, as they were written."""
 
     def __repr__(self) -> str:
         return f"<dlx.Experiment {self.name}: {self.path}>"
@@ -173,9 +175,10 @@ class Experiment:
         return yaml_writer.yaml_text(head | {k: v for k, v in self.written.plain().items() if k not in head})
 
     def with_seed(self, seed: int, changes: Sequence[str] = ()) -> Experiment:
-        """Return the experiment with one seed, `seed`, and with these overrides."""
+        """Return the experiment with one seed, `seed`, and with these changes, which are none of its overrides."""
         # `++` sets a key whether the spec has it or not.
-        return self.changed([f"++train.seed={seed}", "++train.seeds=1", *changes])
+        changed = self.changed([f"++train.seed={seed}", "++train.seeds=1", *changes])
+        return changed.with_overrides(self.overrides)
 
     def changed(self, changes: Sequence[str]) -> Experiment:
         """Return the experiment with these overrides. SpecError where one cannot be applied."""
@@ -184,11 +187,18 @@ class Experiment:
         root = overrides.apply(self.written, own, self.path)
         if own:
             plugin_list.activate(root)
-        return self.with_root(overrides.apply(root, changes, self.path))
+        made = self.with_root(overrides.apply(root, changes, self.path))
+        return made.with_overrides((*self.overrides, *own, *changes))
 
     def with_root(self, root: Node) -> Experiment:
-        """Return the experiment of other nodes at this path."""
+        """Return the experiment of other nodes at this path, without overrides."""
         return _experiment(root, self.path)
+
+    def with_overrides(self, applied: Sequence[str]) -> Experiment:
+        """Return the experiment, and those of its stages, with these as the overrides that were applied."""
+        own = tuple(applied)
+        each = (replace(one, experiment=replace(one.experiment, overrides=own)) for one in self.stages)
+        return replace(self, overrides=own, stages=tuple(each))
 
     @property
     def last_stage(self) -> Experiment:
@@ -236,7 +246,7 @@ def load(
     root = read.merged()
     root.value = listed.map | root.map
     root, problems = overrides.applied(root, changes, path)
-    return _experiment(root, path, problems)
+    return _experiment(root, path, problems).with_overrides((*own, *changes))
 
 
 def use_plugins_of(path: Path | None, plugins: Sequence[str]) -> None:
