@@ -33,9 +33,12 @@ def plot(
         Literal["linear", "log"], typer.Option("--x-scale", help="Of the horizontal axis.")
     ] = "linear",
     band: Annotated[
-        Literal["interval", "deviation", "range", "none"],
-        typer.Option(help="About a mean over runs: its 95 % interval, one standard deviation, all runs, nothing."),
-    ] = "interval",
+        Literal["auto", "interval", "deviation", "range", "none"],
+        typer.Option(
+            help="About a mean over runs: its 95 % interval, one standard deviation, all runs, nothing; auto is the "
+            "interval, of two runs their range."
+        ),
+    ] = "auto",
     each: Annotated[bool, typer.Option("--each", help="Each run by itself, and no others of its spec.")] = False,
     part: Annotated[str, typer.Option(metavar="PART", help="Of a confusion matrix: train, valid or test.")] = "",
     theme: Annotated[Literal["light", "dark"], typer.Option(help="Colours.")] = "light",
@@ -82,9 +85,12 @@ def report(
         typer.Option(min=0, max=100, metavar="N", help="The N worst examples, for which networks are measured anew."),
     ] = 0,
     band: Annotated[
-        Literal["interval", "deviation", "range", "none"],
-        typer.Option(help="About a mean over runs: its 95 % interval, one standard deviation, all runs, nothing."),
-    ] = "interval",
+        Literal["auto", "interval", "deviation", "range", "none"],
+        typer.Option(
+            help="About a mean over runs: its 95 % interval, one standard deviation, all runs, nothing; auto is the "
+            "interval, of two runs their range."
+        ),
+    ] = "auto",
     each: Annotated[bool, typer.Option("--each", help="Each run by itself, and no others of its spec.")] = False,
     title: Annotated[str, typer.Option(metavar="WORDS", help="Title of the page.")] = "",
     as_json: AsJson = False,

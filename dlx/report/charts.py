@@ -7,6 +7,7 @@ of objects.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import Any
@@ -110,6 +111,9 @@ def _colour(figure: Figure) -> Json:
     }
     if len(labels) == 1 and not figure.band:
         legend = None
+    if legend is not None and figure.counts:
+        runs = json.dumps({name: f" (n={count})" for name, count in figure.counts.items()})
+        legend["labelExpr"] = f"datum.label + ({runs}[datum.label] || '')"
     return {"field": "label", "type": "nominal", "scale": {"domain": labels, "range": palette}, "legend": legend}
 
 

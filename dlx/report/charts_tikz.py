@@ -91,7 +91,8 @@ def _line(figure: Figure, one: Series, metrics: Sequence[str], name: str) -> lis
 
 
 def _names(figure: Figure, one: Series, metrics: Sequence[str]) -> list[str]:
-    return [one.label] if len(metrics) == 1 else [one.label, one.metric] if len(figure.labels) > 1 else [one.metric]
+    label = one.label + (f" (n={one.runs})" if one.label in figure.counts else "")
+    return [label] if len(metrics) == 1 else [label, one.metric] if len(figure.labels) > 1 else [one.metric]
 
 
 def _pairs(x: Any, y: Any) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DlxError, plural
+from ..sweeps.study import Study
 from . import output, page_curves, page_results, page_runs
 from .page_bundle import bundle
 from .page_html import Markup, data, joined, paragraph, section, text
 from .plot import Drawing, Options
-from .plot_groups import groups
+from .plot_groups import groups, study_of
 from .plot_means import Band
 
 HERE = Path(__file__).parent
@@ -21,7 +22,7 @@ HERE = Path(__file__).parent
 class PageOptions:
     """What `dlx report` is asked for, beside the runs."""
 
-    band: Band = "interval"
+    band: Band = "auto"
     each: bool = False
     mistakes: int = 0
     """Worst examples of each run that are shown; they are measured anew, on its data."""
@@ -75,7 +76,18 @@ def page(names: Sequence[str], root: Path, options: PageOptions) -> Page:
         sections["notes"] = section("notes", "Notes", *(paragraph(note) for note in notes))
         there["notes"] = "Notes"
     runs = tuple(run.key for group in drawing.groups for run in group.runs)
-    return Page(_whole(title, there, joined(sections.values()), len(runs)), runs, notes)
+    return Page(_whole(title, there, joined(sections.values()), _count(names, root, len(runs))), runs, notes)
+
+
+def _count(names: Sequence[str], root: Path, runs: int) -> str:
+    """Say of what a page is: runs, and studies with their trials, whose best ones stand for them."""
+    studies = [Study.open(found) for name in names if (found := study_of(name, root)) is not None]
+    if not studies:
+        return plural(runs, "run")
+    trials = plural(sum(len(one.trials) for one in studies), "trial")
+    if len(studies) == 1:
+        return f"a study of {trials}; networks and curves are of the best one"
+    return f"{len(studies):,} studies of {trials}; networks and curves are of the best ones"
 
 
 def _safely(make: Callable[[], Sequence[Markup]]) -> Sequence[Markup]:
@@ -99,7 +111,7 @@ def _matrices(drawing: Drawing) -> list[Markup]:
     return [Markup(f'<div class="matrices">{joined(each)}</div>'), *page_results.matrix_tables(drawing)]
 
 
-def _whole(title: str, there: dict[str, str], inner: Markup, runs: int) -> str:
+def _whole(title: str, there: dict[str, str], inner: Markup, about: str) -> str:
     """Return the page around its sections: style, contents, and the charts' script at its end."""
     from .. import __version__
 
@@ -121,7 +133,7 @@ def _whole(title: str, there: dict[str, str], inner: Markup, runs: int) -> str:
 <a class="skip" href="#main">Skip to the results</a>
 <header>
 <h1>{text(title)}</h1>
-<p class="note">{plural(runs, "run")}</p>
+<p class="note">{text(about)}</p>
 <nav aria-label="contents"><ul>{links}</ul></nav>
 </header>
 <main id="main">

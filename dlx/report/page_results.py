@@ -12,14 +12,18 @@ from ..errors import DlxError, plural
 from ..experiment import confusion_matrix
 from ..experiment.results import half_interval, mean_of
 from ..runs.folder import RunFolder
-from ..sweeps.study import Study, is_study
+from ..sweeps.study import Study
 from .page_html import Markup, folded, image, joined, paragraph, table, text
 from .plot import HOW, Drawing, confusion
+from .plot_groups import study_of
+from .plot_values import experiment_of
 
 if TYPE_CHECKING:
     from ..trained.evaluate import Evaluated
 
 MOST_TRIALS = 20
+MOST_COLUMNS = 8
+"""Columns that a page has room for; more figures than these are rows."""
 MOST_CELLS = 30
 """Classes of a confusion matrix that stands as a table beside its picture."""
 MOST_BYTES = 1 << 19
@@ -45,7 +49,16 @@ def results(drawing: Drawing) -> list[Markup]:
     titles = ["runs", ">number", "status", *(f">{name}" for name in held), ">parameters", ">MACs"]
     several = any(len(group.runs) > 1 for group in drawing.groups)
     words = "Means over the runs, with half of the 95 % interval (Student's t)." if several else ""
-    return [table(titles, rows, words), *_single_runs(drawing, held)]
+    return [_narrow(titles, rows, words), *_single_runs(drawing, held)]
+
+
+def _narrow(titles: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Markup:
+    """Return a table of runs that is no wider than a page: each is a column where it has more figures than runs."""
+    if len(titles) <= MOST_COLUMNS or len(rows) >= len(titles):
+        return table(titles, rows, caption)
+    names = [title.removeprefix(">") for title in titles]
+    turned = [list(one) for one in zip(names, *rows, strict=True)]
+    return table([turned[0][0], *(f">{label}" for label in turned[0][1:])], turned[1:], caption)
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -76,7 +89,7 @@ def _cell(values: dict[str, float], name: str) -> str:
 
 def searches(names: Sequence[str], root: Path) -> list[Markup]:
     """Return the leaderboard and the figures of each study that is named."""
-    folders = [next((f for f in (Path(name), root / name) if is_study(f)), None) for name in names]
+    folders = [study_of(name, root) for name in names]
     return [part for folder in folders if folder is not None for part in _search(folder)]
 
 
@@ -153,9 +166,8 @@ def mistakes(drawing: Drawing, count: int) -> list[Markup]:
 def _learns_targets(run: RunFolder) -> bool:
     """Whether the examples of a run have losses of their own: those of an objective with phases have none."""
     from ..objectives import Supervised
-    from ..spec import load
 
-    objective = load(run.file("spec.yaml")).last_stage.objective
+    objective = experiment_of(run).last_stage.objective
     return objective is None or isinstance(objective, Supervised)
 
 
@@ -195,12 +207,11 @@ def receipts(drawing: Drawing) -> list[Markup]:
     """Return the claims of the specs, with what came out."""
     from .. import graph
     from ..graph import expect
-    from ..spec import load
 
     found = []
     for group in drawing.groups:
         run = group.runs[0]
-        experiment = load(run.file("spec.yaml"))
+        experiment = experiment_of(run)
         each: list[Any] = []
         if any(True for _ in expect.claims(experiment)):
             metrics = (run.end() or {}).get("metrics", {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import DlxError, plural
@@ -14,6 +14,7 @@ from .diagram import diagram_html
 from .page_html import Markup, facts, folded, image, joined, paragraph, table, text
 from .plot import Drawing
 from .plot_records import curves_of
+from .plot_values import experiment_of
 
 MOST_LAYERS = 400
 MOST_OF_DIAGRAMS = 1_500_000
@@ -41,7 +42,7 @@ def networks(drawing: Drawing) -> list[Markup]:
 def _diagram(run: RunFolder, most: int) -> Markup:
     """Return the diagram of a run's networks in at most so many characters, else the sentence why there is none."""
     try:
-        diagram = diagram_html(graphs_of(run.dir))
+        diagram = diagram_html(graphs_of(run.dir, experiment_of(run)))
     except DlxError as error:
         return paragraph(f"No diagram of {run.key}: {error.problems[0].message}", "note")
     if len(diagram) > most:
@@ -194,12 +195,18 @@ def _spec(content: str, common: set[str] | None) -> Markup:
 
 def environment(drawing: Drawing) -> list[Markup]:
     """Return versions, device and data of each group; what all have in common once."""
-    each = [dict(flat({k: v for k, v in g.runs[0].lock().items() if k not in HIDDEN})) for g in drawing.groups]
+    each = [_facts(group.runs[0].lock()) for group in drawing.groups]
     shared = {key: value for key, value in each[0].items() if all(one.get(key) == value for one in each)}
     keys = [key for key in dict.fromkeys(k for one in each for k in one) if key not in shared]
     rows = [[key, *(one.get(key, "") for one in each)] for key in keys]
     parts = [facts(shared)] if shared else []
     return [*parts, *([table(["", *(g.label for g in drawing.groups)], rows, "Where they differ")] if rows else [])]
+
+
+def _facts(lock: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a result depends on by its keys, words without the quotes that a spec has."""
+    found = flat({key: value for key, value in lock.items() if key not in HIDDEN})
+    return {key: value.strip('"') for key, value in found}
 
 
 HIDDEN = ("pid", "seed", "way", "command", "spec")

@@ -18,7 +18,7 @@ from ..runs.folder import RunFolder
 from ..trained.difference import RunGroup
 from .plot_figure import Figure, Kind, Matrices, Matrix, Scale, Series
 from .plot_groups import groups
-from .plot_means import WORDS, Axis, Band, half_width, series_of
+from .plot_means import Axis, Band, chosen, half_width, series_of, words
 from .plot_records import Curves, curves_of
 from .plot_values import value_of, values_of
 
@@ -39,7 +39,7 @@ class Options:
     """`step`, `epoch` or `time` of a curve; a recorded key of a scatter."""
     scale: Scale = "linear"
     x_scale: Scale = "linear"
-    band: Band = "interval"
+    band: Band = "auto"
     each: bool = False
     part: str = ""
     """Part of the data of a confusion matrix; empty for test, else valid, else train."""
@@ -66,7 +66,7 @@ class Options:
             "--metric": (bool(self.metrics), metrics, "A confusion matrix is of counts; `--part` chooses the part."),
             "--scale": (self.scale != "linear", metrics, out),
             "--x-scale": (self.x_scale != "linear", ("curve", "scatter"), out),
-            "--band": (self.band != "interval", ("curve", "bar"), out),
+            "--band": (self.band != "auto", ("curve", "bar"), out),
             "--part": (bool(self.part), ("confusion",), "Write the part into the metric: `--metric test/error`."),
         }
 
@@ -127,6 +127,11 @@ class Drawing:
         """The final metrics, costs and settings of the runs of each group, by its label."""
         return {group.label: [values_of(run) for run in group.runs] for group in self.groups}
 
+    def learns_classes(self, label: str) -> bool:
+        """Whether the runs of a group tell classes apart: all objectives that do so measure accuracy or error."""
+        ends = {name.rpartition("/")[2] for one in self.values[label] for name in one}
+        return bool(ends & {"accuracy", "error"})
+
     def chosen(self, each: Mapping[str, Sequence[Iterable[str]]], what: str) -> list[str]:
         """Return the metrics that are asked for, else the main ones. DlxError where no run has one."""
         known = {name for runs in each.values() for one in runs for name in one}
@@ -178,7 +183,9 @@ def main_metrics(each: Iterable[Sequence[Iterable[str]]]) -> list[str]:
     """
     names = [list(one) for runs in each for one in runs if one]
     shared = [name for name in names[0] if all(name in one for one in names)] if names else []
-    losses = [name for name in ("valid/loss", RUNNING_LOSS) if name in shared]
+    losses = [name for name in ("valid/loss", RUNNING_LOSS) if name in shared] or [
+        name for name in shared if name.startswith("train/")
+    ]
     others = [n for n in shared if n.startswith(HELD_OUT) and not n.endswith("/loss")]
     found = [*losses, *islice(others, 1)] or [name for name in shared if not name.startswith("lr")][:1]
     if not found:
@@ -202,8 +209,7 @@ def curve(drawing: Drawing) -> Figure:
             if points:
                 series.append(series_of(label, metric, panel_of(metric), points, axis, options.band))
                 _note_of_points(drawing, series[-1], [int(one.step[-1]) for one in points if len(one)])
-    several = any(one.low is not None for one in series)
-    band = WORDS[options.band] if several else ""
+    band = words(options.band, series)
     found = Figure("curve", TITLES[axis], tuple(series), options.scale, options.x_scale, band)
     return positive(found, drawing.notes)
 
@@ -225,6 +231,8 @@ def _note_of_missing(drawing: Drawing, count: int, metric: str, label: str) -> N
 def panel_of(metric: str) -> str:
     """Return the panel of a metric: what is measured, of whatever part of the data."""
     part, slash, name = metric.partition("/")
+    if part == "train" and "/" in name:  # a term of a phase: those of one phase share its panel
+        return name.partition("/")[0]
     quantity = name if slash and part in {"train", "valid", "test"} else metric
     return "loss" if quantity == "running_loss" else quantity
 
@@ -271,14 +279,14 @@ def bar(drawing: Drawing) -> Figure:
             _note_of_missing(drawing, len(each) - len(values), metric, label)
             if len(values):
                 series.append(_bar(label, metric, values, options.band))
-    several = any(one.low is not None for one in series)
-    found = Figure("bar", "run", tuple(series), options.scale, "linear", WORDS[options.band] if several else "")
+    found = Figure("bar", "run", tuple(series), options.scale, "linear", words(options.band, series))
     return positive(found, drawing.notes)
 
 
 def _bar(label: str, metric: str, values: Any, band: Band) -> Series:
     """Return the values of the runs of a group; the ends, of the mean, are the same for each."""
     count = len(values)
+    band = chosen(band, count)
     ends: tuple[Any, Any] = (None, None)
     if count > 1 and band != "none":
         mean, spread = values.mean(), values[:, None]
@@ -325,7 +333,8 @@ def confusion(drawing: Drawing) -> Matrices:
     found = [one for group in drawing.groups for one in _matrices(group, drawing)]
     if not found:
         who = ", ".join(group.label for group in drawing.groups)
-        raise DlxError(f"{who} recorded no confusion matrix", hint=HOW)
+        learning = any(drawing.learns_classes(group.label) for group in drawing.groups)
+        raise DlxError(f"{who} recorded no confusion matrix", hint=HOW if learning else "Classes are not learned.")
     largest = max(found, key=lambda one: len(one.classes))
     if len(largest.classes) > MOST_CLASSES:
         message = f"{largest.label} tells {len(largest.classes):,} classes apart, and {MOST_CLASSES} can be drawn"
@@ -345,7 +354,7 @@ def _matrices(group: RunGroup, drawing: Drawing) -> list[Matrix]:
             name, rows = (part, one.parts[part]) if part else one.last
             title = f"{group.label}: {one.head}" if one.head else group.label
             added.setdefault((title, one.classes), []).append((name, np.array(rows)))
-    if not added:
+    if not added and drawing.learns_classes(group.label):
         drawing.notes.append(f"{group.label} recorded no confusion matrix. {HOW}")
     return [
         Matrix(title, classes, tuple(map(tuple, sum(rows for _, rows in each).tolist())), each[0][0], len(each))

@@ -88,6 +88,12 @@ class Figure:
     def labels(self) -> list[str]:
         return list(dict.fromkeys(one.label for one in self.series))
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The runs of each group, where it has several."""
+        found = {name: max(one.runs for one in self.series if one.label == name) for name in self.labels}
+        return {name: runs for name, runs in found.items() if runs > 1 and self.kind != "scatter"}
+
     def metrics(self, panel: str) -> list[str]:
         return list(dict.fromkeys(one.metric for one in self.series if one.panel == panel))
 

@@ -34,13 +34,18 @@ def groups(names: Sequence[str], root: Path, each: bool = False) -> list[RunGrou
 
 
 def _groups_of(name: str, root: Path) -> list[RunGroup]:
-    if any(is_study(folder) for folder in (Path(name), root / name)):
+    if study_of(name, root) is not None:
         return difference.groups_of(name, root)
     run = lookup.find(name, root)
     beside = difference.baselines_of([one for one in lookup.of_name(name, root) if difference.has_finished(one)])
     if members := run.members():
         return [RunGroup(run.name, tuple(RunFolder(run.root / key) for key in members)), *beside]
     return beside if beside and run.baseline() else [RunGroup(run.name, siblings(run)), *beside]
+
+
+def study_of(name: str, root: Path) -> Path | None:
+    """Return the folder of a study; None where the name is of runs."""
+    return next((folder for folder in (Path(name), root / name) if is_study(folder)), None)
 
 
 def _singles(name: str, root: Path) -> list[RunGroup]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,13 +17,27 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 Axis = Literal["step", "epoch", "time"]
-Band = Literal["interval", "deviation", "range", "none"]
+Band = Literal["auto", "interval", "deviation", "range", "none"]
 WORDS: dict[Band, str] = {
     "interval": "95 % interval of the mean",
     "deviation": "one standard deviation",
     "range": "least and largest of the runs",
     "none": "",
 }
+FEW = 3
+"""Runs from which on `auto` draws an interval: that of two is nine of their standard deviations to each side."""
+
+
+def chosen(band: Band, runs: int) -> Band:
+    """Return the band about the mean of so many runs: `auto` is the interval, and of two runs their range."""
+    return band if band != "auto" else "interval" if runs >= FEW else "range"
+
+
+def words(band: Band, series: Iterable[Series]) -> str:
+    """Return what the bands of some series are; nothing where none has one."""
+    kinds = {chosen(band, one.runs) for one in series if one.low is not None}
+    of_two = "least and largest of two runs" if band == "auto" else WORDS["range"]
+    return "; ".join(of_two if name == "range" else words for name, words in WORDS.items() if name in kinds)
 
 
 def series_of(label: str, metric: str, panel: str, runs: Sequence[Points], axis: Axis, band: Band) -> Series:
@@ -43,7 +57,7 @@ def series_of(label: str, metric: str, panel: str, runs: Sequence[Points], axis:
     seconds = [one.seconds[at] for one, at in zip(runs, places, strict=True)]
     x = np.stack(seconds).mean(0) if axis == "time" else common
     mean = values.mean(0)
-    low, high = _ends(values, mean, band)
+    low, high = _ends(values, mean, chosen(band, len(runs)))
     return Series(label, metric, panel, x, mean, low, high, len(runs))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from ..errors import DlxError
 from ..runs.folder import RunFolder
-from ..spec import load
+from ..spec import Experiment, load
 from ..spec.spec_keys import SpecKeys
 from ..trained.difference import spec_of_run
 
@@ -58,9 +60,19 @@ def value_of(run: RunFolder, values: Mapping[str, float], key: str) -> float | N
     return found[0] if len(found) == 1 else _of_spec(run, key)
 
 
+def experiment_of(run: RunFolder) -> Experiment:
+    """Return the spec of a run, which is read once for all pictures of a process."""
+    return _experiment(run.file("spec.yaml"), run.file("spec.yaml").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _experiment(path: Path, written: int) -> Experiment:  # noqa: ARG001 - the time of writing tells versions apart
+    return load(path)
+
+
 def _of_spec(run: RunFolder, key: str) -> float | None:
     try:
-        value = SpecKeys(load(run.file("spec.yaml"))).find(key).value
+        value = SpecKeys(experiment_of(run)).find(key).value
     except DlxError:
         return None
     return float(value) if is_number(value) else None

@@ -9,6 +9,8 @@ from typing import Any
 
 from dlx.runs.folder import RunFolder
 from dlx.runs.records import encode
+from dlx.sweeps.study import Study
+from dlx.sweeps.trial import Trial
 
 SPEC = """\
 dlx: 1
@@ -56,3 +58,21 @@ def made_run(
         facts = {"rows": "target", "columns": "predicted", "classes": list(classes), "test": confusion}
         run.write_text("confusion.json", json.dumps(facts))
     return run
+
+
+def made_study(root: Path, trials: Sequence[tuple[Mapping[str, Any], float]], name: str = "wide") -> Path:
+    """Write a study of `test/error`, less of which is better, with a run for each point and value."""
+    folder = root / name / "sweep-0123abcd"
+    folder.mkdir(parents=True)
+    study = Study.begin(folder, {"metrics": ["test/error"], "rising": [False]})
+    found = []
+    for number, (point, value) in enumerate(trials):
+        run = made_run(
+            root, name, number=number, evaluations={4: {"valid/error": value}}, end={"metrics": {"test/error": value}}
+        )
+        found.append(Trial(number, dict(point), 0, 100 + number, 50, runs={0: run.key}))
+    study.record_generation(0, found, [])
+    for trial, (_, value) in zip(study.trials, trials, strict=True):
+        study.record_progress(trial, 100, {0: {"test/error": value}}, {0: 100}, 1.5, "finished")
+    study.close()
+    return folder

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 from commands import dlx
-from made_runs import made_run
+from made_runs import made_run, made_study
 
 from dlx.report.page import PageOptions, page
 
@@ -92,6 +92,42 @@ def test_the_page_has_the_results_and_asks_for_nothing_outside(root):
     (policy,) = [at["content"] for tag, at in elements.found if at.get("http-equiv")]
     assert policy.startswith("default-src 'none'")
     assert len(made.html.encode()) < 3_000_000
+
+
+def test_many_metrics_of_few_runs_are_rows_so_that_the_table_fits_the_page(root):
+    many = {f"test/measure_{i}": i / 10 for i in range(9)}
+    made_run(root, "gan", end={"metrics": many})
+    html = page(["wide", "gan"], root, PageOptions()).html
+    results = html.partition('id="results"')[2].partition("</table>")[0]
+    head = results.partition("</thead>")[0]
+    assert re.findall(r"<th [^>]*>(.*?)</th>", head) == ["runs", "wide", "gan"]
+    assert "<td>test/measure_8</td><td class=number></td><td class=number>0.8</td>" in results
+    few = page(["wide"], root, PageOptions()).html.partition('id="results"')[2].partition("</thead>")[0]
+    assert "test/error" in few
+
+
+def test_a_run_that_learns_no_classes_is_not_told_to_record_a_confusion_matrix(root):
+    made_run(root, "gan", end={"metrics": {"test/sliced_wasserstein": 0.5}})
+    assert not [note for note in page(["wide", "gan"], root, PageOptions()).notes if note.startswith("gan recorded")]
+    notes = page(["wide", "narrow"], root, PageOptions()).notes
+    assert [note for note in notes if note.startswith("narrow recorded no confusion matrix. Train with")]
+
+
+def test_the_environment_has_words_without_quotes(root):
+    for name in ("wide", "narrow"):
+        for run in (root / name).iterdir():
+            lock = json.loads((run / "lock.json").read_text())
+            (run / "lock.json").write_text(json.dumps({**lock, "device": "cpu", "versions": {"torch": "2.13.0"}}))
+    html = page(["wide", "narrow"], root, PageOptions()).html.partition('id="environment"')[2]
+    assert "<dd>cpu</dd>" in html
+    assert "<dd>2.13.0</dd>" in html
+
+
+def test_a_study_is_headed_by_its_trials(root):
+    points = [({"train.optimizer.adam.lr": rate}, value) for rate, value in ((0.1, 0.4), (0.01, 0.2), (0.001, 0.3))]
+    html = page([str(made_study(root, points, "searched"))], root, PageOptions()).html
+    assert '<p class="note">a study of 3 trials; networks and curves are of the best one</p>' in html
+    assert '<p class="note">1 run</p>' in page(["narrow"], root, PageOptions()).html
 
 
 def test_each_network_is_drawn_once_and_a_run_without_its_data_says_why_it_is_not(root):

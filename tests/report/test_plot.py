@@ -33,6 +33,7 @@ def root(tmp_path):
         final = {"metrics": {"test/error": second, "valid/error": second}}
         made_run(tmp_path, "wide", seed, evaluations=errors(first, second), end=final, confusion=[[3, 1], [0, seed]])
     made_run(tmp_path, "narrow", 0, width=8, evaluations=errors(0.6, 0.5), end={"metrics": {"test/error": 0.5}})
+    made_run(tmp_path, "gan", 0, end={"metrics": {"test/sliced_wasserstein": 0.5}})
     return tmp_path
 
 
@@ -53,6 +54,37 @@ def test_seeds_are_their_mean_with_the_interval_of_student_s_t(root):
     half = [4.302653 * statistics.stdev(values) / sqrt(3) for values in ([0.4, 0.5, 0.3], [0.2, 0.1, 0.3])]
     assert (found.high - found.y).tolist() == pytest.approx(half, rel=1e-6)
     assert (found.y - found.low).tolist() == pytest.approx(half, rel=1e-6)
+
+
+def test_two_seeds_have_their_range_as_band_and_the_legend_says_how_many(tmp_path):
+    """The interval of two is 12.706 / sqrt(2) of their deviation: it swamps the picture."""
+    for seed, last in enumerate((0.2, 0.1)):
+        made_run(tmp_path, "two", seed, evaluations=errors(0.4, last), end={})
+    made_run(tmp_path, "alone", width=8, evaluations=errors(0.5, 0.3), end={})
+    figure = plot(["two", "alone"], tmp_path, Options(("valid/error",))).figure
+    (two,) = [s for s in figure.series if s.label == "two"]
+    assert (two.low.tolist(), two.high.tolist()) == ([0.4, 0.1], [0.4, 0.2])
+    assert figure.band == "least and largest of two runs"
+    svg = content_of(figure, "svg").decode()
+    assert "two (n=2)" in svg
+    assert "alone (n=" not in svg
+    assert r"\addlegendentry{two (n=2)}" in content_of(figure, "tikz").decode()
+
+    asked = plot(["two"], tmp_path, Options(("valid/error",), band="interval")).figure.series[0]
+    assert asked.high[1] - asked.y[1] == pytest.approx(12.706205 * statistics.stdev((0.2, 0.1)) / sqrt(2))
+
+
+def test_a_run_of_phases_is_drawn_by_its_losses_and_not_by_a_dot(tmp_path):
+    run = made_run(tmp_path, "gan", evaluations={8: {"valid/sliced_wasserstein": 0.3}}, end={})
+    lines = (run.dir / "metrics.jsonl").read_text().splitlines()
+    point = {"record": "step", "time": 1_700_000_000.5, "epoch": 1}
+    terms = {f"train/{phase}": 0.7 for phase in ("generator/fooling", "discriminator/real", "discriminator/fake")}
+    lines[1:1] = [json.dumps({**point, "step": step, "metrics": terms}) for step in (1, 2)]
+    (run.dir / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    figure = plot(["gan"], tmp_path, Options()).figure
+    assert figure.panels == ["generator", "discriminator", "sliced_wasserstein"]
+    assert figure.metrics("discriminator") == ["train/discriminator/real", "train/discriminator/fake"]
+    assert [len(s.x) for s in figure.series] == [2, 2, 2, 1]
 
 
 @pytest.mark.parametrize(("band", "low"), [("deviation", 0.4 - 0.1), ("range", 0.3), ("none", None)])
@@ -349,6 +381,7 @@ def test_names_with_markup_in_them_are_text(tmp_path):
             "`--x` is for `--kind curve or scatter`, and this is `--kind bar`",
         ),
         (["narrow", "--kind", "confusion"], "narrow recorded no confusion matrix\n  Train with"),
+        (["gan", "--kind", "confusion"], "gan recorded no confusion matrix\n  Classes are not learned."),
         (
             ["wide", "--kind", "confusion", "--part", "valid"],
             "has no confusion matrix of the part `valid`\n  It has those of test.",

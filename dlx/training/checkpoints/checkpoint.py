@@ -15,6 +15,7 @@ from ...graph import Graph, Graphs, trace, trace_all
 from ...lazy import torch
 from ...network import build
 from ...objectives.learned import SCOPE
+from ...spec import Experiment
 from ...spec import load as load_spec
 from ...utils import files
 from ...utils.json_documents import ALTERED, is_count, is_number, loads
@@ -225,9 +226,12 @@ def restore_all(run: Path, name: str = "final") -> dict[str, tuple[fx.GraphModul
     return {each: (network.eval(), graphs[each]) for each, network in networks.items()}
 
 
-def graphs_of(run: Path) -> Graphs:
-    """The graphs of a run's networks. The data need not be there where the run has the shapes of its inputs."""
-    experiment, known = load_spec(run / "spec.yaml"), input_record.load(run)
+def graphs_of(run: Path, read: Experiment | None = None) -> Graphs:
+    """The graphs of a run's networks. The data need not be there where the run has the shapes of its inputs.
+
+    `read` is the spec of the run, where it is read already.
+    """
+    experiment, known = read or load_spec(run / "spec.yaml"), input_record.load(run)
     if known is None or experiment.networks:
         return trace_all(experiment.last_stage)
     return Graphs.of(trace(replace(experiment, data=None, known_facts=known.facts), known.inputs))
