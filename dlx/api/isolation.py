@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from ..lazy import np, torch
-from ..training import device
+from ..training import process
 
 TURN = threading.RLock()
 """Held by each call while it reads a spec or computes, so that calls of several threads take turns.
@@ -25,7 +25,7 @@ def isolated() -> Iterator[None]:
     One thread at a time; another one waits. Covers the random generators of torch, NumPy and Python, the default
     dtype and device, and `no_grad` or `inference_mode` around the call.
     """
-    device.limit_thread_spinning()
+    process.tune()
     with TURN, ExitStack() as stack:
         stack.enter_context(_generators())
         stack.enter_context(torch.inference_mode(mode=False))

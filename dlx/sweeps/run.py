@@ -18,7 +18,7 @@ from ..spec import Train
 from ..spec.overrides import values_of
 from ..spec.sections.stopping import MAX_TIME, seconds
 from ..track import Mirror, tracking_uri
-from ..training import device
+from ..training import device, process
 from .events import Callback, Noted, Opened, Reason, SweepResult
 from .mlflow_study import start
 from .plan import SweepPlan
@@ -57,7 +57,7 @@ def run(plan: SweepPlan, options: SweepOptions, callback: Callback = lambda _: N
     It stops when its budget is spent, and at the first Ctrl-C, once running trainings have saved their state.
     """
     clock = StopCondition(options.budget)
-    device.limit_thread_spinning()
+    process.tune()
     trainer = Trainer(options.pack)
     with (
         locked(plan.folder),

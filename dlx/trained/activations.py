@@ -19,7 +19,7 @@ from ..experiment.resume_checks import check_digest
 from ..lazy import np, torch
 from ..runs.folder import ARTIFACTS
 from ..spec import load
-from ..training import device
+from ..training import device, process
 from ..training.carrying import RECURRENT
 from ..training.checkpoints import checkpoint
 from .evaluate import input_record_of, weights_of
@@ -112,7 +112,7 @@ def activations(
         DlxError: the run learned no text cut into windows, or has no recurrent layer that goes from the first token
             to the last; a layer, unit or part that it does not have.
     """
-    device.limit_thread_spinning()
+    process.tune()
     if n < 1:
         raise DlxError(f"--n is {n}", hint="Take 1 or more.")
     if file is not None and part is not None:

@@ -20,7 +20,7 @@ from ..objectives import Supervised
 from ..objectives.ensemble import check_combine
 from ..runs.folder import ENSEMBLE, RunFolder
 from ..spec import Experiment, load, objective_of, supervised_of
-from ..training import device, ensemble_metrics, network_checks, network_sources
+from ..training import device, ensemble_metrics, network_checks, network_sources, process
 from ..training.checkpoints import checkpoint
 from ..training.early_stopping import metric_notes
 from ..training.phased import Phased
@@ -122,7 +122,7 @@ def evaluate(
     asks for the worst examples and for slices, of one network or of the average of several. Raises DlxError where a
     checkpoint or a part is missing, or the data has changed.
     """
-    device.limit_thread_spinning()
+    process.tune()
     members, how = members_of(runs, combine)
     closer.check(members, how)
     with device.threads(members[0].threads()):

@@ -20,7 +20,7 @@ from ..objectives.regression import Regression
 from ..objectives.translation import Translation
 from ..runs.folder import RunFolder
 from ..spec import Experiment, Train, load, supervised_of
-from ..training import device, ensemble_metrics
+from ..training import device, ensemble_metrics, process
 from ..training.batches.augmentation import inference_call
 from ..training.checkpoints import checkpoint
 from ..utils.json_documents import dumps
@@ -229,7 +229,7 @@ def predict(
     is the number of draws of Monte Carlo dropout or batch norm, from `seed`. Raises DlxError where they are not what
     the network takes.
     """
-    device.limit_thread_spinning()
+    process.tune()
     members, how = members_of([run], combine)
     experiment, known, scope = load(members[0].file("spec.yaml")), input_record_of(members[0]), ""
     answering = experiment.objective.answering() if experiment.objective is not None else None

@@ -24,17 +24,6 @@ MEMORY_MARGIN = 0.85
 """The part of a forecast that is wanted for certain: it is within 15 % of what torch allocates
 (benchmarks/memory.py)."""
 
-SPIN_COUNT = "10000"
-"""Rounds that an idle thread of libgomp spins. With its default of 300,000 a step of a LeNet took 161 times as long
-on two threads as on one, where other work kept both cores busy; with this 1.4 times, and no longer on idle cores
-(benchmarks/threads.py --busy)."""
-
-
-def limit_thread_spinning() -> None:
-    """Let idle threads of libgomp sleep soon, unless the user has set that; call it before torch is imported."""
-    # libgomp reads the variable once, when torch loads it
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-
 
 def pick(name: str) -> Device:
     """Return the device that `auto`, `cpu`, `cuda` or `cuda:N` means here; DlxError where it is not to be had."""

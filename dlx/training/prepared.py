@@ -31,6 +31,7 @@ from . import (
     norm_sizes,
     parameter_groups,
     phased,
+    process,
 )
 from .batches import sampling
 from .batches.augmentation import SAMPLED_EXAMPLES, check_colours
@@ -141,7 +142,7 @@ def prepare(
     `graphs` spare the walk where they are known; `load` is for data that may have been loaded before. Without
     `sources` the source of `weights`, which a run that goes on needs no longer, is not looked at.
     """
-    device.limit_thread_spinning()
+    process.tune()
     graphs = ready(experiment, graphs, sources=sources)
     train, at = experiment.train, experiment.place
     assert train is not None

@@ -14,7 +14,7 @@ from ...lazy import np, torch
 from ...objectives.base import Sheet
 from ...sheets.sheet import Drawing, as_npz
 from ...spec import load
-from ...training import device
+from ...training import device, process
 from ...training.generation import drawings
 from ...training.phased import Phased
 from ..evaluate import Loaded, job_of_run
@@ -163,7 +163,7 @@ def draw(
     _check_options(n, arithmetic, interpolate, known)
     if output is not None:
         check_output(output)
-    device.limit_thread_spinning()
+    process.tune()
     with device.threads(run.threads()):
         loaded = job_of_run(run, name or "final")
         maker = _Maker(loaded, seed, of_class, run)

@@ -15,7 +15,7 @@ from ...objectives.language import Language
 from ...objectives.translation import Translation
 from ...spec import Experiment, load
 from ...text import BEGIN
-from ...training import device
+from ...training import device, process
 from ...training.checkpoints import checkpoint
 from ...training.generation.decoding import Decoding, beam_search, sampled_texts
 from ...training.generation.next_token import Steps, next_token
@@ -118,7 +118,7 @@ def sample(
     Raises:
         DlxError: the network tells no next token; the prompt is empty, too long, or not of its vocabulary.
     """
-    device.limit_thread_spinning()
+    process.tune()
     decoding.check()
     _check_counts(n, samples, beam, decoding)
     experiment, known = load(run.file("spec.yaml")), input_record_of(run)
