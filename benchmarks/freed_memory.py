@@ -2,7 +2,7 @@
 
     python benchmarks/freed_memory.py [--rounds N]
 
-Each training is a process of its own on one thread, in turn with and without; where the environment has GLIBC_TUNABLES
+Each training is a process of its own on one thread, in turn with and without; where GLIBC_TUNABLES has a setting
 of malloc, dlx leaves the allocator as it is. Counted are processor seconds (user and system) of a step behind the
 first third, its page faults, and the most that the process held (VmHWM). The data are random pictures and letters.
 """
