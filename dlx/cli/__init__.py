@@ -32,6 +32,7 @@ COMMANDS = (
     runs.compare,
     reports.plot,
     reports.report,
+    reports.ui,
     specs.layers,
     specs.specs,
     specs.verify,

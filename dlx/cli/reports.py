@@ -1,7 +1,8 @@
-"""Commands that show runs as pictures and pages."""
+"""Commands that show runs as pictures and pages, and in MLflow."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -111,3 +112,33 @@ def report(
     found = pages.page(names, runs, pages.PageOptions(band, each, mistakes, title))
     found.write(output)
     shown.plotted(found.as_json(), found.notes, output, as_json)
+
+
+def ui(
+    folder: Annotated[Path, typer.Argument(metavar="RUNS-DIR", help="Where run folders are kept.")] = Path("runs"),
+    host: Annotated[str, typer.Option(metavar="HOST", help="Who may see it: 0.0.0.0 for all in the network.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535, metavar="PORT", help="Where it answers.")] = 5000,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help="Another store than that of the runs.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start MLflow's pages on the runs; Ctrl-C ends them.
+
+    The server of MLflow that is installed, on the store that the runs were delivered to. Says what has not arrived
+    there, and how the newest model is served.
+
+    Example: dlx ui
+    """
+    from ..show import server as shown
+    from ..track import arrivals, server
+
+    found = arrivals.arrivals(folder)
+    store = found.chosen(uri)
+    if server.is_server(store):
+        shown.elsewhere(found, store, as_json)
+        return
+    server.check(host, port)
+    with suppress(KeyboardInterrupt), server.serving(store, host, port) as process:
+        shown.up(found, store, server.url_of(host, port), as_json, everybody=host in server.ALL_HOSTS)
+        process.wait()

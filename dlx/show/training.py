@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from . import notebook
 from .confusion_matrix import matrix
 from .console import TextTable, console, out, say
 from .ensembles import members
+from .mlflow_commands import from_here
 from .terminal_text import visible
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def tracking(found: Results) -> None:
 
 def tracked(state: str, uri: str, argument: str) -> str:
     """Describe the state of the MLflow mirror of a run or a study, and how to open it."""
-    how = uri if uri.startswith("http") else f"`{_mlflow_ui(uri)}`"
+    how = uri if uri.startswith("http") else f"`{_ui(uri)}`"
     if state == "delivered":
         return f"open it {'at' if how.startswith('http') else 'with'} {how}"
     sync = f"dlx runs sync {argument}"
@@ -161,13 +162,10 @@ def tracked(state: str, uri: str, argument: str) -> str:
     return f"{state}; later: `{sync}`"
 
 
-def _mlflow_ui(uri: str) -> str:
-    """Return the command that opens a store, with paths relative to the working directory."""
-    program = "mlflow" if shutil.which("mlflow") else _from_here(Path(sys.executable).parent / "mlflow")
-    path = uri.removeprefix("sqlite:///")
-    return f"{program} ui --backend-store-uri " + (uri if path == uri else f"sqlite:///{_from_here(Path(path))}")
-
-
-def _from_here(path: Path) -> str:
-    """Make a path relative where it is below the working directory."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+def _ui(uri: str) -> str:
+    """Return the command that opens a store, with a path relative to the working directory."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if path.name != "mlflow.db":
+        return f"dlx ui --uri {shlex.quote(uri)}"
+    folder = from_here(path.parent)
+    return "dlx ui" if folder == "runs" else f"dlx ui {shlex.quote(folder)}"

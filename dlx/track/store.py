@@ -100,13 +100,8 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) and len(uri) > len(SQLITE) else None
 
 
-@cache
-def connect(uri: str) -> MlflowClient:
-    """Return MLflow's client, with the password of an address that this process knows.
-
-    The first process on a machine creates the tables of an SQLite store while the others wait. Raises DlxError where
-    a password is missing.
-    """
+def whole_address(uri: str) -> str:
+    """Return the address with the password that this process knows. Raises DlxError where one is missing."""
     if _needs_password(uri):
         server = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
         hint = f"Set {server if uri.startswith('http') else ''}MLFLOW_TRACKING_URI to the whole address."
@@ -114,6 +109,17 @@ def connect(uri: str) -> MlflowClient:
     whole = passwords.unmask(uri)
     if passwords.HIDDEN in whole:
         whole = re.sub(r"(://)[^/?#]*@", r"\1", whole)
+    return whole
+
+
+@cache
+def connect(uri: str) -> MlflowClient:
+    """Return MLflow's client, with the password of an address that this process knows.
+
+    The first process on a machine creates the tables of an SQLite store while the others wait. Raises DlxError where
+    a password is missing.
+    """
+    whole = whole_address(uri)
     for name, value in QUIET.items():
         # set before the import below, at which MLflow reads some of them
         os.environ.setdefault(name, value)

@@ -1,0 +1,96 @@
+"""What of the runs below a folder has arrived in which store, as the `mlflow.json` of each says. No mlflow here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DlxError
+from ..runs.folder import ID, RunFolder
+from ..runs.records import RECORDS
+from ..utils import passwords
+from . import store
+from .delivery import STATE_FILE
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """Stores that have runs of a folder, and the runs that none has as a whole."""
+
+    root: Path
+    newest: dict[str, RunFolder]
+    """By the address of a store, passwords masked, the newest run or study that it has, the newest store first."""
+    behind: tuple[RunFolder, ...]
+    """Runs that have ended, and are not in MLflow as they are on disk."""
+    models: dict[str, tuple[RunFolder, str]]
+    """By the address of a store, the newest run that has a logged model there, and the id of the model."""
+
+    @property
+    def own(self) -> str:
+        """The address of the store in the folder itself, whether there is one or not."""
+        return f"{store.SQLITE}{(self.root.absolute() / 'mlflow.db').as_posix()}"
+
+    def others(self, chosen: str) -> list[str]:
+        """Return the stores that have runs of the folder, beside the one that is looked at."""
+        return [address for address in self.newest if address != chosen]
+
+    def chosen(self, uri: str | None = None) -> str:
+        """Return the store to look at: `uri`, else that of the folder, else the one of the newest run.
+
+        DlxError where no run has arrived anywhere, or the file of the store is not there.
+        """
+        passwords.mask_and_remember(os.environ.get("MLFLOW_TRACKING_URI", ""))
+        if uri is not None:
+            asked = passwords.mask_and_remember(uri)
+            path = store.sqlite_path(asked)
+            found = f"{store.SQLITE}{path.absolute().as_posix()}" if path else asked
+        else:
+            found = self.own if Path(self.own.removeprefix(store.SQLITE)).is_file() else next(iter(self.newest), "")
+        path = store.sqlite_path(found)
+        if path is not None and not path.is_file():
+            hint = "`dlx runs sync` delivers the runs that are there." if uri is None else "Look at the path."
+            raise DlxError(f"there is no store of MLflow at {path}", hint=hint)
+        if found:
+            return found
+        if self.behind:
+            raise DlxError(f"no run in {self.root} has arrived in MLflow", hint="`dlx runs sync` delivers them.")
+        hint = "`dlx train SPEC` makes one; with `track: {mlflow: false}` it is not delivered."
+        raise DlxError(f"{self.root} has no run that is in MLflow", hint=hint)
+
+
+def arrivals(root: Path) -> Arrivals:
+    """Read what of the runs and studies below a folder has arrived. Damaged runs count as not arrived."""
+    newest: dict[str, RunFolder] = {}
+    behind: list[RunFolder] = []
+    models: dict[str, tuple[RunFolder, str]] = {}
+    folders = sorted(root.glob("*/*"), key=lambda folder: (folder.name, folder), reverse=True)
+    for run in map(RunFolder, (folder for folder in folders if folder.is_dir())):
+        try:
+            state = run.read_json(STATE_FILE)
+            if address := str(state.get("uri") or ""):
+                newest.setdefault(address, run)
+                ids = state.get("model")
+                if isinstance(ids, dict) and ids.get("model_id"):
+                    models.setdefault(address, (run, str(ids["model_id"]).split()[0]))
+            missing = _is_behind(run, state)
+        except (DlxError, OSError):
+            missing = True
+        if missing:
+            behind.append(run)
+    return Arrivals(root, newest, tuple(behind), models)
+
+
+def _is_behind(run: RunFolder, state: dict[str, Any]) -> bool:
+    """Whether MLflow lacks something of a run that has ended, or of a study whose last delivery failed."""
+    if not ID.fullmatch(run.id):
+        return bool(state.get("error"))
+    records = run.dir / RECORDS
+    size = records.stat().st_size if records.exists() else 0
+    if not size or run.status() == "running":
+        return False
+    if not state:
+        return store.track_section(run).get("mlflow") is not False
+    has_weights = (run.dir / "checkpoints" / "final.safetensors").exists()
+    return bool(state.get("error")) or state.get("offset") != size or (has_weights and not state.get("model"))
