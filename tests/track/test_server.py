@@ -96,6 +96,7 @@ def test_the_pages_show_the_runs_and_what_has_not_arrived(delivered):
     assert not server.answers(f"http://127.0.0.1:{port}")
 
 
+@pytest.mark.slow
 def test_the_command_that_is_shown_serves_what_predict_answers(delivered):
     folder, run, _ = delivered
     line = serve_line(f"sqlite:///{folder}/runs/mlflow.db", run.read_json("mlflow.json")["model"]["model_id"])
