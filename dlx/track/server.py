@@ -45,14 +45,14 @@ def check(host: str, port: int) -> None:
     if importlib.util.find_spec("mlflow") is None:
         raise DlxError("MLflow is not installed", hint="`pip install mlflow` installs it.")
     try:
-        _listen(host, port)
+        _bind(host, port)
     except (OSError, OverflowError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        hint = f"`--port {_free_port(host)}` is free." if _can_listen(host) else "`--host 127.0.0.1` is this machine."
+        hint = f"`--port {_free_port(host)}` is free." if _can_bind(host) else "`--host 127.0.0.1` is this machine."
         raise DlxError(f"nothing can listen at port {port} of {host}: {reason}", hint=hint) from error
 
 
-def _listen(host: str, port: int) -> int:
+def _bind(host: str, port: int) -> int:
     """Take a port for a moment, and return it; 0 takes one that is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as one:
@@ -63,10 +63,10 @@ def _listen(host: str, port: int) -> int:
 
 
 def _free_port(host: str) -> int:
-    return _listen(host, 0)
+    return _bind(host, 0)
 
 
-def _can_listen(host: str) -> bool:
+def _can_bind(host: str) -> bool:
     with suppress(OSError):
         return bool(_free_port(host))
     return False
