@@ -181,18 +181,15 @@ def _serve(requests: socket.socket, more: Sequence[str]) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     import torch  # noqa: F401
-    import typer.main
 
     import dlx.experiment.runner
     import dlx.graph
     import dlx.show.console
     import dlx.training.fit  # noqa: F401
-    from dlx.cli import app
+    from dlx.cli import COMMANDS
     from dlx.track.store import QUIET
 
-    # reading the options of all commands takes as long as many a command, and is the same each time
-    typer.main.get_params_from_function = cache(typer.main.get_params_from_function)
-    typer.main.get_command(app)
+    dict(COMMANDS)  # their options, which every copy has then
     os.environ.update(QUIET)
     for name in more:
         importlib.import_module(name)

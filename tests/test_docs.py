@@ -55,10 +55,9 @@ def test_the_layer_of_the_contributors_page_works():
 
 
 def test_every_command_of_the_readme_is_a_command():
-    from dlx.cli import app, runs_app
+    from dlx.cli import COMMANDS
 
-    known = {c.name or c.callback.__name__ for c in app.registered_commands} | {"runs"}
-    known_runs = {c.name or c.callback.__name__ for c in runs_app.registered_commands}
+    known, known_runs = set(COMMANDS), set(COMMANDS["runs"].commands)
     for line in re.findall(
         r"^(?:\$ )?dlx (.*)$", "\n".join(blocks("README.md", "(?:sh|console|text)?")), re.MULTILINE
     ):

@@ -147,6 +147,22 @@ def test_what_is_misspelt_is_reported_without_an_import_of_all_that_there_is(tmp
     assert not {"dlx.layers.conv", "dlx.layers.linear", "dlx.optim.sgd"} & set(result.stdout.split())
 
 
+def test_a_command_reads_no_options_of_the_others(tmp_path):
+    spec = tmp_path / "s.yaml"
+    spec.write_text(SPECS["network"])
+    script = (
+        "import sys; from dlx import cli\n"
+        "def run(*words): sys.argv = ['dlx', *words]; cli.exit_status.run(lambda: cli.app(standalone_mode=False))\n"
+        "run('inspect', sys.argv[1]); print(*cli.COMMANDS.built, file=sys.stderr)\n"
+        "run('--help'); print(*cli.COMMANDS.built, file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", script, str(spec)], capture_output=True, text=True, check=True)
+    one, every = (line.split() for line in result.stderr.splitlines())
+    assert one == ["inspect"]
+    assert "  Write a spec to start from.\n" in result.stdout
+    assert {"train", "runs"} < set(every)
+
+
 def test_inspect_in_a_pipe_loads_only_what_it_uses_and_leaves_the_collector_on(tmp_path):
     spec = tmp_path / "s.yaml"
     spec.write_text(SPECS["network"])

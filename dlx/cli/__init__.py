@@ -8,15 +8,9 @@ from typing import Annotated
 import typer
 
 from . import drawing, exit_status, reports, runs, specs, training
-from .runs import runs_app
+from .on_demand import OnDemand, group_of
 
-app = typer.Typer(
-    name="dlx",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-COMMANDS = (
+COMMANDS = OnDemand(
     specs.inspect,
     drawing.draw,
     specs.data,
@@ -44,11 +38,16 @@ COMMANDS = (
     runs.reproduce,
     specs.schema,
     specs.new,
+    runs.runs_app,
 )
 """The commands in the order of `dlx --help`."""
-for command in COMMANDS:
-    app.command(command.__name__.replace("_", "-"))(command)
-app.add_typer(runs_app, name="runs")
+app = typer.Typer(
+    name="dlx",
+    cls=group_of(COMMANDS),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 
 
 def _print_version(asked: bool) -> None:

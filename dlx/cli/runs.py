@@ -11,6 +11,8 @@ from . import completion
 from .options import AsJson, Checkpoint, Combined, Runs
 
 runs_app = typer.Typer(
+    name="runs",
+    add_completion=False,
     invoke_without_command=True,
     rich_markup_mode=None,
 )
