@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import typer
 import typer.core
@@ -44,6 +44,6 @@ def group_of(commands: OnDemand) -> type[typer.core.TyperGroup]:
     class Group(typer.core.TyperGroup):
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
-            self.commands = commands
+            self.commands = cast("Any", commands)  # typer asks for a command, and never adds one
 
     return Group
