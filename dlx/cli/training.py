@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..errors import DlxError
 from . import completion, exit_status, options
 from .options import AsJson, InitFrom, Overrides, Plugins, Runs, SpecPath, check_claims, warn_of_password
+
+if TYPE_CHECKING:
+    from ..experiment.runner import Results
+    from ..spec import Experiment
 
 
 def train(
@@ -36,6 +40,7 @@ def train(
         bool, typer.Option("--plot-schedule", help="Show the learning rate over time; nothing is trained.")
     ] = False,
     plugin: Plugins = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Warnings, and a line with the result.")] = False,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -51,8 +56,8 @@ def train(
     from ..experiment import runner
     from ..runs import lookup
     from ..runs.folder import RunFolder
-    from ..show import console, training
     from ..show import schedule as schedules
+    from ..show import training
 
     # After `--resume RUN` the first override is read as the argument SPEC.
     changes = [str(spec), *(overrides or [])] if resume is not None and spec is not None else []
@@ -81,24 +86,41 @@ def train(
         schedules.document(rates) if as_json else schedules.schedules(rates)
         return
     warn_of_password(loaded)
-    with training.progress(quiet=as_json) as callback:
+    count = training.count_of(loaded) if loaded is not None else 1
+    with training.progress(quiet=as_json or quiet, warnings=not as_json, count=count) as callback:
         if loaded is not None:
             results = runner.run(loaded, runs, callback, like)
         else:
             loaded, results = runner.resume(lookup.find(str(resume), runs), callback)
-    if as_json:
-        warned = results.graphs.warnings
-        console.warnings(problem for problem in warned if problem.path.rpartition(".")[2] == graph.FREEZE)
-        console.document(runner.finish_tracking(loaded, results).as_json())
-    else:
-        training.results(results)
-        console.warnings(results.graphs.warnings)
-        training.tracking(runner.finish_tracking(loaded, results))
+    _show(loaded, results, as_json, quiet)
     if any(r.status == "stopped" for r in results.results):
         raise typer.Exit(
             0 if results.results[-1].notes else exit_status.INTERRUPTED
         )  # as long as `max_time`, or Ctrl-C
     check_claims(graph.unmet(loaded, results.graphs) + graph.unmet_by(loaded, results.metrics), overrides)
+
+
+def _show(experiment: Experiment, results: Results, as_json: bool, quiet: bool) -> None:
+    """Print results as they are asked for, and wait for MLflow's mirror."""
+    from .. import graph
+    from ..experiment import runner
+    from ..show import console, training
+
+    warned = results.graphs.warnings
+    if as_json:
+        console.warnings(problem for problem in warned if problem.path.rpartition(".")[2] == graph.FREEZE)
+        console.document(runner.finish_tracking(experiment, results).as_json())
+        return
+    if quiet:
+        training.result_lines(results)
+    else:
+        training.results(results)
+    console.warnings(warned)
+    finished = runner.finish_tracking(experiment, results)
+    if quiet:
+        training.undelivered(finished)
+    else:
+        training.tracking(finished)
 
 
 def sweep(

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError, Problem, RunError
 from ..graph import Graphs
+from ..metrics import Mode
 from ..runs.folder import ARTIFACTS, RunFolder
 from ..runs.records import with_current_names
 from ..training import baseline, divergence, early_stopping, ensemble_metrics, fallback
 from ..training.checkpoints import best_checkpoints, checkpoint, training_state
 from ..training.checkpoints.background_writer import BackgroundWriter
 from ..training.checkpoints.checkpoint import NotWrittenError
+from ..training.fit import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..training.fit import Job, Record
+    from ..training.fit import Job
     from ..training.generation.at_stages import AtStages
 
 SAVE_EVERY = 5.0
@@ -49,6 +51,21 @@ class TrainingStarted:
     """Choices other than float32 on contiguous memory, such as `bf16` and `channels-last`."""
     stage: str = ""
     """The stage of the run that starts, where it has several."""
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    """The metrics of the objective, and whether smaller ("min") or larger ("max") values are better."""
+    steps_taken: Callable[[], int] = lambda: 0
+    """Returns the updates up to now, which go on while nothing is recorded; no device is waited for."""
+    examples_per_step: Callable[[int], float] = lambda _: 0
+    """Returns the examples of an update in an epoch, counted from 1."""
+    tokens: int = 0
+    """Tokens of an example that is a text; else 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOfRun(Record):
+    """Event: a record of a training, with the run that it is of."""
+
+    run: RunFolder
 
 
 @dataclass(frozen=True)
@@ -174,7 +191,7 @@ class RunRecorder:
         if record.record not in {"halt", "cycle", "safe_point", "sample"} and not (
             record.record == "end" and self.goes_on
         ):
-            self.callback(record)
+            self.callback(RecordOfRun(record.record, record.step, record.epoch, record.metrics, self.folder))
 
     def write_samples(self, job: Job) -> None:
         """Write what the networks make at this step, where the spec asks for it.

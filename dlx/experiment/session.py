@@ -182,12 +182,18 @@ def start_job(
         folder.write_json("lock.json", lock)
     step, how = job.progress.step, computed.description()
     stage = recorder.stage.name if recorder.stage is not None else ""
-    session.callback(
-        TrainingStarted(
-            folder, prepared.graphs, described, threads, job.total_steps, train.seed, step, notes, how, stage
-        )
+    started = TrainingStarted(
+        folder, prepared.graphs, described, threads, job.total_steps, train.seed, step, notes, how, stage
     )
+    session.callback(_observable(started, prepared, job))
     return job
+
+
+def _observable(started: TrainingStarted, prepared: Prepared, job: Job) -> TrainingStarted:
+    """Add by what a view follows the training while nothing is recorded."""
+    modes, tokens = prepared.objective.modes(), prepared.tokens_per_example
+    rate = job.examples_per_step
+    return replace(started, modes=modes, tokens=tokens, steps_taken=lambda: job.progress.step, examples_per_step=rate)
 
 
 def recorded(recorder: RunRecorder, key: str) -> dict[str, Any]:

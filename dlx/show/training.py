@@ -1,40 +1,58 @@
-"""Progress of a training, a bar on a terminal and a line for each evaluation elsewhere, and its result."""
+"""Progress of a training, a view on a terminal and a line for each evaluation elsewhere, and its result."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..metrics import RUNNING_LOSS
-from . import notebook
+from . import live, notebook
 from .confusion_matrix import matrix
-from .console import TextTable, console, out, say
+from .console import TextTable, out, say
 from .ensembles import members
 from .mlflow_commands import from_here
-from .terminal_text import visible
 
 if TYPE_CHECKING:
     from ..experiment.runner import Results, TrainingStarted, TrainingWarning
+    from ..spec import Experiment
     from ..training.fit import Record
 
 
 @contextmanager
-def progress(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
-    """Yield a callback for `experiment.runner.run` that shows the progress of trainings on stderr."""
+def progress(quiet: bool = False, *, warnings: bool = False, count: int = 1) -> Iterator[Callable[[Any], None]]:
+    """Yield a callback for `experiment.runner.run` that shows the progress of trainings on stderr.
+
+    Where it is `quiet` it shows nothing, or `warnings` alone. `count` trainings are expected.
+    """
     if quiet:
-        yield lambda _: None
+        yield _warnings if warnings else lambda _: None
     elif notebook.is_here():
         with notebook.training(_begun, _latest()) as callback:
             yield callback
-    elif sys.stderr.isatty():
-        with _bar() as callback:
+    elif live.is_possible():
+        with live.viewing(_begun, count) as callback:
             yield callback
     else:
         yield _lines()
+
+
+def count_of(experiment: Experiment) -> int:
+    """Return the trainings of a spec: seeds, or members of an ensemble."""
+    train = experiment.last_stage.train
+    if train is None:
+        return 1
+    return (train.ensemble.members if train.ensemble is not None else None) or train.seeds
+
+
+def _warnings(event: Any) -> None:
+    from ..experiment.runner import TrainingWarning
+
+    if isinstance(event, TrainingWarning):
+        say(event.message)
 
 
 def _begun(begun: TrainingStarted) -> str:
@@ -66,39 +84,6 @@ def _lines() -> Callable[[Any], None]:
             say(f"step {event.step:,}  epoch {event.epoch}  {metrics_text(event.metrics)}")
 
     return callback
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[Any], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    from ..experiment.runner import TrainingStarted, TrainingWarning
-
-    columns = (
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        # Names of metrics may have brackets, which rich would read as markup.
-        TextColumn("{task.fields[latest]}", markup=False),
-    )
-    with Progress(*columns, console=console(stderr=True), expand=True) as bar:
-        task = bar.add_task("", total=None, latest="")
-        latest = _latest()
-
-        def callback(event: TrainingStarted | Record | TrainingWarning) -> None:
-            nonlocal latest
-            if isinstance(event, TrainingWarning):
-                bar.console.print(Text(visible(event.message), style="yellow"))
-                return
-            if isinstance(event, TrainingStarted):
-                bar.console.print(Text(visible(_begun(event))))
-                latest = _latest()
-                bar.reset(task, total=event.steps, latest="")
-                return
-            bar.update(task, completed=event.step, latest=visible(latest(event), lines=False))
-
-        yield callback
 
 
 def _latest() -> Callable[[Record], str]:
@@ -136,12 +121,35 @@ def results(found: Results) -> None:
         for note in result.notes:
             out(f"{whose}{note}")
         out(f"run     {result.run.dir}")
-    if last.status == "stopped" and last.outcome:
+    if last.status == "stopped":
         out(f"go on   dlx train --resume {last.run.dir}")
     if not any(name.startswith(("valid/", "test/")) for name in found.metrics) and last.status == "finished":
         say("The data has no `valid` and no `test` part, so nothing was evaluated: `valid: 0.1` holds some out.")
     if last.mirror is not None:
         say("delivering to MLflow ...")
+
+
+def result_lines(found: Results) -> None:
+    """Print a line for each run: its folder and the metrics of the last part that was measured; last their means."""
+    for result in [found.together] if found.together is not None else found.results:
+        out(f"{result.run.dir}  {metrics_text(_of_last_part(result.metrics))}".rstrip())
+    if found.together is None and len(found.results) > 1:
+        means, halves = _of_last_part(found.metrics), found.intervals
+        spread = [f"{k} {v:.4g}{f' ± {halves[k]:.2g}' if k in halves else ''}" for k, v in means.items()]
+        out(f"{len(found.results)} seeds  {'  '.join(spread)}")
+
+
+def _of_last_part(metrics: Mapping[str, float]) -> dict[str, float]:
+    parts = (f"{part}/" for part in ("test", "valid", "train"))
+    each = ({k: v for k, v in metrics.items() if k.startswith(part)} for part in parts)
+    return next(filter(None, each), dict(metrics))
+
+
+def undelivered(found: Results) -> None:
+    """Print a warning for each run that MLflow has not, and does not get by itself."""
+    for result in [found.together] if found.together is not None else found.results:
+        if result.tracking not in {"", "delivered", "behind"}:
+            say(f"mlflow: {tracked(result.tracking, result.tracking_uri, result.run.argument)}")
 
 
 def tracking(found: Results) -> None:

@@ -142,6 +142,14 @@ class Job:
         """Steps between two evaluations."""
         return evaluation_period(self.train, self.span)
 
+    def examples_per_step(self, epoch: int) -> float:
+        """Return the examples that an update takes from the training part, in an epoch counted from 1."""
+        part = self.parts["train"]
+        update = self.train.per_update(len(part), max(0, epoch - 1))
+        if isinstance(self.learner, SupervisedLearner) or not self.feed.batches:
+            return update
+        return len(part) / self.span.per_epoch  # phases may take several batches, or none
+
     @property
     def samples_now(self) -> bool:
         """Whether a text or sheet is to be made at this step; one at the end comes with the final weights."""

@@ -103,6 +103,13 @@ class Prepared:
         return len(self.sets.train)
 
     @property
+    def tokens_per_example(self) -> int:
+        """Tokens of an example that is a window of a text, each with a target; 0 for other data."""
+        facts = self.data.facts()
+        is_window = facts.vocabulary is not None and facts.target is not None
+        return facts.input[0] if is_window and tuple(facts.input) == tuple(facts.target or ()) else 0
+
+    @property
     def supervised(self) -> Supervised:
         """The objective, where one network learns targets."""
         assert isinstance(self.objective, Supervised), "it was not asked whether one network learns targets"
