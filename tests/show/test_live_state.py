@@ -146,7 +146,7 @@ def test_more_trainings_than_lines_are_counted(tmp_path):
     assert "and 33 more" in lines
 
 
-# --- curves of one line, and words -------------------------------------------------------------------------------------
+# --- curves of one line, and words ---------------------------------------------------------------------------------
 
 
 def test_a_curve_is_between_the_least_and_the_largest_value():
