@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SOONEST, LATEST = 0.25, 2.0
 """Seconds between two pictures."""
-SHARE = 1 / 200
+SHARE = 1 / 300
 """Of the time that drawing may take."""
 ROWS = 12
 """Trainings side by side; of more the others are counted."""
