@@ -383,7 +383,7 @@ def sync(
     studies = mlflow_study.studies(run, runs)
     chosen = [] if run and studies else [lookup.find(run, runs)] if run else lookup.all_runs(runs)
     done = [(one, track.sync(one, uri)) for one in chosen]
-    done += [(RunFolder(folder), mlflow_study.StudyDelivery(folder, uri).sync()) for folder in studies]
+    done += [(RunFolder(folder), mlflow_study.deliver(folder, uri)) for folder in studies]
     listings.synced(done, as_json)
     if not all(result.complete for _, result in done):
         raise typer.Exit(1)

@@ -31,7 +31,7 @@ from .baseline_metrics import OF_VALUES, Yardstick, in_scale
 from .folds import FoldMetric, Folds, count_of, fold_changes, note_of
 from .lock import locked, software_environment
 from .results import Result
-from .session import mirrors_of
+from .session import check_tracking, mirrors_of
 
 if TYPE_CHECKING:
     from ..data.base import Floats, Split
@@ -125,6 +125,7 @@ def run(
     SpecError or DlxError before anything is fitted where a baseline cannot learn the data; RunError where
     scikit-learn refuses it.
     """
+    check_tracking(experiment)
     experiments, count, note = _experiments(experiment, folds)
     baseline_checks.check(experiments[0])
     made: dict[int, list[BaselineRun]] = {}

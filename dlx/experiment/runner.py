@@ -21,7 +21,7 @@ from .lock import locked
 from .recorder import Callback, RunRecorder, TrainingStarted, TrainingWarning
 from .results import Result, Results
 from .resume_checks import check_digest, check_spec, finished
-from .session import Session, mirror_of, new_run, read_back, train_run
+from .session import Session, check_tracking, mirror_of, new_run, read_back, train_run
 
 MIRROR_TIMEOUT = 10.0
 """Seconds to wait for MLflow at the end; the mirror's process delivers what is missing then by itself."""
@@ -36,6 +36,7 @@ def run(
     MLflow's mirror may still be at work when this returns: `finish_tracking` waits for it.
     """
     experiment = lookup.with_source(experiment, runs)
+    check_tracking(experiment)
     if experiment.stages:
         return _run_stages(experiment, runs, Session(callback or (lambda _: None)), like)
     prepared, session = prepare(experiment), Session(callback or (lambda _: None))
@@ -173,8 +174,10 @@ def finish_tracking(experiment: Experiment, results: Results) -> Results:
             return result
         from .. import track
 
-        uri = track.tracking_uri(result.run, experiment.track.uri)
         state = result.mirror.finish(timeout=max(0.0, until - time.monotonic()))
+        if not result.mirror.mlflow:
+            return replace(result, tracking="" if state == "delivered" else state)
+        uri = track.tracking_uri(result.run, experiment.track.uri)
         return replace(result, tracking=state, tracking_uri=uri)
 
     own = finished_result(results.together) if results.together is not None else None
@@ -198,6 +201,7 @@ def _resume(run: RunFolder, callback: Callback | None) -> tuple[Experiment, Resu
     if status == "finished":
         raise finished(run, experiment)
     check_spec(run, experiment)
+    check_tracking(experiment)
     if experiment.stages:
         whole, packed = stages.prepared_stages(experiment, sources=False), bool(run.lock().get("packed"))
         trained = stages.train([(run, whole)], Session(callback or (lambda _: None)), packed=packed)

@@ -308,18 +308,24 @@ def read_back(folder: RunFolder, prepared: Prepared) -> Result | None:
 
 
 def mirror_of(experiment: Experiment, folder: RunFolder) -> Mirror | None:
-    """Start the process that mirrors a run in MLflow; None where the spec asks for none."""
-    if not experiment.track.mlflow:
-        return None
-    from .. import track
-
-    return track.start(folder, experiment.track.uri, experiment.track.experiment or experiment.name)
+    """Start the process that mirrors a run in MLflow and in files of scalars; None where the spec asks for none."""
+    found = mirrors_of(experiment, [folder])
+    return found[0] if found else None
 
 
 def mirrors_of(experiment: Experiment, folders: Sequence[RunFolder]) -> list[Mirror]:
     """Start one process that mirrors several runs."""
-    if not experiment.track.mlflow:
+    asked = experiment.track
+    if not asked.mirrors:
         return []
     from .. import track
 
-    return track.start_all(folders, experiment.track.uri, experiment.track.experiment or experiment.name)
+    return track.start_all(folders, asked.uri, asked.experiment or experiment.name, mlflow=asked.mlflow)
+
+
+def check_tracking(experiment: Experiment) -> None:
+    """Raise SpecError where `track` asks for what this installation lacks."""
+    if experiment.track.tensorboard:
+        from .. import track
+
+        track.check(experiment)

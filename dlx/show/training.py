@@ -17,6 +17,7 @@ from .mlflow_commands import from_here
 
 if TYPE_CHECKING:
     from ..experiment.runner import Results, TrainingStarted, TrainingWarning
+    from ..runs.folder import RunFolder
     from ..spec import Experiment
     from ..training.fit import Record
 
@@ -124,7 +125,7 @@ def results(found: Results) -> None:
         out(f"go on   dlx train --resume {last.run.dir}")
     if not any(name.startswith(("valid/", "test/")) for name in found.metrics) and last.status == "finished":
         say("The data has no `valid` and no `test` part, so nothing was evaluated: `valid: 0.1` holds some out.")
-    if last.mirror is not None:
+    if last.mirror is not None and last.mirror.mlflow:
         say("delivering to MLflow ...")
 
 
@@ -154,8 +155,21 @@ def undelivered(found: Results) -> None:
 def tracking(found: Results) -> None:
     """Print where MLflow shows the run."""
     last = found.together or found.results[-1]
-    if last.tracking:
+    if last.tracking and last.tracking_uri:
         out(f"mlflow  {tracked(last.tracking, last.tracking_uri, last.run.argument)}")
+    elif last.tracking:
+        out(f"files   {last.tracking}; later: `dlx runs sync {last.run.argument}`")
+    if last.mirror is not None:
+        _scalar_files(found.results[-1].run)
+
+
+def _scalar_files(run: RunFolder) -> None:
+    """Print the files of a run's metrics, and how to open them."""
+    from ..track import scalar_files
+
+    for path in scalar_files(run):
+        is_table = path.suffix == ".csv"
+        out(f"csv     {path}" if is_table else f"events  open them with `tensorboard --logdir {run.dir.parent}`")
 
 
 def tracked(state: str, uri: str, argument: str) -> str:

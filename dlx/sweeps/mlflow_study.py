@@ -14,16 +14,18 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..errors import DlxError
 from ..runs import origin
 from ..runs.folder import RunFolder
-from ..track import Mirror, content, start_all
+from ..track import Mirror, SyncResult, content, start_all
 from ..track.delivery import STATUS, Delivery, MlflowRunState, SyncState
 from ..track.mirror import main
+from ..track.scalars import FilesOfMany
 from .folds import CrossValidation, is_cross_validation
 from .leaderboard import interval_of
 from .study import JOURNAL, Study, is_study
@@ -313,14 +315,38 @@ def _bests(study: Study, first: int, end: int, when: int) -> list[content.Point]
 # --- the process beside the sweep -----------------------------------------------------------------------------------
 
 
-def start(folder: Path, uri: str | None = None, experiment: str | None = None) -> Mirror:
+def files_of(folder: Path) -> FilesOfMany:
+    """Return the writer of the files of scalars that the trials of a study ask for."""
+
+    def runs() -> list[Path]:
+        if not is_study(folder):
+            return []
+        study = Study.open(folder)
+        return [study.runs / key for trial in study.trials for key in trial.runs.values()]
+
+    return FilesOfMany(folder, runs)
+
+
+def start(folder: Path, uri: str | None = None, experiment: str | None = None, *, mlflow: bool = True) -> Mirror:
     """Start a process that delivers the study in a folder until `close_input`. Takes milliseconds and never
-    raises.
+    raises. Without `mlflow` it writes files of scalars alone.
     """
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    (mirror,) = start_all([RunFolder(folder)], uri, experiment, "dlx.sweeps.mlflow_study", subprocess.PIPE)
+    module, stdin = "dlx.sweeps.mlflow_study", subprocess.PIPE
+    (mirror,) = start_all([RunFolder(folder)], uri, experiment, module, stdin, mlflow=mlflow)
     return mirror
+
+
+def deliver(folder: Path, uri: str | None = None) -> SyncResult:
+    """Deliver what a study holds and MLflow does not, and write the files of its trials. Never raises."""
+    error = ""
+    try:
+        files_of(folder).update()
+    except DlxError as unwritten:
+        error = unwritten.problems[0].message
+    found = StudyDelivery(folder, uri).sync()
+    return replace(found, complete=False, error=error) if error and found.complete else found
 
 
 def studies(text: str | None, runs: Path) -> list[Path]:
@@ -331,4 +357,4 @@ def studies(text: str | None, runs: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(StudyDelivery, "dlx.sweeps.mlflow_study"))
+    sys.exit(main(StudyDelivery, "dlx.sweeps.mlflow_study", files_of))

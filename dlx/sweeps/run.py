@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Literal
 
 from ..errors import DlxError
+from ..experiment.session import check_tracking
 from ..runs import origin
 from ..runs.folder import RunFolder
 from ..spec import Train
@@ -56,6 +57,7 @@ def run(plan: SweepPlan, options: SweepOptions, callback: Callback = lambda _: N
 
     It stops when its budget is spent, and at the first Ctrl-C, once running trainings have saved their state.
     """
+    check_tracking(plan.base)
     clock = StopCondition(options.budget)
     process.tune()
     trainer = Trainer(options.pack)
@@ -89,7 +91,8 @@ def finish(result: SweepResult) -> SweepResult:
     """Wait for the mirror, which draws the figures too, and return the result with its state."""
     if result.mirror is None:
         return result
-    return replace(result, tracking=result.mirror.finish(PATIENCE))
+    state = result.mirror.finish(PATIENCE)
+    return replace(result, tracking=state if result.mirror.mlflow or state != "delivered" else "")
 
 
 def parse_pack(text: str) -> int:
@@ -135,7 +138,9 @@ def tracking_uri_of(plan: SweepPlan) -> str:
 
 def _mirror(plan: SweepPlan) -> Mirror | None:
     track = plan.base.track
-    return start(plan.folder, track.uri, track.experiment or plan.base.name) if track.mlflow else None
+    if not track.mirrors:
+        return None
+    return start(plan.folder, track.uri, track.experiment or plan.base.name, mlflow=track.mlflow)
 
 
 def _worker(plan: SweepPlan, options: SweepOptions, trainer: Trainer, callback: Callback) -> Worker:

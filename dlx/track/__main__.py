@@ -3,7 +3,8 @@
 import sys
 
 from .mirror import main
+from .scalars import ScalarFiles
 from .sync import RunDelivery
 
 if __name__ == "__main__":
-    sys.exit(main(RunDelivery, "dlx.track"))
+    sys.exit(main(RunDelivery, "dlx.track", ScalarFiles))

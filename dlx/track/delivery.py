@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from filelock import FileLock
 from pydantic import TypeAdapter
@@ -360,7 +360,15 @@ class Delivery(ABC, Generic[M]):
         return lambda: not alive(pid)
 
 
-def follow(each: Sequence[Delivery[Any]], gone: Callable[[], bool]) -> int:
+class Follower(Protocol):
+    """One that follows a folder until its run has ended: a delivery to MLflow, or the writer of files."""
+
+    code: int | None
+
+    def poll(self, gone: bool) -> float: ...
+
+
+def follow(each: Sequence[Follower], gone: Callable[[], bool]) -> int:
     """Deliver from each folder until all have ended or the training process is gone; return 0 if all has arrived."""
     while True:
         pause = min(one.poll(gone()) for one in each if one.code is None)

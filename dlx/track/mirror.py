@@ -1,4 +1,6 @@
-"""Mirror process beside a training or a sweep, which they start and do not wait for."""
+"""Mirror process beside a training or a sweep, which they start and do not wait for: to MLflow, and to files of
+scalars.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 from ..errors import DlxError
 from ..runs.folder import RunFolder
 from ..utils import passwords
-from .delivery import STATE_FILE, Delivery, follow
+from .delivery import STATE_FILE, Delivery, Follower, follow
 
 LOG = "mlflow.log"
 
@@ -37,6 +39,8 @@ class Mirror:
     error: str = ""
     shared: bool = False
     """Whether the process mirrors other runs too."""
+    mlflow: bool = True
+    """Whether it mirrors to MLflow; else to files alone."""
 
     def close_input(self) -> None:
         """Tell the mirror of a sweep that the sweep has ended; it delivers the rest by itself."""
@@ -53,20 +57,22 @@ class Mirror:
         except subprocess.TimeoutExpired:
             return "behind"
         error = self._error()
-        if code == 0 or (self.shared and not error):
+        if code == 0 or (self.shared and self.mlflow and not error):
             return "delivered"
         return f"failed: {error or f'the mirror ended with {code}; {self.run.dir / LOG} says more'}"
 
     def _error(self) -> str:
+        if not self.mlflow:
+            return ""
         try:
             return str(self.run.read_json(STATE_FILE).get("error", ""))
         except DlxError as unreadable:
             return str(unreadable)
 
 
-def start(run: RunFolder, uri: str | None = None, experiment: str | None = None) -> Mirror:
+def start(run: RunFolder, uri: str | None = None, experiment: str | None = None, *, mlflow: bool = True) -> Mirror:
     """Start a process that mirrors `run` until this process has ended it. Takes milliseconds and never raises."""
-    return start_all([run], uri, experiment)[0]
+    return start_all([run], uri, experiment, mlflow=mlflow)[0]
 
 
 def start_all(
@@ -75,25 +81,31 @@ def start_all(
     experiment: str | None = None,
     module: str = "dlx.track",
     stdin: int = subprocess.DEVNULL,
+    *,
+    mlflow: bool = True,
 ) -> list[Mirror]:
-    """Start one process that mirrors several runs which are trained together; arguments as `start`."""
+    """Start one process that mirrors several runs which are trained together; arguments as `start`.
+
+    Without `mlflow` it writes the files of scalars alone.
+    """
+    more = ["--uri", passwords.mask_and_remember(uri)] if uri else []
+    more += ["--experiment", experiment] if experiment else []
+    more += [] if mlflow else ["--files-only"]
     try:
-        process = _launch(module, runs, uri, experiment, stdin)
+        process = _launch(module, runs, more, stdin)
     except OSError as error:
         return [Mirror(run, None, f"the mirror could not be started: {error}") for run in runs]
-    return [Mirror(run, process, shared=len(runs) > 1) for run in runs]
+    return [Mirror(run, process, shared=len(runs) > 1, mlflow=mlflow) for run in runs]
 
 
-def _launch(
-    module: str, runs: Sequence[RunFolder], uri: str | None, experiment: str | None, stdin: int
-) -> subprocess.Popen[bytes]:
-    """Start a module that delivers runs, as a process that outlives this one. Raises OSError if it cannot."""
+def _launch(module: str, runs: Sequence[RunFolder], more: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
+    """Start a module that delivers runs, as a process that outlives this one. Raises OSError if it cannot.
+
+    Other users of the machine can read a command line: a password goes through the environment, masked here.
+    """
     _STARTED[:] = [process for process in _STARTED if process.poll() is None]
     whole = [sys.executable, "-P", "-m", module, *(str(run.dir.absolute()) for run in runs)]
-    whole += ["--follow", str(os.getpid())]
-    # other users of the machine can read a command line: the password goes through the environment, masked here
-    whole += ["--uri", passwords.mask_and_remember(uri)] if uri else []
-    whole += ["--experiment", experiment] if experiment else []
+    whole += ["--follow", str(os.getpid()), *more]
     with (runs[0].dir / LOG).open("ab") as out:
         process = subprocess.Popen(  # noqa: S603
             whole,
@@ -123,7 +135,7 @@ def _path() -> str:
     return os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])
 
 
-def main(kind: type[Delivery[Any]], prog: str) -> int:
+def main(kind: type[Delivery[Any]], prog: str, files: Callable[[Path], Follower]) -> int:
     """Run the mirror: deliver what some folders hold, or follow them. Returns 0 if all has arrived."""
     parser = argparse.ArgumentParser(prog=f"python -m {prog}", description="Deliver to MLflow.")
     parser.add_argument("folder", nargs="+", type=Path)
@@ -132,10 +144,13 @@ def main(kind: type[Delivery[Any]], prog: str) -> int:
     )
     parser.add_argument("--experiment", help="MLflow's experiment; else the spec's name")
     parser.add_argument("--follow", type=int, metavar="PID", help="go on until this process has ended")
+    parser.add_argument("--files-only", action="store_true", help="write files of scalars, and no MLflow")
     args = parser.parse_args()
     each = [kind(folder, args.uri, args.experiment) for folder in args.folder]
     if args.follow:
-        return follow(each, each[0].watch(args.follow))
+        # the files first: they are whole when MLflow has the end
+        followers = [*map(files, args.folder), *([] if args.files_only else each)]
+        return follow(followers, each[0].watch(args.follow))
     results = [one.sync() for one in each]
     print(*results, sep="\n")
     return 0 if all(result.complete for result in results) else 1

@@ -17,6 +17,7 @@ from ..runs.origin import ORIGIN
 from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
 from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
+from .scalars import ScalarFiles
 
 
 @dataclass
@@ -45,9 +46,15 @@ class RunState(SyncState):
 
 def sync(run: RunFolder, uri: str | None = None, experiment: str | None = None) -> SyncResult:
     """Deliver what the run folder holds and MLflow does not. Never raises; repeated calls send nothing twice."""
+    error = ""
+    try:
+        ScalarFiles(run.dir).update()
+    except DlxError as unwritten:
+        error = unwritten.problems[0].message
     if uri is None and store.track_section(run).get("mlflow") is False:
-        return SyncResult(0, complete=True, run_id="", uri="MLflow, which its spec declines")
-    return RunDelivery(run.dir, uri, experiment).sync()
+        return SyncResult(0, not error, run_id="", uri="MLflow, which its spec declines", error=error)
+    found = RunDelivery(run.dir, uri, experiment).sync()
+    return replace(found, complete=False, error=error) if error and found.complete else found
 
 
 class RunDelivery(Delivery[RunState]):

@@ -8,11 +8,18 @@ from ...registry import Strict
 
 
 class Track(Strict):
-    """MLflow tracking of runs."""
+    """Tracking of runs: MLflow, and files of their metrics."""
 
     mlflow: bool = Field(True, description="mirror the run to MLflow")
     uri: str | None = Field(None, description="MLflow's tracking URI; else MLFLOW_TRACKING_URI; else runs/mlflow.db")
     experiment: str | None = Field(None, description="MLflow's experiment; else the spec's name")
+    csv: bool = Field(False, description="write the metrics to `metrics.csv` of the run, a row for each value")
+    tensorboard: bool = Field(False, description="write an event file of TensorBoard in the run's folder")
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether a process beside the training has something to write."""
+        return self.mlflow or self.csv or self.tensorboard
 
 
 PASSWORDS = (
