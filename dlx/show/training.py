@@ -157,6 +157,8 @@ def tracking(found: Results) -> None:
     last = found.together or found.results[-1]
     if last.tracking and last.tracking_uri:
         out(f"mlflow  {tracked(last.tracking, last.tracking_uri, last.run.argument)}")
+    elif last.tracking == "behind":
+        out("files   still being written, by a process of their own")
     elif last.tracking:
         out(f"files   {last.tracking}; later: `dlx runs sync {last.run.argument}`")
     if last.mirror is not None:
