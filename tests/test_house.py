@@ -45,6 +45,7 @@ GUESTS = {
     "optuna": ["sweeps"],
     "cmaes": ["sweeps"],
     "ray": ["sweeps"],
+    "tensorboard": ["track"],
     "matplotlib": ["sheets", "sweeps", "trained"],
     "pandas": ["api"],
     "tokenizers": ["text"],
