@@ -80,6 +80,14 @@ def test_lengths_count_characters_of_the_tokens_of_texts_alone():
     assert restored(tokenizer.as_json()) == tokenizer
 
 
+def test_a_column_of_numbers_that_is_read_as_texts_is_noted(tmp_path):
+    numbers = table(tmp_path, inputs={"stars": "text"}, targets={"kind": "classes"}).load().notes
+    assert "`stars`: column `stars` holds numbers alone, read as texts. `is: values` takes their values." in numbers
+    mixed = ["review,kind,stars", "b,good,5", "a,bad,many", "c,good,4", "b,bad,2"]
+    words = table(tmp_path, mixed, inputs={"stars": "text"}, targets={"kind": "classes"}).load().notes
+    assert not any("numbers alone" in note for note in words)
+
+
 def test_longer_texts_are_cut_where_the_spec_says_so(tmp_path):
     cut = {"is": "text", "length": 2, "cut": True}
     sets = table(

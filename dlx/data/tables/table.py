@@ -49,7 +49,7 @@ from .table_fields import (
 )
 from .table_files import all_rows, frames_of
 from .target_means import TargetEncodings
-from .text_columns import cut_texts, first_target_is_text, fitted_texts, text_arrays, text_columns
+from .text_columns import first_target_is_text, fitted_texts, text_arrays, text_columns, text_notes
 
 if TYPE_CHECKING:
     from ..base import Floats, Labels, Values
@@ -296,7 +296,7 @@ class Table(Pool):
         own_steps = steps.get(main, [])
         sets = assemble([*every[:2], every[-1]], "none", f"{self.source} {where}", names, own_steps, fields, steps)
         messages = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
-        messages += tuple(cut_texts(self, frames, texts))
+        messages += tuple(text_notes(self, frames, texts))
         # "told" is a key of the files of earlier versions, which are still read
         reading = {"columns": [asdict(column) for column in columns], "told": self._target_names()}
         reading |= recorded(texts)

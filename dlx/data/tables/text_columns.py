@@ -88,17 +88,28 @@ def text_arrays(
     return found
 
 
-def cut_texts(table: Table, frames: Sequence[Frame], fields: Mapping[str, TextField]) -> Iterator[str]:
-    """Yield a note on each text field of which some texts are cut off."""
+def text_notes(table: Table, frames: Sequence[Frame], fields: Mapping[str, TextField]) -> Iterator[str]:
+    """Yield a note on each text field that holds numbers alone, and on each of which some texts are cut off."""
     for name, column in text_columns(table).items():
         form: Form = "input" if name in text_inputs(table) else "target"
+        each = [texts_of(frame, column) for frame in frames]
+        if all(_is_number(text) for texts in each for text in texts):
+            use = "values" if form == "input" else "values` or `classes"
+            yield f"`{name}`: column `{column}` holds numbers alone, read as texts. `is: {use}` takes their values."
         if not fields[name].cut:
             continue
-        each = [texts_of(frame, column) for frame in frames]
         lost = sum(fields[name].longer(texts, form, column) for texts in each)
         if lost:
             count, length = f"{lost:,} of {sum(map(len, each)):,} texts", f"`length: {fields[name].length:,}`"
             yield f"`{name}`: {count} lose what is behind {length}, as `cut: true` asks."
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def described_texts(table: Table, fields: Mapping[str, TextField]) -> dict[str, Field]:
