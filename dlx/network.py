@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .errors import Problem, SpecError
 from .graph import Graph, LayerNode
+from .graph.borrowed import apart
 from .init import Default, Initializer
 from .layers.measure import difference
 from .lazy import torch
@@ -16,17 +17,21 @@ if TYPE_CHECKING:
     from torch import Tensor, fx, nn
 
 
-def build(graph: Graph, init: Initializer | None = None) -> fx.GraphModule:
+def build(
+    graph: Graph, init: Initializer | None = None, others: Mapping[str, nn.Module] | None = None
+) -> fx.GraphModule:
     """Build the network of a graph; random weights are drawn from torch's global generator.
 
     Parameters are named after the nodes: `bottleneck_1.conv_1.weight`. The network takes its inputs in order, each
     with the batch first, and returns the output, or a dict of outputs where the spec names several. `inputs()` and
-    `outputs()` of its `graph` name them, for `torch.onnx.export` too.
+    `outputs()` of its `graph` name them, for `torch.onnx.export` too. `others` are the networks whose layers it
+    shares; without them it has such layers of its own.
     """
-    root, modules = _modules(graph)
+    graph = apart(graph) if others is None else graph
+    root, modules = _modules(graph, others or {})
     _initialize(graph, modules, init or Default())
     for node in graph.nodes:
-        _set_values(node, modules.get(node.name))
+        _set_values(node, modules.get(node.name) if not node.lender else None)
     network = torch.fx.GraphModule(root, _calls(graph, root), class_name="Network")
     for node in graph.nodes:
         if node.frozen and node.name in modules:
@@ -34,15 +39,23 @@ def build(graph: Graph, init: Initializer | None = None) -> fx.GraphModule:
     return network
 
 
-def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
+def build_all(graphs: Mapping[str, Graph], inits: Mapping[str, Initializer]) -> dict[str, fx.GraphModule]:
+    """Build networks in their order, which run the same layers where they share them."""
+    built: dict[str, fx.GraphModule] = {}
+    for name, graph in graphs.items():
+        built[name] = build(graph, inits.get(name), built)
+    return built
+
+
+def _modules(graph: Graph, others: Mapping[str, nn.Module]) -> tuple[nn.Module, dict[str, nn.Module]]:
     """Build a tree of modules by scope; return its root and the module of each node that has its own."""
     root = torch.nn.Module()
     modules: dict[str, nn.Module] = {}
     by_path: dict[str, nn.Module] = {}
     for node in graph.nodes:
-        if node.owner or node.result:
+        if node.home != node.name or node.result:
             continue
-        made = _tied(graph, node) if node.tied else _own(node)
+        made = _lent(node, others) if node.lender else _tied(graph, node) if node.tied else _own(node)
         *scopes, last = _target(node.name).split(".")  # `review.padding` is a module below the name of its input
         parent, path = root, ""
         for scope in scopes:
@@ -62,7 +75,7 @@ def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
 def _packing(graph: Graph) -> set[str]:
     """Return the modules that give states beside their output, by the nodes that own them."""
     sources = (graph.by_name[node.inputs[0]] for node in graph.nodes if node.result)
-    return {source.owner or source.name for source in sources}
+    return {source.home for source in sources}
 
 
 def _part(node: LayerNode, result: str) -> nn.Module:
@@ -89,6 +102,13 @@ def _own(node: LayerNode) -> nn.Module:
         message = f"`{node.name}` is not as planned: {called(node.layer)}: {found}"
         raise SpecError(Problem(message, "`plan` and `module` must agree.", node.mark, path))
     return made
+
+
+def _lent(node: LayerNode, others: Mapping[str, nn.Module]) -> nn.Module:
+    """Build what runs the module of a node of another network, which stays that network's."""
+    from .modules.lent import Lent
+
+    return Lent(others[node.lender].get_submodule(_target(node.weights_of.name)))
 
 
 def _tied(graph: Graph, node: LayerNode) -> nn.Module:
@@ -132,17 +152,26 @@ def _calls(graph: Graph, root: nn.Module) -> fx.Graph:
             continue
         args = [values[name] for name in node.inputs]
         if node.tied:
-            owner = graph.by_name[node.tied].owner or node.tied
-            args.append(code.get_attr(f"{_target(owner)}.weight"))
-        owner = node.owner or node.name
-        values[node.name] = call(node, _target(owner), tuple(args), node.name)
-        if owner in packing:
+            args.append(_weight(graph.by_name[node.tied], code, root, call))
+        values[node.name] = call(node, _target(node.home), tuple(args), node.name)
+        if node.home in packing:
             whole[node.name], output = values[node.name], f"{node.name}.output"
             _add(root, output, _part(node, ""))
             values[node.name] = call(node, _target(output), (whole[node.name],), output)
     outputs = {name: values[node] for name, node in graph.outputs.items()}
     code.output(next(iter(outputs.values())) if len(outputs) == 1 else outputs)
     return code
+
+
+def _weight(owner: LayerNode, code: fx.Graph, root: nn.Module, call: Callable[..., Any]) -> Any:
+    """Return the weight of a layer in the torch.fx graph, which others run too."""
+    if not owner.lender:
+        return code.get_attr(f"{_target(owner.home)}.weight")
+    from .modules.lent import LentWeight
+
+    name = f"{owner.name}.weight"
+    _add(root, name, LentWeight(root.get_submodule(_target(owner.name))))
+    return call(owner, _target(name), (), name)
 
 
 def _target(name: str) -> str:

@@ -93,7 +93,8 @@ def _shape_key(prepared: Prepared) -> tuple[Any, ...] | None:
 
 def _shape(graph: Graph) -> tuple[Any, ...]:
     nodes = (
-        (node.kind, tuple(node.plan.shape), tuple(node.plan.weights.items()), *_freeze(node)) for node in graph.nodes
+        (node.kind, tuple(node.plan.shape), tuple(node.plan.weights.items()), node.owner, *_freeze(node))
+        for node in graph.nodes
     )
     return (*nodes, *graph.frozen_of_objective.items())
 

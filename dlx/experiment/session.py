@@ -228,7 +228,7 @@ def job_of(
     networks that are not trained, else as `network_sources.load` reads them.
     Where `checkpoints` has a state to resume from, weights are not initialized from data.
     """
-    from ..network import build
+    from ..network import build_all
     from ..training import data_dependent_init
     from ..training.fit import Job
 
@@ -240,11 +240,12 @@ def job_of(
         sources = network_sources.load(prepared.experiment)
     followers = prepared.graphs.followers
     own = {name: graph for name, graph in prepared.graphs.items() if name not in sources and name not in followers}
-    networks = {name: build(graph, views[name].init).to(target) for name, graph in own.items()}
+    inits = {name: views[name].init for name in own}
+    networks = {name: network.to(target) for name, network in build_all(own, inits).items()}
     prune = prepared.experiment.prune
     rewind = prune.rewind if prune is not None and initial else None
     if rewind == "redraw":
-        networks = {name: build(graph, views[name].init).to(target) for name, graph in own.items()}
+        networks = {name: network.to(target) for name, network in build_all(own, inits).items()}
     if prepared.graphs.is_one:
         learned.attach(networks["network"], prepared.objective, still_of(prepared.graph))
     networks |= following.networks(prepared.graphs, target)
@@ -272,7 +273,7 @@ def job_of(
     elsewhere = network_sources.networks(prepared.graphs, sources, target)
     frozen = freezing.Freezing.of(prepared.graphs, {**elsewhere, **own_modules})
     filled = set[str]().union(*(one.assignment.sources for one in initial))
-    follow = following.followings(followers, networks, filled)
+    follow = following.followings(followers, prepared.graphs, networks, filled)
     return Job(
         whole,
         prepared.objective,

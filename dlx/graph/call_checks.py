@@ -193,7 +193,8 @@ class CallChecks:
         """Return phases that move nothing, networks that none moves, and epochs that never end."""
         if isinstance(self.objective, Supervised):
             return []
-        return [*self._moved_followers(), *self._idle_phases(), *self._unmoved(), *self._endless()]
+        moved = [*self._moved_followers(), *self._idle_phases(), *self._unmoved()]
+        return [*moved, *self._unclipped(), *self._endless()]
 
     def _moved_followers(self) -> Iterator[Problem]:
         """Yield phases that move a network which follows another."""
@@ -220,8 +221,31 @@ class CallChecks:
                 why = f"all weights of {names} are frozen ({self.experiment.place('freeze')})"
                 message = f"the phase `{phase.name}` of {kind} moves nothing: "
                 message += why if has else f"{names} has no weight to train"
+                owners = dict.fromkeys(owner for name in moves for owner in self.owners_of(name))
+                hint = "" if has or not owners else self._of_owners(owners)
                 keys = self._keys(moves[0])[:-1]
-                yield Problem(message, "", self.experiment.place(*keys), ".".join(keys))
+                yield Problem(message, hint, self.experiment.place(*keys), ".".join(keys))
+
+    def owners_of(self, name: str) -> dict[str, None]:
+        """Return the networks whose weights a network runs (`share`)."""
+        return dict.fromkeys(node.lender for node in self.networks.nodes[name] if node.lender and node.plan.weights)
+
+    def _of_owners(self, owners: Iterable[str]) -> str:
+        moved = {name: [p.name for p in self.phases if name in p.moves] for name in owners}
+        (name, phases), *_ = moved.items()
+        by = f"the phase `{phases[0]}` moves" if phases else "no phase moves"
+        return f"Its layers are those of `{name}`, which {by}: give it one of its own, or write them here."
+
+    def _unclipped(self) -> Iterator[Problem]:
+        """Yield networks of which a phase clips the weights, but for those that they share and it does not move."""
+        for phase in (one for one in self.phases if one.clip is not None):
+            for name in (one for one in phase.moves if one in self.networks.nodes):
+                for owner in (one for one in self.owners_of(name) if one not in phase.moves):
+                    message = f"the phase `{phase.name}` of {self.objective.kind} clips the weights of `{name}`, and "
+                    message += f"those that it shares are moved with `{owner}`, unclipped"
+                    keys = self._keys(name)[:-1]
+                    hint = f"Let `{name}` have the layers, and `{owner}` share them."
+                    yield Problem(message, hint, self.experiment.place(*keys), ".".join(keys))
 
     def _is_trained(self, name: str) -> bool:
         return any(node.params and not node.frozen for node in self.networks.nodes[name])
@@ -234,9 +258,13 @@ class CallChecks:
             mark, path = self.experiment.place("networks", name), f"networks.{name}"
             if any(problem.path.startswith(f"{path}.follow") for problem in self.experiment.problems):
                 continue  # told already
-            if name in called:
-                message = f"no phase of `{kind}` moves the network `{name}`, which it calls"
-                yield Problem(message, f"Write `freeze: [{name}]` where it is to stay as it is.", mark, path)
+            lends = [one for one in self.networks.nodes if name in self.owners_of(one)]
+            if name in called or lends:
+                message = f"no phase of `{kind}` moves the network `{name}`, "
+                message += "which it calls" if name in called else f"whose layers `{lends[0]}` shares"
+                hint = f"Write `freeze: [{name}]` where it is to stay as it is"
+                hint += "." if name in called else f", or put its layers into `{lends[0]}`."
+                yield Problem(message, hint, mark, path)
             elif not self.experiment.stage:  # another stage may train it
                 yield Problem(
                     f"no phase of `{kind}` calls or moves the network `{name}`", "Leave it out.", mark, path

@@ -63,7 +63,13 @@ class LayerNode:
     symbolic_fields: SymbolicFields
     mark: Mark
     owner: str = ""
-    """The node whose weights this one shares (`share`); empty for its own."""
+    """The node whose weights this one shares (`share`), `NETWORK/NODE` of another network; empty for its own."""
+    lender: str = ""
+    """The network of the owner, where that is another one."""
+    holder: LayerNode | None = field(default=None, repr=False, compare=False)
+    """The owner itself, with what is said of its weights: whether they are frozen, whether they are pruned."""
+    stands_for: tuple[str, str] = ("", "")
+    """Of a network set apart from others, the network and node whose weights those of this node begin as."""
     tied: str = ""
     """The node whose weight this one uses (`tie`): transposed, or an embedding's as it is."""
     result: str = ""
@@ -87,6 +93,21 @@ class LayerNode:
     @property
     def shape(self) -> Shape:
         return self.plan.shape
+
+    @property
+    def weights_of(self) -> LayerNode:
+        """The node that has the weights: this one, or the one that it shares them with."""
+        return self.holder or self
+
+    @property
+    def home(self) -> str:
+        """The node of this network whose module runs: that of a node which shares another network's is its own."""
+        return self.name if self.lender or not self.owner else self.owner
+
+    def borrow(self, first: LayerNode, network: str = "") -> None:
+        """Run the weights of `first` from now on; `network` is its network, where that is another one."""
+        self.holder, self.lender = first.weights_of, first.lender or network
+        self.owner = f"{self.lender}/{self.holder.name}" if self.lender else self.holder.name
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -137,6 +158,7 @@ class LayerNode:
             "params": self.params,
             "macs": self.plan.macs,
             "receptive_field": receptive_field_as_json(self.receptive_field),
+            **({"weights_of": self.owner} if self.lender else {}),
         }
 
     def receptive_fields_as_json(self) -> dict[str, Any]:
@@ -209,6 +231,15 @@ class Graph:
     def params(self) -> int:
         """Number of learned values, frozen ones and those of the objective included; shared ones count once."""
         return sum(node.params for node in self.nodes) + sum(self.of_objective.values())
+
+    @cached_property
+    def borrowed(self) -> Mapping[str, int]:
+        """Number of learned values of other networks that this one runs (`share`), by network."""
+        found: dict[str, dict[str, int]] = {}
+        for node in self.nodes:
+            if node.lender:
+                found.setdefault(node.lender, {})[node.owner] = node.weights_of.params
+        return {name: sum(counts.values()) for name, counts in found.items() if any(counts.values())}
 
     @property
     def trainable(self) -> int:
@@ -291,6 +322,7 @@ class Graph:
             "name": self.name,
             "params": self.params,
             "trainable": self.trainable,
+            **({"shared": dict(self.borrowed)} if self.borrowed else {}),
             **({"remaining": self.remaining} if self.pruned else {}),
             **({"of_objective": list(self.of_objective)} if self.of_objective else {}),
             "buffers": self.buffers,

@@ -36,7 +36,8 @@ def why(experiment: Experiment, graphs: Graphs, key: str, changes: Sequence[str]
     keys = tuple(layers.rstrip(".").split("."))
     if found and name in graph.by_name and not _is_written(experiment.root, keys, name):
         node = graph.by_name[name]
-        start = _place(experiment.root, graph.by_name.get(node.owner, node), f"{layers}{name}", keys[:-1])
+        written = ("networks", node.lender) if node.lender else keys[:-1]
+        start = _place(experiment.root, node.weights_of, f"{layers}{name}", written)
         if rest in {"", node.kind}:
             return replace(finder.with_parts(start), kind=node.kind, mark=node.mark, default_of="")
         return finder.with_parts(finder.find(rest.removeprefix(f"{node.kind}."), start))  # overrides may say the kind

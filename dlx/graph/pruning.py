@@ -139,7 +139,12 @@ def _unmatched(
         for n in many
         for inner in n.plan.weights
     ]
-    shared = {prefix + n.name: prefix + n.owner for prefix, nodes in networks.items() for n in nodes if n.owner}
+    shared = {
+        prefix + n.name: n.owner if n.lender else prefix + n.owner
+        for prefix, nodes in networks.items()
+        for n in nodes
+        if n.owner
+    }
     prunable = [prefix + one.path for prefix, one in able]
     # what is left whole may be what cannot be pruned
     for key, patterns, names in (("match", prune.patterns, prunable), ("skip", prune.skip, every)):

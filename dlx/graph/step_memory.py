@@ -28,8 +28,8 @@ class TrainingStep:
         self.bytes = {WEIGHT_STORAGE: 0} | {name: batch * shape.bytes for name, shape in graph.inputs.items()}
         self.storage = {name: name for name in graph.inputs}
         """The value whose memory a value uses: another one for a view, as in `Tensor.untyped_storage`."""
-        self.owners: list[set[str]] = []
-        """For each node, the nodes whose learned weights it uses: its own, shared ones, and those it is tied to."""
+        self.owners: list[dict[str, int]] = []
+        """For each node, those whose learned weights it uses, with their number: its own, shared ones, tied ones."""
         self.requires_grad: set[str] = set(differentiable) if gradient else set()
         self.last_use: dict[str, int] = {}
         """The last node that reads a storage."""
@@ -48,15 +48,16 @@ class TrainingStep:
         self.bytes[node.name] = self.batch * node.shape.bytes
         shown = WEIGHT_STORAGE if node.plan.window == "nothing" else self.storage[node.inputs[0]]
         self.storage[node.name] = shown if node.plan.view else node.name
-        owners = {node.owner or node.name} | ({self._owner(node.tied)} if node.tied else set())
-        learned = {name for name in owners if (owner := self.graph.by_name[name]).params and not owner.frozen}
-        learned = learned if self.gradient else set()
+        users = [node, *([self.graph.by_name[node.tied]] if node.tied else [])] if self.gradient else []
+        # the gradient of a weight of another network is counted with that one
+        learned = {
+            one.owner or one.name: 0 if one.lender else one.weights_of.params
+            for one in users
+            if one.weights_of.params and not one.weights_of.frozen
+        }
         self.owners.append(learned)
         if learned or any(name in self.requires_grad for name in self._differentiable(node)):
             self.requires_grad.add(node.name)
-
-    def _owner(self, name: str) -> str:
-        return self.graph.by_name[name].owner or name
 
     def _differentiable(self, node: LayerNode) -> list[str]:
         """Return the inputs that the output has a gradient with respect to."""
@@ -134,8 +135,8 @@ class TrainingStep:
             if gradients.has(node.name):
                 before = weight_gradients
                 # Weights of several nodes have one gradient, allocated by the first of them in the backward pass
-                new_owners = self.owners[index] - with_gradient
-                weight_gradients += FLOAT * sum(self.graph.by_name[name].params for name in new_owners)
+                new_owners = self.owners[index].keys() - with_gradient
+                weight_gradients += FLOAT * sum(self.owners[index][name] for name in new_owners)
                 with_gradient |= new_owners
                 inputs = [name for name in self._differentiable(node) if name in self.requires_grad]
                 # oneDNN runs one primitive for the gradient of the input and one for that of the weight: not at once

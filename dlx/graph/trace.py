@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from math import prod
@@ -17,8 +17,10 @@ from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
 from . import expect
+from .borrowed import set_apart
 from .expansion import data_facts
 from .expansion.expand import Expander
+from .expansion.lenders import Beside, Lender, beside, shares_others
 from .expansion.limits import TooLarge, Usage
 from .expansion.place import Placer
 from .expansion.problems import Problems
@@ -80,14 +82,11 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
     for problem in (*of_sections, *expect.misread(experiment)):
         problems.add(problem)
     usage = Usage()  # one for all networks: the limits bound the work on a spec, not on each of its networks
-    walks = {
-        name: _walk_network(view, problems, shapes[name], usage, views.keys() - {name}, facts)
-        for name, view in views.items()
-    }
+    walks: dict[str, _Walk] = {}
+    for name, view in views.items():
+        walks[name] = _walk_network(view, problems, shapes[name], usage, facts, _beside(experiment, view, walks))
     _freeze(experiment, list(walks.values()), problems)
-    for name in (*experiment.sources, *experiment.followers):
-        for node in walks[name].placer.nodes:
-            node.frozen, node.frozen_until, node.held = True, None, True
+    _keep_still(experiment, walks)
     _check_init(experiment, list(walks.values()), problems)
     still = experiment.sources.keys() | experiment.followers.keys()
     _check_prune(experiment, [walk for name, walk in walks.items() if name not in still], problems)
@@ -153,13 +152,33 @@ def _check_keys(experiment: Experiment) -> Iterator[Problem]:
         yield Problem(message, f"Write `{experiment.where[-1]}: {{layers: [...]}}`.", network.mark, path)
 
 
+def _beside(experiment: Experiment, view: Experiment, walks: Mapping[str, _Walk]) -> Beside:
+    """Return what a network may share with those that were walked before it, or with those it was taken out of."""
+    lenders = {name: Lender(name, one.placer, one.clean) for name, one in walks.items()}
+    if view.within is None:
+        return beside(experiment, view.scope, lenders)
+    whole, own = view.within
+    if not shares_others(view, whole.networks):
+        return Beside(apart=True)
+    known = view.known_facts or facts_of(whole, [])
+    of_data = {} if known is None else {name: one.shape for name, one in known.inputs.items()}
+    above: dict[str, _Walk] = {}
+    for name, other in whole.views().items():
+        if name == own:
+            break
+        shapes = shapes_of(other, known, []) if other.network.at("inputs") is not None else of_data
+        above[name] = _walk_network(other, Problems(), shapes, Usage(), known, _beside(whole, other, above))
+    lenders = {name: Lender(name, walk.placer, walk.clean) for name, walk in above.items()}
+    return replace(beside(whole, own, lenders), apart=True)
+
+
 def _walk_network(
     view: Experiment,
     problems: Problems,
     shapes: Mapping[str, Shape],
     usage: Usage,
-    others: Set[str],
     facts: Facts | None,
+    around: Beside,
 ) -> _Walk:
     """Walk the layers of a network from top to bottom; mistakes are added to `problems`."""
     names = {name: mark for name, (mark, _) in _named_entries(view.network, "name").items()}
@@ -168,7 +187,7 @@ def _walk_network(
     said = facts or view.known_facts
     known = {data_facts.NAME: data_facts.DataFacts(said, there, text_inputs(view, said, shapes)), **view.vars}
     placer = Placer(problems, known, names, ".".join(view.where))
-    placer.other_networks = frozenset(others)
+    placer.other_networks, placer.lenders, placer.not_lending = around.marks, around.lenders, around.not_lending
     if there and said is None and not shapes:
         placer.unread_inputs = _inputs_of_data(view)
     placer.shares = {name: text for name, (_, text) in _named_entries(view.network, "share").items()}
@@ -176,6 +195,8 @@ def _walk_network(
     walk = _Walk(view, placer, shapes, f"{view.scope}/" if view.scope else "")
     walk.last = _walk_layers(view, placer, shapes, usage)
     walk.clean = before == len(problems.found) and not placer.incomplete
+    if around.apart:
+        set_apart(placer.nodes)
     return walk
 
 
@@ -347,7 +368,14 @@ def _freeze(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) 
             hint = did_you_mean(text, [*known, *scalars])
             problems.add(Problem(f"`freeze` matches no node: {shown(text)}", hint, pattern.node.mark, FREEZE))
     for walk in walks:
-        _share_frozen(walk.placer.nodes, walk.placer.by_name)
+        _share_frozen(walk.placer.nodes)
+
+
+def _keep_still(experiment: Experiment, walks: Mapping[str, _Walk]) -> None:
+    """Freeze the networks that come from elsewhere or follow others, and hold them in evaluation mode."""
+    for name in (*experiment.sources, *experiment.followers):
+        for node in walks[name].placer.nodes:
+            node.frozen, node.frozen_until, node.held = True, None, True
 
 
 def _frozen(walk: _Walk, pattern: FreezePattern, taken: set[int]) -> list[LayerNode]:
@@ -413,11 +441,11 @@ def _check_patterns(
             problems.add(Problem(message, hint, experiment.place(*keys, pattern), ".".join((*keys, pattern))))
 
 
-def _share_frozen(nodes: list[LayerNode], by_name: Mapping[str, LayerNode]) -> None:
+def _share_frozen(nodes: list[LayerNode]) -> None:
     """Freeze the owner of shared weights with the nodes that share them."""
     for node in nodes:
         if node.owner and (node.frozen or node.frozen_until is not None):
-            owner = by_name[node.owner]
+            owner = node.weights_of
             owner.frozen, owner.frozen_until, owner.held = node.frozen, node.frozen_until, node.held
 
 

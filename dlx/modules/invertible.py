@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 
 from ..errors import Problem, SpecError
 from .conv import CONV, CONVOLVE
+from .lent import lender
 
 
 @dataclass
@@ -198,7 +199,7 @@ INVERSES: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
 
 def both_ways(call: Callable[..., Any], network: nn.Module) -> Callable[..., Any]:
     """Return the call of a network that has layers of flows so that it runs back within `calls(back=True)`."""
-    flows = any(isinstance(module, Invertible) for module in network.modules())
+    flows = any(isinstance(lender(module), Invertible) for module in network.modules())
     return BothWays(call, network) if flows else call
 
 
@@ -238,7 +239,7 @@ class BothWays:
         return values[node]
 
     def _inverse(self, node: fx.Node, z: Tensor, more: Sequence[Tensor]) -> Tensor:
-        module = self.network.get_submodule(str(node.target))
+        module = lender(self.network.get_submodule(str(node.target)))
         if isinstance(module, Invertible):
             return module.inverse(z, *more)
         if type(module) in INVERSES:

@@ -217,6 +217,7 @@ def totals(graph: Graph, batch: int | None = None) -> str:
         + (f" ({graph.trainable:,} trainable)" if frozen else "")
         + of_objective
         + _left(graph.params, graph.remaining),
+        *(f"{count:,} more that it shares with {name}" for name, count in graph.borrowed.items()),
         f"{graph.buffers:,} buffered values" if graph.buffers else "",
         f"{graph.macs:,} MACs a sample",
         f"{bytes_text(graph.activation_bytes * (batch or 1))} of activations "

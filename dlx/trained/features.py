@@ -110,11 +110,11 @@ class Trained:
     """The trained networks of a run whose objective has phases; `call` is what the objective calls them by."""
 
     def __init__(self, experiment: Experiment, run: RunFolder, name: str, record: InputRecord) -> None:
-        from ..network import build
+        from ..network import build_all
 
         assert experiment.objective is not None
         self.graphs = _graphs(experiment, record)
-        self.networks = {each: build(graph).eval() for each, graph in self.graphs.items()}
+        self.networks = {each: network.eval() for each, network in build_all(self.graphs, {}).items()}
         self.objective: Objective = experiment.objective.informed(record.facts.fields, self.graphs.ports)
         whole = learned.whole(self.networks, self.objective)
         checkpoint.load_weights(whole, weights_of(run, name), name)

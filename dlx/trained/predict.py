@@ -383,7 +383,7 @@ def _trained(experiment: Experiment, graph: Graph, run: RunFolder, name: str, sc
         checkpoint.load_weights(network, folder, name)
     else:
         _, tensors = checkpoint.read(folder, name)
-        checkpoint.fill(network, checkpoint.of_network(tensors, scope), folder / f"{name}.safetensors")
+        checkpoint.fill(network, checkpoint.of_network(tensors, scope, graph), folder / f"{name}.safetensors")
     return network
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from ..graph import Graphs
+from ..graph import Graph, Graphs
+from ..graph.borrowed import stored_elsewhere
 from ..lazy import torch
 from ..network import build
 from ..spec.sections.followers import Follower
@@ -26,10 +27,15 @@ class Following:
     What it does follows from the step and the weights, so that a checkpoint has all of it.
     """
 
-    def __init__(self, follower: Follower, own: nn.Module, other: nn.Module, filled: Collection[str] = ()) -> None:
-        """`own` follows `other`; `filled` are names of its tensors that have their first values from elsewhere."""
+    def __init__(
+        self, follower: Follower, own: nn.Module, other: Mapping[str, Tensor], filled: Collection[str] = ()
+    ) -> None:
+        """`own` follows the tensors `other`, by their names in it.
+
+        `filled` are names of its tensors that have their first values from elsewhere.
+        """
         self.every, self.ema = follower.how.every, follower.how.ema
-        mine, theirs = own.state_dict(keep_vars=True), other.state_dict(keep_vars=True)
+        mine, theirs = own.state_dict(keep_vars=True), other
         self.pairs: Pairs = [(mine[name], theirs[name]) for name in mine]
         self.first: Pairs = [(mine[name], theirs[name]) for name in mine if name not in filled]
         # as the average `ema` does: weights and statistics of batch norms; other buffers, as counters are, are copied
@@ -67,14 +73,24 @@ def networks(graphs: Graphs, device: Device) -> dict[str, fx.GraphModule]:
 
 
 def followings(
-    followers: Mapping[str, Follower], networks: Mapping[str, nn.Module], filled: Collection[str]
+    followers: Mapping[str, Follower], graphs: Graphs, networks: Mapping[str, nn.Module], filled: Collection[str]
 ) -> dict[str, Following]:
-    """Return what lets networks follow others, by name.
+    """Return what lets networks follow others, by name; what those share with others is followed too.
 
     `filled` are names of tensors that have their first values from elsewhere, `target.linear_1.weight`.
     """
     found = {}
     for name, one in followers.items():
         own = {full.removeprefix(f"{name}.") for full in filled if full.startswith(f"{name}.")}
-        found[name] = Following(one, networks[name], networks[one.of], own)
+        found[name] = Following(one, networks[name], _tensors(one.of, graphs[name], networks), own)
+    return found
+
+
+def _tensors(of: str, follower: Graph, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Return what a network runs, by its names in its follower, those of other networks among them."""
+    found: dict[str, Tensor] = networks[of].state_dict(keep_vars=True)
+    for module, stored in stored_elsewhere(follower):
+        network, _, inside = stored.partition(".")
+        there = networks[network].get_submodule(inside).state_dict(keep_vars=True)
+        found |= {f"{module}.{name}": tensor for name, tensor in there.items()}
     return found

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceWeights:
-    """The tensors of one network of a checkpoint, by their names in that network."""
+    """The tensors of a checkpoint, and the name of the network there; empty where it has one."""
 
     path: Path
     digest: str
     tensors: Mapping[str, Tensor]
+    scope: str
 
     def as_json(self) -> dict[str, Any]:
         """Return what the lock file has of it."""
@@ -50,8 +51,8 @@ def _read(name: str, source: NetworkSource, own: Path) -> SourceWeights:
         first = error.problems[0]
         message = f"the network `{name}` has the weights of {source.text}: {first.message}"
         raise DlxError(message, hint=first.hint) from error
-    weights = checkpoint.of_network(tensors, source.network if source.experiment.networks else "")
-    return SourceWeights(folder / f"{source.checkpoint}.safetensors", str(facts["sha256"]), weights)
+    path, scope = folder / f"{source.checkpoint}.safetensors", source.network if source.experiment.networks else ""
+    return SourceWeights(path, str(facts["sha256"]), tensors, scope)
 
 
 def networks(graphs: Graphs, loaded: Mapping[str, SourceWeights], device: Device) -> dict[str, nn.Module]:
@@ -60,7 +61,8 @@ def networks(graphs: Graphs, loaded: Mapping[str, SourceWeights], device: Device
     for name, weights in loaded.items():
         with torch.random.fork_rng(devices=[]):
             network = build(graphs[name]).to(device)
-        checkpoint.fill(network, weights.tensors, weights.path)
+        own = checkpoint.of_network(weights.tensors, weights.scope, graphs[name])
+        checkpoint.fill(network, own, weights.path)
         found[name] = network.eval()
     return found
 

@@ -96,9 +96,17 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
         return found
     at, path = experiment.place("train", "optimizer"), "train.optimizer"
     for name in trained_networks if train.optimizers else ():
-        if name not in train.optimizers:
+        if name not in train.optimizers and not (
+            name in graphs and graphs[name].borrowed and not graphs[name].params
+        ):
             message = f"there is no optimizer for the network `{name}`, which `{objective.kind}` trains"
             found.append(Problem(message, f"Write `optimizer: {{{name}: adam}}` beside the others.", at, path))
+    for name in trained_networks if train.optimizers else ():
+        if name in train.optimizers and name in graphs and not graphs[name].params and graphs[name].borrowed:
+            owner = next(iter(graphs[name].borrowed))
+            message = f"the network `{name}` has an optimizer, and runs the weights of `{owner}`, which has another"
+            mark = experiment.place("train", "optimizer", name)
+            found.append(Problem(message, f"Leave it out: that of `{owner}` moves them.", mark, f"{path}.{name}"))
     for field in ("optimizer", "schedule", "average"):
         for name in (name for name in train.named(field) if name not in {*trained_networks, SCOPE}):
             message = f"the network `{name}` has {with_article(field)}, and no phase of `{objective.kind}` trains it"

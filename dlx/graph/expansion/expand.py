@@ -18,6 +18,7 @@ from ...spec.validation import closest_matches, shown
 from ..graph import Wire
 from .blocks import check_blocks, inputs_of
 from .entries import STRUCTURES, EntryParts, Reader
+from .lenders import Lender, Replaying, Shared, both_fit
 from .limits import MAX_CALLS, TooLarge, Usage
 from .loops import Loop, Loops
 from .place import Placer
@@ -41,8 +42,9 @@ class Expander:
         self.loops = Loops(self.read, self.item_budget)
         self.scopes: dict[str, tuple[Node, Scope]] = {}
         """Scopes by full name: the entry of each, and the scope around it."""
-        self.replaying: tuple[str, str] | None = None
-        """While `share` repeats a scope: the prefix of the new scope, and that of the shared one."""
+        placer.scopes = self.scopes
+        self.replaying: Replaying | None = None
+        """The scope that `share` repeats meanwhile."""
 
     # --- entries ----------------------------------------------------------------------------------------------------
 
@@ -162,17 +164,17 @@ class Expander:
             tied = self.placer.tied_node(tie, scope.names, full)
             self.placer.await_facts(kind, options)
             y = self.placer.place(
-                kind, options, place.mark, full, arriving, values=values, tied=tied, owner=self.shared_name(full)
+                kind, options, place.mark, full, arriving, values=values, tied=tied, shared=self.shared(full)
             )
         self.register(local, scope, y, entry)
         return y
 
-    def shared_name(self, full: str) -> str:
-        """Return the node whose weights a node shares while `share` repeats a scope; else an empty text."""
-        if self.replaying is None:
-            return ""
-        new, shared = self.replaying
-        return shared + full.removeprefix(new) if full.startswith(new) else ""
+    def shared(self, full: str) -> Shared | None:
+        """Return the node whose weights a node shares while `share` repeats a scope; else None."""
+        if self.replaying is None or not full.startswith(self.replaying.new):
+            return None
+        of, name = self.replaying.of, self.replaying.shared + full.removeprefix(self.replaying.new)
+        return Shared(name) if of is None else Shared(name, of.name, of.placer)
 
     def register(self, local: str, scope: Scope, y: Wire, entry: Node) -> None:
         """Give a wire its name in a scope, in which each name must be unique."""
@@ -275,10 +277,28 @@ class Expander:
         text = self.read.value(target, scope.variables(arriving.wires[0]), str, what, label)
         if text is None:
             return self.broken(name, scope)
-        wire = scope.names.find(text)
+        if (lent := self.lent(text, scope)) is not None:
+            if self.is_own(text, scope):
+                self.fail(*both_fit(text, *lent), target, label)
+                return self.broken(name, scope)
+            return self.share_other(*lent, entry, scope, arriving, name)
         scoped = self.placer.full_name(text, scope.names, self.scopes)
         if scoped in self.scopes:
             return self.replay(scoped, entry, scope, arriving, name)
+        return self.share_layer(text, target, entry, scope, arriving, name)
+
+    def is_own(self, text: str, scope: Scope) -> bool:
+        """Whether a name is that of a node or scope of this network."""
+        return (
+            scope.names.find(text) is not None or self.placer.full_name(text, scope.names, self.scopes) in self.scopes
+        )
+
+    def share_layer(self, text: str, target: Node, entry: Node, scope: Scope, arriving: Arriving, name: str) -> Wire:
+        """Expand `share` of one layer of this network."""
+        wire, label = scope.names.find(text), scope.names.prefix + name
+        of = self.placer.lenders.get(text.partition("/")[0])
+        if wire is None and of is not None and not of.clean:
+            return self.broken(name, scope)  # what is missing there may stand behind its mistake
         if wire is None or self.placer.is_input(wire) or scope.names.is_input(text):
             self.fail(*self.placer.explain_not_shared(text, name, scope.names, target.mark), target, label)
             return self.broken(name, scope)
@@ -290,16 +310,48 @@ class Expander:
         self.register(name, scope, y, entry)
         return y
 
-    def replay(self, scoped: str, entry: Node, scope: Scope, arriving: Arriving, name: str) -> Wire:
-        """Expand the entry of a scope again; each of its nodes shares the weights of its counterpart."""
-        source, place = self.scopes[scoped]
+    def lent(self, text: str, scope: Scope) -> tuple[Lender, str] | None:
+        """Return the other network that `share` names, and the node or scope there; None where it names none.
+
+        Within what is repeated of another network, a name that is not here stands for what is there.
+        """
+        name, _, inside = text.partition("/")
+        if (lender := self.placer.lenders.get(name)) is not None and lender.has(inside):
+            return lender, inside
+        within = self.replaying.of if self.replaying is not None else None
+        if within is not None and within.has(text) and not self.is_own(text, scope):
+            return within, text
+        return None
+
+    def share_other(
+        self, lender: Lender, inside: str, entry: Node, scope: Scope, arriving: Arriving, name: str
+    ) -> Wire:
+        """Expand `share` of a node or scope of another network."""
+        if inside in lender.scopes:
+            return self.replay(inside, entry, scope, arriving, name, lender)
+        first, label = lender.nodes[inside], scope.names.prefix + name
+        if arriving.names:
+            taker = Taker(f"`{lender.name}/{inside}`", first.takes, first.mark)
+            arriving = self.sources.in_order(taker, arriving, entry, label)
+        y = self.placer.place_shared(first.name, label, arriving.wires, entry.map["share"].mark, lender)
+        self.register(name, scope, y, entry)
+        return y
+
+    def replay(
+        self, scoped: str, entry: Node, scope: Scope, arriving: Arriving, name: str, of: Lender | None = None
+    ) -> Wire:
+        """Expand the entry of a scope again, of this network or of another one.
+
+        Each of its nodes shares the weights of its counterpart.
+        """
+        source, place = (self if of is None else of).scopes[scoped]
         written = source.map if source.is_map else {str(source.value): Node(None, source.mark)}
         again = {key: node for key, node in written.items() if key not in {"from", "name", "when"}}
         again["name"] = Node(name, source.mark)
         inputs = place.names.inner[scoped.removeprefix(place.names.prefix)].inputs
         taker = Taker(f"the scope `{scoped}`", inputs, source.mark)
         arriving = self.sources.in_order(taker, arriving, entry, scope.names.prefix + name)
-        outer, self.replaying = self.replaying, (f"{scope.names.prefix}{name}/", f"{scoped}/")
+        outer, self.replaying = self.replaying, Replaying(f"{scope.names.prefix}{name}/", f"{scoped}/", of)
         try:
             # with the variables of the first time: an index of a loop around it has another value now
             inner = Scope(place.vars, scope.names, scope.block_input, scope.calls)

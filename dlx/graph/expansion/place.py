@@ -18,9 +18,10 @@ from ...spec.validation import build, shown
 from ..graph import LayerNode, Wire
 from ..receptive_field import propagation
 from . import data_facts
+from .lenders import Lender, Shared, why_not_lent
 from .plugin_plans import check_plan
 from .problems import Problems
-from .scope import Arriving, Names
+from .scope import Arriving, Names, Scope
 
 MAX_COUNT = 10**18
 """Largest number of values in one output or weight; a larger one is a typing mistake."""
@@ -41,8 +42,14 @@ class Placer:
         self.entry_names = entry_names
         self.shares: dict[str, str] = {}
         """The target of `share` for each named entry that has one."""
-        self.other_networks: frozenset[str] = frozenset()
-        """The names of the other networks of the spec."""
+        self.other_networks: Mapping[str, Mark] = {}
+        """The other networks of the spec, and where they are written."""
+        self.lenders: Mapping[str, Lender] = {}
+        """Those above this one, whose layers it may share."""
+        self.not_lending: Mapping[str, tuple[str, str]] = {}
+        """Those whose layers no other shares, with the message and hint that say so."""
+        self.scopes: Mapping[str, tuple[Node, Scope]] = {}
+        """The scopes of the walk by full name: the entry of each, and the scope around it."""
         self.unread_inputs: frozenset[str] = frozenset()
         """Names of inputs of data with a mistake, which is told where it is: what takes them is not told again."""
         self.nodes: list[LayerNode] = []
@@ -75,7 +82,7 @@ class Placer:
         arriving: Arriving,
         values: Node | None = None,
         tied: LayerNode | None = None,
-        owner: str = "",
+        shared: Shared | None = None,
     ) -> Wire:
         """Add a node of `kind` and return its output; a wire without a shape where there is a mistake."""
         broken, wires = Wire(full, None), arriving.wires
@@ -88,13 +95,13 @@ class Placer:
         if plan is None or not self._knows_all(layer, wires[0], mark, full):
             return broken
         initial_values = self.initial_values(values, plan, full)
-        first = self.counterpart(owner, mark) if owner else None
-        if owner and not self.can_share(first, plan, wires[0], mark, full):
+        first = (shared.placer or self).counterpart(shared.name, mark) if shared is not None else None
+        if shared is not None and not self.can_share(first, plan, wires[0], mark, full, shared.network):
             return broken
         node, wire = self.add(full, kind, layer, wires, plan, mark)
         node.values, node.tied = initial_values, tied.name if tied else ""
-        if first is not None:
-            node.owner = first.owner or first.name
+        if first is not None and shared is not None:
+            node.borrow(first, shared.network)
         return wire
 
     def layer(self, kind: str, options: Node, full: str, takes: tuple[str, ...] = (), of: str = "") -> Layer | None:
@@ -266,28 +273,42 @@ class Placer:
             fitting[name] = node.plain()
         return fitting
 
-    def place_shared(self, target: str, full: str, wires: Sequence[Wire], mark: Mark) -> Wire:
-        """Add a node that runs the layer of `target` again with its weights; return its output."""
+    def place_shared(
+        self, target: str, full: str, wires: Sequence[Wire], mark: Mark, of: Lender | None = None
+    ) -> Wire:
+        """Add a node that runs the layer of `target`, in the network `of` or this one, with its weights.
+
+        Returns its output.
+        """
         broken = Wire(full, None)
         self.marks[full] = mark
-        first = self.by_name.get(target)
+        there = self.by_name if of is None else of.placer.by_name
+        first = there.get(target)
         shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
         if first is None or len(shapes) != len(wires):
             return broken
-        tied = self.by_name[first.tied] if first.tied else None
+        if first.tied and of is not None:
+            message = f"`{of.name}/{target}` runs the weight of `{of.name}/{first.tied}`, which is not here"
+            hint = f"Put both into `layers` with a name in `{of.name}`, and share that."
+            self.fail(message, hint, mark, full)
+            return broken
+        tied = there[first.tied] if first.tied else None
         plan = self.plan(first.layer, shapes, wires, mark, full, tied)
-        if plan is None or not self.fits(first, plan, wires[0], mark, full):
+        network = "" if of is None else of.name
+        if plan is None or not self.fits(first, plan, wires[0], mark, full, network):
             return broken
         node, wire = self.add(full, first.kind, first.layer, wires, plan, mark)
-        node.owner, node.tied = first.owner or first.name, first.tied
+        node.borrow(first, network)
+        node.tied = first.tied
         return wire
 
-    def fits(self, first: LayerNode, plan: Plan, x: Wire, mark: Mark, full: str) -> bool:
-        """Whether `plan` can use the weights of `first`; reports it if not."""
+    def fits(self, first: LayerNode, plan: Plan, x: Wire, mark: Mark, full: str, network: str = "") -> bool:
+        """Whether `plan` can use the weights of `first`, of another `network` or this one; reports it if not."""
         if dict(plan.weights) == dict(first.plan.weights) and dict(plan.buffers) == dict(first.plan.buffers):
             return True
+        name = f"{network}/{first.name}" if network else first.name
         message = (
-            f"`{first.name}`{first.mark.in_brackets} was built for {first.arriving[0]}, and "
+            f"`{name}`{first.mark.in_brackets} was built for {first.arriving[0]}, and "
             f"{self.describe(x, mark)} wants weights of another shape"
         )
         self.fail(message, "Weights can only be shared between inputs that fit them.", mark, full)
@@ -302,10 +323,12 @@ class Placer:
         first = self.by_name.get(name)
         return first if first is not None and first.mark == mark else None
 
-    def can_share(self, first: LayerNode | None, plan: Plan, x: Wire, mark: Mark, full: str) -> bool:
+    def can_share(
+        self, first: LayerNode | None, plan: Plan, x: Wire, mark: Mark, full: str, network: str = ""
+    ) -> bool:
         """Whether a layer of a shared scope finds the weights that it needs; reports it if not."""
         if first is not None or not (plan.weights or plan.buffers):
-            return first is None or self.fits(first, plan, x, mark, full)
+            return first is None or self.fits(first, plan, x, mark, full, network)
         message = f"`{full}` finds no weights to share: the scope ran without this layer before"
         self.fail(message, "A `when` in a shared scope must come out the same each time.", mark, full)
         return False
@@ -366,6 +389,8 @@ class Placer:
                 f"`{text}` is {what}, and `share` wants the name of a node that has weights",
                 "Give that node a name.",
             )
+        if (lent := why_not_lent(text, self)) is not None:
+            return lent
         chain = [own]
         while chain[-1] in self.shares and len(chain) < MAX_AXES:
             chain.append(self.shares[chain[-1]])
@@ -388,8 +413,8 @@ class Placer:
         """Return the message and hint for a `text` that names no node at `here`."""
         above = "A node can only take what stands above it."
         if text.partition("/")[0] in self.other_networks:
-            message = f"`{text}` is in another network, and a layer takes and shares those of its own"
-            return message, "An objective hands values from one network to another; shared layers come later."
+            message = f"`{text}` is in another network, and a layer takes values and ties to layers of its own"
+            return message, f"`share: {text}` runs its weights; an objective hands values from network to network."
         if text == own:
             return f"`{text}` takes itself", above
         if text in names.prefix.split("/"):

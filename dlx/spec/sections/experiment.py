@@ -62,6 +62,8 @@ class Experiment:
     """By name, the networks that follow others, and how."""
     scope: str = ""
     """In the view of one of several networks, its name."""
+    within: tuple[Experiment, str] | None = None
+    """Of a network taken out of a spec of several, that spec and its name there: it may share layers of others."""
     source: str = ""
     data: Dataset | None = None
     known_facts: Facts | None = None
@@ -130,7 +132,7 @@ class Experiment:
             return replace(alone, init=self.init_of(name), inits={})
         there: Experiment = source.experiment.views()[source.network]
         bare = replace(there, data=None, objective=None, freeze=(), prune=None, stages=(), problems=())
-        return replace(bare, name=self.name, scope=name)
+        return replace(bare, name=self.name, scope=name, within=(source.experiment, source.network))
 
     def alone(self, name: str) -> Experiment:
         """Return the experiment with one of its `networks` as its `network`, without claims.
@@ -139,7 +141,7 @@ class Experiment:
         """
         own = {key: node for key, node in self.root.map.items() if key not in ("expect", "freeze", "prune")}
         bare = replace(self.views()[name], freeze=(), prune=None, stages=())
-        view = replace(bare, scope="", root=Node(own, self.root.mark))
+        view = replace(bare, scope="", root=Node(own, self.root.mark), within=(self, name))
         return replace(view, problems=tuple(p for p in self.problems if not p.path.startswith("networks.")))
 
     def init_of(self, network: str) -> Initializer:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ...data import input_record
 from ...errors import DlxError, RunError, shortened
 from ...graph import Graph, Graphs, trace, trace_all
+from ...graph.borrowed import apart, stored_elsewhere
 from ...lazy import torch
-from ...network import build
+from ...network import build, build_all
 from ...objectives.learned import SCOPE
 from ...spec import Experiment
 from ...spec import load as load_spec
@@ -190,11 +191,18 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     network.load_state_dict(weights)
 
 
-def of_network(tensors: Mapping[str, Tensor], scope: str) -> dict[str, Tensor]:
-    """Return the weights of one network by their names in it; `scope` is its name, empty where there is one."""
+def of_network(tensors: Mapping[str, Tensor], scope: str, graph: Graph) -> dict[str, Tensor]:
+    """Return the weights of one network by their names in it, those that it shares with others among them.
+
+    `scope` is its name, empty where there is one.
+    """
     before = f"{scope}." if scope else ""
     named = {key[len(before) :]: one for key, one in tensors.items() if key.startswith(before)}
-    return {key: one for key, one in named.items() if not key.startswith(("state/", OF_OBJECTIVE))}
+    own = {key: one for key, one in named.items() if not key.startswith(("state/", OF_OBJECTIVE))}
+    for module, stored in stored_elsewhere(graph):
+        there = f"{stored}."
+        own |= {f"{module}.{key[len(there) :]}": one for key, one in tensors.items() if key.startswith(there)}
+    return own
 
 
 def _described(tensor: Tensor | None) -> str:
@@ -219,11 +227,21 @@ def restore_all(run: Path, name: str = "final") -> dict[str, tuple[fx.GraphModul
 
     Those with the weights of another run are left out.
     """
-    graphs = graphs_of(run)
-    networks = {each: build(graph) for each, graph in graphs.items() if each not in graphs.sources}
+    graphs, path = graphs_of(run), run / "checkpoints" / f"{name}.safetensors"
+    own = {each: graph for each, graph in graphs.items() if each not in graphs.sources}
+    networks = build_all(own, {})
     whole = networks["network"] if graphs.is_one else torch.nn.ModuleDict(networks)
-    load_weights(whole, run / "checkpoints", name)
-    return {each: (network.eval(), graphs[each]) for each, network in networks.items()}
+    _, tensors = read(path.parent, name)
+    fill(whole, tensors, path)
+    found = {}
+    for each, network in networks.items():
+        # one that leaves the others has what it shares as layers of its own
+        graph = apart(own[each])
+        alone = network if graph is own[each] else build(graph)
+        if alone is not network:
+            fill(alone, of_network(tensors, each, graph), path)
+        found[each] = alone.eval(), graph
+    return found
 
 
 def graphs_of(run: Path, read: Experiment | None = None) -> Graphs:

@@ -47,8 +47,13 @@ class Stage:
 
     def hand_over(self, row: int) -> None:
         """Put the gradients of a row where its optimizers read them."""
-        for weight, gradient in zip(self.weights[row], self.gradients[row], strict=True):
-            weight.grad = gradient
+        hand_over(self.weights[row], self.gradients[row])
+
+
+def hand_over(weights: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    """Put the gradients of weights where optimizers read them."""
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient
 
 
 class ManySteps:

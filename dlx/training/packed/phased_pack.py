@@ -15,7 +15,7 @@ from .. import fallback
 from ..batches.example_order import Examples
 from ..batches.step_chunk import StepChunk
 from ..phased import Phased
-from .many_steps import ManySteps, Stage
+from .many_steps import ManySteps, Stage, hand_over
 from .pack import MAX_BYTES, RESTACK_BELOW, Pack, usual_batch_size
 from .stacked_jobs import tensors_of
 
@@ -325,8 +325,7 @@ class StackedPhase:
 
     def hand_over(self, row: int) -> None:
         """Put the gradients of a row where its optimizers read them."""
-        for weight, gradient in zip(self.weights[row], self.gradients[row], strict=True):
-            weight.grad = gradient
+        hand_over(self.weights[row], self.gradients[row])
 
 
 def learner_of(job: Job) -> Phased:
