@@ -256,17 +256,14 @@ def test_a_block_that_is_wrong_is_reported_once(said):
     assert said(text).count("`out_features` must be") == 1
 
 
-def test_a_layer_of_another_network_cannot_be_taken_or_shared(said):
-    layers = "[linear: 2, {share: a/linear_1}, {relu: {}, from: a}]"
+def test_a_layer_of_another_network_cannot_be_taken(said):
+    layers = "[linear: 2, {relu: {}, from: a}]"
     text = f"networks:\n  a: {{inputs: [3], layers: [linear: 2]}}\n  b: {{inputs: [3], layers: {layers}}}\n"
     assert said(text) == lines(
         """
-        s.yaml:3:41  networks.b.layers.share_1
-          `a/linear_1` is in another network, and a layer takes and shares those of its own
-          An objective hands values from one network to another; shared layers come later.
-        s.yaml:3:72  networks.b.layers.relu_1
-          `a` is in another network, and a layer takes and shares those of its own
-          An objective hands values from one network to another; shared layers come later.
+        s.yaml:3:50  networks.b.layers.relu_1
+          `a` is in another network, and a layer takes values and ties to layers of its own
+          `share: a/...` runs weights of it; an objective hands values from network to network.
         """
     )
 

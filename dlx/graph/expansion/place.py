@@ -414,7 +414,8 @@ class Placer:
         above = "A node can only take what stands above it."
         if text.partition("/")[0] in self.other_networks:
             message = f"`{text}` is in another network, and a layer takes values and ties to layers of its own"
-            return message, f"`share: {text}` runs its weights; an objective hands values from network to network."
+            layer = text if "/" in text else f"{text}/..."
+            return message, f"`share: {layer}` runs weights of it; an objective hands values from network to network."
         if text == own:
             return f"`{text}` takes itself", above
         if text in names.prefix.split("/"):
