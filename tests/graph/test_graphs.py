@@ -261,7 +261,7 @@ def test_a_layer_of_another_network_cannot_be_taken(said):
     text = f"networks:\n  a: {{inputs: [3], layers: [linear: 2]}}\n  b: {{inputs: [3], layers: {layers}}}\n"
     assert said(text) == lines(
         """
-        s.yaml:3:50  networks.b.layers.relu_1
+        s.yaml:3:51  networks.b.layers.relu_1
           `a` is in another network, and a layer takes values and ties to layers of its own
           `share: a/...` runs weights of it; an objective hands values from network to network.
         """

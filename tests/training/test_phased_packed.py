@@ -244,3 +244,31 @@ def test_an_objective_that_keeps_a_state_says_why_its_trainings_come_one_after_t
     assert packing.packing_key(other) is None
     notes = packing.with_packing_note(other).sets.notes
     assert notes[-1] == "`kept` keeps a state from step to step: the trainings come one after the other."
+
+
+LAZY = """
+name: lazy
+data: {moons: {train: 60, valid: 8, test: 8}}
+networks:
+  encoder: {inputs: {point: [2]}, layers: [linear: 6, tanh, linear: 4]}
+  decoder: {inputs: {z: [2]}, layers: [linear: 6, tanh, linear: 2]}
+objective: {vae: {likelihood: gaussian}}
+train: {epochs: 6, batch_size: 16, seed: SEED, optimizer: {adam: {lr: RATE}}}
+track: {mlflow: false}
+"""
+
+
+def test_what_an_objective_makes_in_its_first_call_does_not_tell_whether_trainings_are_packed(monkeypatch):
+    """Else one that goes on behind a batch that it took alone is packed, and the whole one was not."""
+    terms, made = Vae.terms, set[int]()
+
+    def lazily(self, *args):
+        if id(self) not in made:
+            made.add(id(self))
+            int(torch.ones(3).argmax())  # looks at a value, as jigsaw does for its orders
+        return terms(self, *args)
+
+    monkeypatch.setattr(Vae, "terms", lazily)
+    together(several := jobs(LAZY))
+    assert {job.learner.way["step"] for job in several} == {"packed"}
+    assert made == {id(job.learner.objective) for job in several}

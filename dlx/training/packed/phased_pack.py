@@ -150,6 +150,10 @@ class PhasedPack(Pack):
             # of memory that the stack writes to in every later step; which examples these are makes no difference
             index = torch.arange(size) if i >= first else None
             with self.own_rng(number), fallback.Rollback(job.network, [learner.rng]):
+                # what an objective makes once, in its first call, is no part of a step: whether a phase can be stacked
+                # must not depend on steps that were taken alone before
+                _computed(gradients, feed, index)
+            with self.own_rng(number), fallback.Rollback(job.network, [learner.rng]):
                 calls, terms = tape.record(partial(_computed, gradients, feed, index))
             found.append(Recorded(calls, index, terms, [weight.grad for weight in gradients.weights]))
         if sum(tape.memory(one.calls) for one in found) > MAX_BYTES // self.total:
