@@ -150,8 +150,8 @@ class PhasedPack(Pack):
             # of memory that the stack writes to in every later step; which examples these are makes no difference
             index = torch.arange(size) if i >= first else None
             with self.own_rng(number), fallback.Rollback(job.network, [learner.rng]):
-                # what an objective makes once, in its first call, is no part of a step: whether a phase can be stacked
-                # must not depend on steps that were taken alone before
+                # what an objective makes once, in its first call, is no part of a step: whether a phase can be
+                # stacked must not depend on steps that were taken alone before
                 _computed(gradients, feed, index)
             with self.own_rng(number), fallback.Rollback(job.network, [learner.rng]):
                 calls, terms = tape.record(partial(_computed, gradients, feed, index))
