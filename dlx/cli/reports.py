@@ -94,6 +94,7 @@ def report(
     ] = "auto",
     each: Annotated[bool, typer.Option("--each", help="Each run by itself, and no others of its spec.")] = False,
     title: Annotated[str, typer.Option(metavar="WORDS", help="Title of the page.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Write it anew until the training has ended.")] = False,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -109,8 +110,14 @@ def report(
     from ..show import plot as shown
 
     pages.check_file(output)
-    found = pages.page(names, runs, pages.PageOptions(band, each, mistakes, title))
-    found.write(output)
+    options = pages.PageOptions(band, each, mistakes, title)
+    if watch:
+        from ..report.watch import watch as watched
+
+        found = watched(names, runs, options, output, lambda seconds: shown.watching(output, seconds))
+    else:
+        found = pages.page(names, runs, options)
+        found.write(output)
     shown.plotted(found.as_json(), found.notes, output, as_json)
 
 

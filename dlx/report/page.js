@@ -110,17 +110,77 @@
     button.addEventListener("click", async () => {
       if (button.dataset.axis) state.axis = button.dataset.axis;
       else state.log = !state.log;
-      for (const other of document.querySelectorAll(".controls button")) {
-        const pressed = other.dataset.axis ? other.dataset.axis === state.axis : state.log;
-        other.setAttribute("aria-pressed", String(pressed));
-      }
+      pressAll();
       await redraw();
     });
   }
 
+  function pressAll() {
+    for (const other of document.querySelectorAll(".controls button")) {
+      const pressed = other.dataset.axis ? other.dataset.axis === state.axis : state.log;
+      other.setAttribute("aria-pressed", String(pressed));
+    }
+  }
+
+  // --- a page that is written anew while its runs go on -------------------------------------------------------------
+
+  const root = document.documentElement, every = Number(root.dataset.reload || 0), MOST_ALIKE = 60;
+  const place = `dlx report ${location.pathname}`;
+  let alike = 0, paused = false;
+
+  // what the page looked like before it was loaded anew; a browser may keep no storage for files
+  function restore() {
+    let saved = null;
+    try { saved = JSON.parse(sessionStorage.getItem(place)); } catch { /* none */ }
+    if (!saved) return () => {};
+    Object.assign(state, saved.state);
+    paused = every > 0 && saved.paused;
+    alike = every > 0 && saved.written === root.dataset.written ? saved.alike + 1 : 0;
+    pressAll();
+    const all = [...document.querySelectorAll("details")];
+    if (all.length === saved.open.length) all.forEach((one, i) => { one.open = saved.open[i]; });
+    return () => window.scrollTo(0, saved.scroll);
+  }
+
+  function save() {
+    const open = [...document.querySelectorAll("details")].map((one) => one.open);
+    const saved = { state, open, paused, alike, scroll: window.scrollY, written: root.dataset.written };
+    try { sessionStorage.setItem(place, JSON.stringify(saved)); } catch { /* none */ }
+  }
+
+  function tell() {
+    const button = document.getElementById("pause");
+    button.setAttribute("aria-pressed", String(paused));
+    const stale = alike > MOST_ALIKE;
+    document.querySelector(".reload span").textContent = stale
+      ? `Nothing new since ${new Date(1000 * root.dataset.written).toLocaleString()}.`
+      : `It trains on; this page loads itself anew every ${Math.round(every)} s.`;
+    return !stale && !paused;
+  }
+
+  function again() {
+    if (!tell()) return;
+    const reload = () => { save(); location.reload(); };
+    setTimeout(() => {
+      if (paused) return;
+      if (!document.hidden) reload();
+      else document.addEventListener("visibilitychange", reload, { once: true });
+    }, 1000 * every);
+  }
+
   async function start() {
+    const scroll = restore();
     for (const element of document.querySelectorAll(".plot")) await draw(element);
+    scroll();
     document.documentElement.dataset.ready = "true";
+    if (!every) return;
+    document.getElementById("pause").addEventListener("click", () => {
+      paused = !paused;
+      alike = 0;
+      if (paused) tell();
+      else again();
+    });
+    again();
   }
   start();
 })();

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import DlxError, plural
@@ -16,6 +17,8 @@ from .plot_groups import groups, study_of
 from .plot_means import Band
 
 HERE = Path(__file__).parent
+RELOADING = '<html class="reloading" '
+"""How a page begins that is written anew."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class PageOptions:
     mistakes: int = 0
     """Worst examples of each run that are shown; they are measured anew, on its data."""
     title: str = ""
+    reload: float = 0
+    """Seconds after which the page loads itself anew, for it is written anew; 0 for a page that stays."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,10 @@ class Page:
     html: str
     runs: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def at_rest(self) -> Page:
+        """Return the page as it is when it is not written anew any more."""
+        return replace(self, html=self.html.replace(RELOADING, "<html ", 1))
 
     def write(self, path: Path) -> None:
         """Write the page. DlxError where the file cannot be written."""
@@ -76,7 +85,11 @@ def page(names: Sequence[str], root: Path, options: PageOptions) -> Page:
         sections["notes"] = section("notes", "Notes", *(paragraph(note) for note in notes))
         there["notes"] = "Notes"
     runs = tuple(run.key for group in drawing.groups for run in group.runs)
-    return Page(_whole(title, there, joined(sections.values()), _count(names, root, len(runs))), runs, notes)
+    html = _whole(title, there, joined(sections.values()), _count(names, root, len(runs)))
+    if options.reload:
+        about = f'data-reload="{options.reload:.1f}" data-written="{time.time():.1f}" '
+        html = html.replace("<html ", RELOADING + about, 1)
+    return Page(html, runs, notes)
 
 
 def _count(names: Sequence[str], root: Path, runs: int) -> str:
@@ -134,6 +147,8 @@ def _whole(title: str, there: dict[str, str], inner: Markup, about: str) -> str:
 <header>
 <h1>{text(title)}</h1>
 <p class="note">{text(about)}</p>
+<p class="reload note" role="status"><span>It trains on; this page follows.</span>
+<button type="button" id="pause" aria-pressed="false">pause</button></p>
 <nav aria-label="contents"><ul>{links}</ul></nav>
 </header>
 <main id="main">

@@ -40,7 +40,18 @@ def _groups_of(name: str, root: Path) -> list[RunGroup]:
     beside = difference.baselines_of([one for one in lookup.of_name(name, root) if difference.has_finished(one)])
     if members := run.members():
         return [RunGroup(run.name, tuple(RunFolder(run.root / key) for key in members)), *beside]
-    return beside if beside and run.baseline() else [RunGroup(run.name, siblings(run)), *beside]
+    return beside if beside and run.baseline() else [RunGroup(run.name, _alike(run)), *beside]
+
+
+def _alike(run: RunFolder) -> tuple[RunFolder, ...]:
+    """Return a run with those of its spec that have finished; of one that runs, also those that run beside it."""
+    found = siblings(run)
+    if run.status() != "running":
+        return found
+    own, known = difference.spec_without_draw(difference.spec_of_run(run)), {difference.draw_of(one) for one in found}
+    beside = [one for one in lookup.of_name(run.name, run.root) if one.dir != run.dir and one.status() == "running"]
+    alike = [one for one in beside if difference.spec_without_draw(difference.spec_of_run(one)) == own]
+    return (*found, *(one for one in alike if difference.draw_of(one) not in known))
 
 
 def study_of(name: str, root: Path) -> Path | None:

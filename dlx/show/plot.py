@@ -17,3 +17,9 @@ def plotted(about: dict[str, Any], notes: Sequence[str], path: Path, as_json: bo
     for note in notes:
         say(note)
     out(str(path))
+
+
+def watching(path: Path, seconds: float) -> None:
+    """Say that a page is there, and how often it is written anew."""
+    what = f"{path} is written anew every {seconds:.0f} s, and loads itself in the browser"
+    say(f"{what}, until the training ends; Ctrl-C leaves it as it is")

@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import DlxError, plural
+from ..runs.folder import alive
 from .journal import Fact, Journal, numbers
 from .seed_averages import averaged, replicate_keys
 from .trial import Point, Refused, State, Trial
@@ -287,7 +288,17 @@ def locked(folder: Path) -> Iterator[None]:
         (folder / OWNER).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         yield
     finally:
+        (folder / OWNER).unlink(missing_ok=True)
         lock.release()
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process of this machine searches a study now."""
+    try:
+        owner, since = json.loads((folder / OWNER).read_text()), (folder / OWNER).stat().st_mtime
+        return owner["host"] == socket.gethostname() and alive(int(owner["pid"]), since)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _owner(folder: Path) -> str:
@@ -335,4 +346,4 @@ def _flat(value: Any, above: str = "") -> Iterator[tuple[str, Any]]:
         yield above, value
 
 
-__all__ = ["Point", "Study", "digest", "folder_of", "is_study", "locked", "run_name"]
+__all__ = ["Point", "Study", "digest", "folder_of", "is_running", "is_study", "locked", "run_name"]
