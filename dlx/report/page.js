@@ -124,7 +124,7 @@
 
   // --- a page that is written anew while its runs go on -------------------------------------------------------------
 
-  const root = document.documentElement, every = Number(root.dataset.reload || 0), MOST_ALIKE = 60;
+  const root = document.documentElement, every = Number(root.dataset.reload || 0), MOST_ALIKE = 25;
   const place = `dlx report ${location.pathname}`;
   let alike = 0, paused = false;
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from .plot_means import Band
 HERE = Path(__file__).parent
 RELOADING = '<html class="reloading" '
 """How a page begins that is written anew."""
+WRITTEN = re.compile(r'data-written="[^"]*"')
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Page:
     def at_rest(self) -> Page:
         """Return the page as it is when it is not written anew any more."""
         return replace(self, html=self.html.replace(RELOADING, "<html ", 1))
+
+    def as_of_now(self) -> Page:
+        """Return the page with this moment as that at which it was written."""
+        return replace(self, html=WRITTEN.sub(f'data-written="{time.time():.1f}"', self.html, count=1))
 
     def write(self, path: Path) -> None:
         """Write the page. DlxError where the file cannot be written."""

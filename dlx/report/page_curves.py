@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -26,7 +26,8 @@ def charts(drawing: Drawing) -> Markup:
     names = {name for runs in drawing.curves.values() for one in runs for name in one}
     if not names:
         return paragraph("No curve is recorded: these runs have no record of a step or an evaluation.", "note")
-    order = sorted(names, key=_place)
+    stages = drawing.stages
+    order = sorted(names, key=lambda name: _place(name, stages))
     options = drawing.options
     asked = Options(tuple(order), band=options.band)
     by_step, by_time = (curve(drawing.with_options(_along(asked, axis))) for axis in ("step", "time"))
@@ -47,10 +48,18 @@ def _along(options: Options, axis: str) -> Options:
     return Options(options.metrics, x=axis, band=options.band)
 
 
-def _place(name: str) -> tuple[int, str, str]:
-    """Return where a metric stands: losses first, then what is measured of held-out parts, rates last."""
-    panel = panel_of(name)
-    return (0 if panel == "loss" else 2 if name.startswith("lr") else 1), panel, name
+def _place(name: str, stages: Mapping[str, str]) -> tuple[int, int, str, str]:
+    """Return where a metric stands: by stage; losses first, then what is measured of held-out parts, rates last."""
+    stage = stages.get(name, "")
+    panel = panel_of(name.removeprefix(f"{stage}/"))
+    kind = 0 if panel == "loss" else 2 if panel.startswith("lr") else 1
+    return list(dict.fromkeys(stages.values())).index(stage) if stage else -1, kind, panel, name
+
+
+def _titled(panel: str) -> str:
+    """Return the title of a panel: its name in words, and its stage."""
+    name, comma, stage = panel.partition(", stage ")
+    return f"{TITLES.get(name, name)}{comma}{stage}"
 
 
 def _grid(figures: Sequence[Markup]) -> Markup:
@@ -77,7 +86,7 @@ def _chart(by_step: Figure, by_time: Figure, panel: str, number: int, points: in
     ]
     steps = [one for one, _ in pairs]
     seconds = [_at_same(other, one, full) for (one, other), full in zip(pairs, _of(by_step, panel), strict=True)]
-    title = TITLES.get(panel, panel)
+    title = _titled(panel)
     spec = _spec(by_step, steps, seconds, title)
     spec["description"] = f"{title}: {plural(len(steps), 'line')}"  # Vega makes it the label of the element
     name = f"chart-{number}"

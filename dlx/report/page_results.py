@@ -16,6 +16,7 @@ from ..sweeps.study import Study
 from .page_html import Markup, folded, image, joined, paragraph, table, text
 from .plot import HOW, Drawing, confusion
 from .plot_groups import study_of
+from .plot_stages import StageEnd, ends_of
 from .plot_values import experiment_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,26 @@ def results(drawing: Drawing) -> list[Markup]:
     titles = ["runs", ">number", "status", *(f">{name}" for name in held), ">parameters", ">MACs"]
     several = any(len(group.runs) > 1 for group in drawing.groups)
     words = "Means over the runs, with half of the 95 % interval (Student's t)." if several else ""
-    return [_narrow(titles, rows, words), *_single_runs(drawing, held)]
+    return [_narrow(titles, rows, words), *_stages(drawing), *_single_runs(drawing, held)]
+
+
+def _stages(drawing: Drawing) -> list[Markup]:
+    """Return the stages of each group that has some: updates, seconds and final metrics, means over the runs."""
+    found = []
+    for group in drawing.groups:
+        ends: dict[str, list[StageEnd]] = {}
+        for one in (one for run in group.runs for one in ends_of(run)):
+            ends.setdefault(one.name, []).append(one)
+        metrics = dict.fromkeys(name for same in ends.values() for one in same for name in one.metrics)
+        held = [name for name in metrics if name.startswith(("valid/", "test/"))] or list(metrics)
+        rows = [
+            [name, f"{same[0].steps:,}", f"{mean_of([one.seconds for one in same]):.1f}"]
+            + [_mean([one.metrics[metric] for one in same if metric in one.metrics]) for metric in held]
+            for name, same in ends.items()
+        ]
+        titles = ["stage", ">steps", ">seconds", *(f">{name}" for name in held)]
+        found += [_narrow(titles, rows, f"Stages of {group.label}, each at its end")] if rows else []
+    return found
 
 
 def _narrow(titles: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Markup:

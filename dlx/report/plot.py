@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import islice
 from math import isfinite
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ..errors import DlxError, did_you_mean, plural
@@ -20,6 +21,7 @@ from .plot_figure import Figure, Kind, Matrices, Matrix, Scale, Series
 from .plot_groups import groups
 from .plot_means import Axis, Band, chosen, half_width, series_of, words
 from .plot_records import Curves, curves_of
+from .plot_stages import expanded, main_of_each, stages_of
 from .plot_values import value_of, values_of
 
 AXES: tuple[Axis, ...] = ("step", "epoch", "time")
@@ -132,18 +134,25 @@ class Drawing:
         ends = {name.rpartition("/")[2] for one in self.values[label] for name in one}
         return bool(ends & {"accuracy", "error"})
 
-    def chosen(self, each: Mapping[str, Sequence[Iterable[str]]], what: str) -> list[str]:
-        """Return the metrics that are asked for, else the main ones. DlxError where no run has one."""
+    @cached_property
+    def stages(self) -> dict[str, str]:
+        """The stage of each curve that is of one."""
+        return stages_of(self.curves.values())
+
+    def chosen(
+        self, each: Mapping[str, Sequence[Iterable[str]]], what: str, stages: Mapping[str, str] = MappingProxyType({})
+    ) -> list[str]:
+        """Return the metrics that are asked for, else the main ones of each stage. DlxError where no run has one."""
         known = {name for runs in each.values() for one in runs for name in one}
         if not known:
             hint = "Name runs that have trained; a baseline has no curve: `--kind bar`."
             raise DlxError(f"{self._who()} recorded no {what}", hint=hint)
-        missing = [name for name in self.options.metrics if name not in known]
-        if missing:
+        asked = expanded(self.options.metrics, known, stages)
+        if missing := [name for name in asked if name not in known]:
             finals = {name for runs in self.values.values() for one in runs for name in one}
             raise DlxError(*(_missing(name, known, what, name in finals) for name in missing))
-        self.notes += _lacking(self.options.metrics, each)
-        return list(dict.fromkeys(self.options.metrics)) or main_metrics(each.values())
+        self.notes += _lacking(asked, each)
+        return list(dict.fromkeys(asked)) or main_of_each(each.values(), stages, main_metrics)
 
     def _who(self) -> str:
         return self.groups[0].label if len(self.groups) == 1 else f"none of {plural(len(self.groups), 'group')}"
@@ -201,13 +210,14 @@ def curve(drawing: Drawing) -> Figure:
     """Draw metrics along steps, epochs or time."""
     options = drawing.options
     axis: Axis = next((one for one in AXES if one == options.x), "step")
-    metrics = drawing.chosen(drawing.curves, "metric")
+    metrics = drawing.chosen(drawing.curves, "metric", drawing.stages)
     series = []
     for metric in metrics:
+        panel = panel_of(metric, drawing.stages.get(metric, ""))
         for label, runs in drawing.curves.items():
             points = [one[metric] for one in runs if metric in one]
             if points:
-                series.append(series_of(label, metric, panel_of(metric), points, axis, options.band))
+                series.append(series_of(label, metric, panel, points, axis, options.band))
                 _note_of_points(drawing, series[-1], [int(one.step[-1]) for one in points if len(one)])
     band = words(options.band, series)
     found = Figure("curve", TITLES[axis], tuple(series), options.scale, options.x_scale, band)
@@ -228,8 +238,10 @@ def _note_of_missing(drawing: Drawing, count: int, metric: str, label: str) -> N
         drawing.notes.append(f"{plural(count, 'value')} of {metric} of {label} {are} not finite")
 
 
-def panel_of(metric: str) -> str:
-    """Return the panel of a metric: what is measured, of whatever part of the data."""
+def panel_of(metric: str, stage: str = "") -> str:
+    """Return the panel of a metric: what is measured, of whatever part of the data, in a stage."""
+    if stage:
+        return f"{panel_of(metric.removeprefix(f'{stage}/'))}, stage {stage}"
     part, slash, name = metric.partition("/")
     if part == "train" and "/" in name:  # a term of a phase: those of one phase share its panel
         return name.partition("/")[0]

@@ -34,12 +34,14 @@ class Points:
         epoch: epoch of each, counted from 1 (n,).
         seconds: since the training began, without the time between a halt and a resumption (n,).
         value: what was measured (n,).
+        stage: name of the stage of the run; empty where it has none.
     """
 
     step: Array
     epoch: Array
     seconds: Array
     value: Array
+    stage: str = ""
 
     def __len__(self) -> int:
         return len(self.step)
@@ -47,11 +49,11 @@ class Points:
     def last_of_epochs(self) -> Points:
         """Return the last point of each epoch."""
         last = np.append(self.epoch[1:] != self.epoch[:-1], len(self) > 0)
-        return Points(self.step[last], self.epoch[last], self.seconds[last], self.value[last])
+        return Points(self.step[last], self.epoch[last], self.seconds[last], self.value[last], self.stage)
 
 
 Curves = Mapping[str, Points]
-"""By the name of the metric."""
+"""By the name of the metric; in a run with stages the stage is before it, as in MLflow: `probe/valid/error`."""
 
 
 def curves_of(run: RunFolder) -> Curves:
@@ -84,8 +86,12 @@ def _parsed(content: bytes) -> Any:
         )
     except pa.ArrowException:  # a figure that is not finite is a word; or a line is damaged
         return None
-    has_metrics = "metrics" in table.column_names
-    return table.flatten() if has_metrics and table.schema.field("metrics").type.num_fields else None
+    if "metrics" not in table.column_names or not table.schema.field("metrics").type.num_fields:
+        return None
+    kinds = [field.type for field in table.schema.field("metrics").type]
+    # of a metric that was never finite there are words alone, which the parser takes for texts
+    is_numbers = all(pa.types.is_integer(one) or pa.types.is_floating(one) or pa.types.is_null(one) for one in kinds)
+    return table.flatten() if is_numbers else None
 
 
 def _of_table(table: Any) -> Curves:
@@ -95,15 +101,25 @@ def _of_table(table: Any) -> Curves:
     seconds = _seconds(kind == "start", time)
     step, epoch = (table[name].fill_null(0).to_numpy() for name in ("step", "epoch"))
     columns = {name.removeprefix(METRICS): name for name in table.column_names if name.startswith(METRICS)}
+    has_stages = "stage" in table.column_names
+    stages = np.asarray(table["stage"].fill_null("").to_numpy()) if has_stages else np.full(len(kind), "")
     found = {}
     for name, column in columns.items():
         there = measured & table[column].is_valid().to_numpy()
         older = there & (kind == "step") if name == LOSS else np.zeros_like(there)
-        for current, chosen in ((name, there & ~older), *_renamed(older)):
-            if chosen.any():
-                value = table[column].fill_null(0).to_numpy()[chosen].astype(float)
-                found[current] = Points(step[chosen], epoch[chosen], seconds[chosen], value)
+        for current, whole in ((name, there & ~older), *_renamed(older)):
+            for stage in dict.fromkeys(stages[measured]) if has_stages else ("",):
+                chosen = whole & (stages == stage) if has_stages else whole
+                if chosen.any():
+                    value = table[column].fill_null(0).to_numpy()[chosen].astype(float)
+                    points = Points(step[chosen], epoch[chosen], seconds[chosen], value, stage)
+                    found[in_stage(current, stage)] = points
     return found
+
+
+def in_stage(name: str, stage: str) -> str:
+    """Return the name of a metric of a stage."""
+    return f"{stage}/{name}" if stage else name
 
 
 def _renamed(older: Array) -> Iterator[tuple[str, Array]]:
@@ -122,7 +138,7 @@ def _seconds(starts: Array, time: Array) -> Array:
 
 def _of_records(run: RunFolder) -> Curves:
     """Read the curves record by record, as any run can be read."""
-    rows: dict[str, list[tuple[int, int, float, float]]] = {}
+    rows: dict[tuple[str, str], list[tuple[int, int, float, float]]] = {}
     before, seconds = None, 0.0
     for record in run.records():
         now = record["time"]
@@ -131,10 +147,11 @@ def _of_records(run: RunFolder) -> Curves:
         if record["record"] in MEASURED:
             metrics = with_current_names(record["metrics"]) if has_old_loss_name(record) else record["metrics"]
             for name, value in metrics.items():
-                rows.setdefault(name, []).append((record["step"], int(record["epoch"]), seconds, value))
-    return {name: _points(points) for name, points in rows.items()}
+                at = str(record.get("stage", "")), name
+                rows.setdefault(at, []).append((record["step"], int(record["epoch"]), seconds, value))
+    return {in_stage(name, stage): _points(points, stage) for (stage, name), points in rows.items()}
 
 
-def _points(rows: list[tuple[int, int, float, float]]) -> Points:
+def _points(rows: list[tuple[int, int, float, float]], stage: str) -> Points:
     step, epoch, seconds, value = (np.array(column) for column in zip(*rows, strict=True))
-    return Points(step, epoch, seconds, value.astype(float))
+    return Points(step, epoch, seconds, value.astype(float), stage)

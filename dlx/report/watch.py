@@ -18,6 +18,8 @@ SOONEST = 3.0
 """Seconds between two pages at least."""
 SHARE = 1 / 10
 """Of one processor's time that pages may take: the training has the rest."""
+ALIVE = 30.0
+"""Seconds after which a page is stamped anew where nothing was recorded: one that is not has lost its writer."""
 GRACE = 3.0
 """Seconds for which nothing may run before the page is the last one: the next seed or trial may have to begin."""
 LOOK = 0.5
@@ -33,18 +35,22 @@ def watch(names: Sequence[str], root: Path, options: PageOptions, path: Path, be
     if options.mistakes:
         message = "`--mistakes` measures networks anew, and with `--watch` they are still trained"
         raise DlxError(message, hint="Leave one of the two out.")
-    watched, pause, before, last = _Watched(tuple(names), root, options.each), SOONEST, None, None
+    watched, pause, written = _Watched(tuple(names), root, options.each), SOONEST, 0.0
+    before, last = None, None
     try:
         while watched.goes_on():
             now = watched.state()
             if now is not None and now != before:
                 used = time.process_time()
                 last = page(names, root, replace(options, reload=pause))
-                last.write(path)
                 pause = max(SOONEST, (time.process_time() - used) / SHARE)
+                last.write(path)
                 if before is None:
                     begun(pause)
-                before = now
+                before, written = now, time.monotonic()
+            elif last is not None and time.monotonic() - written > ALIVE:
+                last, written = last.as_of_now(), time.monotonic()
+                last.write(path)
             watched.wait(pause)
     except BaseException:
         if last is not None:

@@ -430,6 +430,13 @@ def test_a_run_that_has_died_is_drawn_as_far_as_it_is_recorded(tmp_path):
     assert found.notes == (f"{run.key} has died: it is drawn as far as it is recorded",)
 
 
+def test_a_metric_that_was_never_finite_is_a_note(tmp_path):
+    run = made_run(tmp_path, evaluations={4: {"valid/error": 0.5, "valid/odd": nan}, 8: {"valid/odd": nan}}, end={})
+    curves = curves_of(run)
+    assert (curves["valid/error"].value.tolist(), np.isnan(curves["valid/odd"].value).all()) == ([0.5], True)
+    assert "2 values of valid/odd of wide are not finite" in plot(["wide"], tmp_path, Options(("valid/odd",))).notes
+
+
 def test_the_command_says_where_the_picture_is(root):
     done = dlx("plot", "wide", "narrow", "--metric", "valid/error", "--runs", root, cwd=root, check=True)
     assert (done.stdout, done.stderr) == ("plot.svg\n", "")
