@@ -95,18 +95,18 @@ class Ticker(threading.Thread):
         self.live, self.ending = live, threading.Event()
 
     def run(self) -> None:
-        drawn, spent, cost = time.monotonic(), time.process_time(), 0.0
+        pictured, spent, cost = time.monotonic(), time.process_time(), 0.0
         # a terminal that is gone ends the drawing, not the training
         with suppress(OSError):
             while not self.ending.wait(SOONEST):
                 # of the processor's time, not the clock's: on a busy machine the training has less of it
                 is_early = time.process_time() - spent < cost / SHARE
-                if is_early and time.monotonic() - drawn < LATEST:
+                if is_early and time.monotonic() - pictured < LATEST:
                     continue
                 before = time.thread_time()
                 self.live.refresh()
                 cost = time.thread_time() - before
-                drawn, spent = time.monotonic(), time.process_time()
+                pictured, spent = time.monotonic(), time.process_time()
 
     def begin(self) -> None:
         """Draw from now on: before the first training there is nothing to see."""
