@@ -26,6 +26,7 @@ from ..track import Mirror, SyncResult, content, start_all
 from ..track.delivery import STATUS, Delivery, MlflowRunState, SyncState
 from ..track.mirror import main
 from ..track.scalars import FilesOfMany
+from ..track.seeds import PARENT
 from .folds import CrossValidation, is_cross_validation
 from .leaderboard import interval_of
 from .study import JOURNAL, Study, is_study
@@ -33,7 +34,6 @@ from .trial import Trial
 
 DONE = ("finished", "stopped", "failed")
 """States of a trial that has ended."""
-PARENT = "mlflow.parentRunId"
 PAGE = 1000
 """MLflow runs in one answer of a search."""
 

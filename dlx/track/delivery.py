@@ -86,13 +86,13 @@ class SyncState(MlflowRunState):
     error: str = ""
 
     @classmethod
-    def of(cls, folder: RunFolder, uri: str, experiment: str) -> Self:
+    def of(cls, folder: RunFolder, uri: str, experiment: str, file: str = STATE_FILE) -> Self:
         """Read the state of a folder for this store; a fresh one if none is there, or it is damaged or another
         store's.
         """
         fresh = cls(uri=uri, experiment=experiment)
         try:
-            known = folder.read_json(STATE_FILE)
+            known = folder.read_json(file)
             if (known.get("uri"), known.get("experiment")) != (uri, experiment):
                 return fresh
             own = {f.name: known[f.name] for f in fields(cls) if f.name in known}
@@ -113,6 +113,8 @@ class Delivery(ABC, Generic[M]):
     """Deliver a folder to MLflow, again and again. A subclass says what of it is sent, and under which names."""
 
     state_type: ClassVar[type[SyncState]]
+    state_file: ClassVar[str] = STATE_FILE
+    lock_file: ClassVar[str] = "mlflow.lock"
     rest_factor: ClassVar[float] = 0.0
     """Pause after a delivery while training goes on, in multiples of the time that the delivery took."""
     state: M
@@ -158,6 +160,11 @@ class Delivery(ABC, Generic[M]):
         """Return the name of its MLflow run."""
         return self.folder.id
 
+    @property
+    def key(self) -> str:
+        """The name by which its MLflow run is found again."""
+        return self.folder.key
+
     # --- a delivery -------------------------------------------------------------------------------------------------
 
     @property
@@ -170,31 +177,39 @@ class Delivery(ABC, Generic[M]):
         state = self.state_type(uri=shown, experiment=self.experiment)
         try:
             # the mirror of a run and `dlx runs sync` may meet; the second reads the state after the first has sent
-            with FileLock(self.folder.dir / "mlflow.lock"), warnings.catch_warnings():
+            with FileLock(self.folder.dir / self.lock_file), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MLflow's are not for the user of dlx
                 try:
-                    state = self.state_type.of(self.folder, shown, self.experiment)
+                    state = self.state_type.of(self.folder, shown, self.experiment, self.state_file)
                     self.state = state  # type: ignore[assignment]  # `memory` is the class of M
                     self._find_or_create()
                     state.error = ""
                     self.deliver(final)
                 except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
                     state.error = passwords.masked(error_text(error, shown))
-                self.folder.write_json(STATE_FILE, asdict(state))
+                self.folder.write_json(self.state_file, asdict(state))
         except (DlxError, OSError) as error:
             state.error = f"{self.folder.dir} cannot be written: {error}"
         return SyncResult(self.sent, not state.error, state.run_id, shown, state.error)
 
+    def identify(self) -> str:
+        """Return the id of its MLflow run, made where there is none. Errors of MLflow are not caught here."""
+        shown = passwords.masked(self.uri)
+        with FileLock(self.folder.dir / self.lock_file):
+            self.state = self.state_type.of(self.folder, shown, self.experiment, self.state_file)  # type: ignore[assignment]
+            self._find_or_create()
+            return self.state.run_id
+
     def save(self) -> None:
         """Write to `mlflow.json` what MLflow has accepted so far."""
-        self.folder.write_json(STATE_FILE, asdict(self.state))
+        self.folder.write_json(self.state_file, asdict(self.state))
 
     def _find_or_create(self) -> None:
         """Find its MLflow run: the known one, else the one with its tags, else a new one.
 
         Raises DlxError where it was deleted in MLflow.
         """
-        state, key = self.state, self.folder.key
+        state, key = self.state, self.key
         self.origin = "known"
         if state.run_id and self._run_exists():
             return
@@ -224,7 +239,7 @@ class Delivery(ABC, Generic[M]):
         state, folder = self.state, self.folder
         try:
             found = self.client.get_run(state.run_id)
-            if found.data.tags.get("dlx.run", folder.key) != folder.key:
+            if found.data.tags.get("dlx.run", self.key) != self.key:
                 return False
             state.experiment_id, self.started = found.info.experiment_id, found.info.start_time
             if found.info.lifecycle_stage != "deleted":
@@ -241,9 +256,9 @@ class Delivery(ABC, Generic[M]):
             else f"runs restore --run-id {state.run_id}"
         )
         raise DlxError(
-            f"{what} MLflow run {state.run_id} of {folder.key}{' was deleted there' if not gone else ''}; "
-            f"`rm {shlex.quote(str(folder.dir / STATE_FILE))}` and `dlx runs sync {folder.argument}` send it anew, "
-            f"`mlflow {back}` brings it back"
+            f"{what} MLflow run {state.run_id} of {self.key}{' was deleted there' if not gone else ''}; "
+            f"`rm {shlex.quote(str(folder.dir / self.state_file))}` and `dlx runs sync {folder.argument}` send it "
+            f"anew, `mlflow {back}` brings it back"
         )
 
     # --- what is sent -----------------------------------------------------------------------------------------------

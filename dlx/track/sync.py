@@ -18,6 +18,7 @@ from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
 from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
 from .scalars import ScalarFiles
+from .seeds import PARENT, SeedsDelivery
 
 
 @dataclass
@@ -31,6 +32,8 @@ class RunState(SyncState):
     """Last step and value of each metric, as `[step, repr(value)]`."""
     end: RunRecord | None = None
     status: str = ""
+    parent: str = ""
+    """The MLflow run that it is below: of its seeds, or of the ensemble that it is a member of."""
 
     def fits(self, folder: RunFolder) -> bool:
         """Whether its end is an end record, and the file of records has the end of a line at its offset."""
@@ -82,6 +85,12 @@ class RunDelivery(Delivery[RunState]):
     def deliver(self, final: bool) -> None:
         state = self.state
         state.status = "RUNNING" if self.origin == "made" else state.status
+        group = origin.group_of(self.folder)
+        above = self._above(group) if group is not None and not self._is_alone(group) else None
+        if above is not None and not state.parent:
+            state.parent = above.identify()
+            self.log_labels(state.run_id, {PARENT: state.parent})
+            self.save()
         for name, send in self.parts.items():
             self._part(name, send)
         for copy in sorted((self.folder.dir / FOLDER).rglob("*.py")):
@@ -102,6 +111,18 @@ class RunDelivery(Delivery[RunState]):
         self._status()
         if state.end is not None:
             self.log_model(self.folder, state.end, state.run_id)
+            if isinstance(above, SeedsDelivery) and (error := above.sync().error):
+                raise DlxError(error)
+
+    def _is_alone(self, group: origin.Group) -> bool:
+        """Whether the ensemble of a member is gone."""
+        return group.kind == "members" and not (self.folder.root / group.of).is_dir()
+
+    def _above(self, group: origin.Group) -> Delivery[Any]:
+        """Return the delivery of the run above this one: of its seeds, or of its ensemble."""
+        if group.kind == "seeds":
+            return SeedsDelivery(self.folder, group, self.uri, self.experiment)
+        return RunDelivery(self.folder.root / group.of, self.uri, self.experiment)
 
     # --- the files beside the records -------------------------------------------------------------------------------
 
