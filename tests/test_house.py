@@ -33,7 +33,7 @@ GUESTS = {
     "mlflow": ["track"],
     "torchmetrics": [],
     "sklearn": ["baselines", "experiment"],
-    "scipy": ["baselines", "data", "experiment", "sweeps", "trained"],
+    "scipy": ["baselines", "data", "experiment", "sweeps", "trained", "utils"],
     "hydra": ["spec"],
     "omegaconf": ["spec"],
     "rich": ["show"],
