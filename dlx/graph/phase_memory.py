@@ -11,7 +11,7 @@ from ..shapes import Shape
 from ..spec import Experiment
 from .graph import Graph
 from .graphs import Graphs
-from .memory_forecast import Forecast, MemoryBreakdown, largest
+from .memory_forecast import Forecast, MemoryBreakdown, largest, of_each
 from .step_memory import FLOAT, TrainingStep, Usage
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ def of_phases(experiment: Experiment, graphs: Graphs, batch: int) -> dict[str, F
         timeline = _PhaseOfStep(graphs, plan, batch).timeline()
         found[plan.name] = largest(batch, constant, [(at, left + g, held, work) for at, g, held, work in timeline])
     return found
+
+
+def of_step(experiment: Experiment, graphs: Graphs, batch: int) -> int:
+    """Return the bytes of a step of `batch` examples: those of its largest phase, or of networks that have none."""
+    phases = of_phases(experiment, graphs, batch) or of_each(experiment, graphs, batch)
+    return (max if graphs.phases else sum)(one.total for one in phases.values())
 
 
 @dataclass

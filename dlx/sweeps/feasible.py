@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
-from ..graph import Graphs, memory_forecast, trace_all
+from ..graph import Graphs, phase_memory, trace_all
 from ..graph.measures import Unmeasured, measure
 from ..spec import Experiment, load
 from ..spec.overrides import content_of, put
@@ -43,11 +43,9 @@ def _train_bytes(graphs: Graphs, experiment: Experiment) -> float:
     train = experiment.train
     if train is not None and train.is_whole:
         raise Unmeasured("a batch is the whole training set, which a plan does not count")
-    if not graphs.is_one:
-        raise Unmeasured("several networks take their memory at different times in a step")
-    return memory_forecast.of_training(
-        experiment, graphs.one, 1 if train is None else train.largest(sys.maxsize)
-    ).total
+    if not graphs.is_one and not graphs.phases:
+        raise Unmeasured("no objective says which of the networks a step calls at once")
+    return phase_memory.of_step(experiment, graphs, 1 if train is None else train.largest(sys.maxsize))
 
 
 def _measure(name: str) -> Figure:

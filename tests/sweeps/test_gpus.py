@@ -12,7 +12,7 @@ from helpers import experiment_of
 from studies import RATE, WIDTH, journal, spec_in, swept
 
 from dlx.errors import DlxError
-from dlx.graph import memory_forecast, trace, trace_all
+from dlx.graph import memory_forecast, phase_memory, trace, trace_all
 from dlx.runs.folder import RunFolder
 from dlx.spec import load
 from dlx.sweeps import run as sweep_run
@@ -192,6 +192,27 @@ def known(spec, tasks, pack=1):
         one = load(spec)
         trainer.remember(task.run, one, trace_all(one))
     return trainer
+
+
+def test_a_training_with_phases_wants_its_largest_phase_and_not_all_networks_at_once(tmp_path):
+    text = """
+dlx: 1
+data: {digits: {test: 360}}
+networks:
+  generator: {inputs: {noise: [16]}, layers: [linear: 512, relu, linear: 64, {reshape: [1, 8, 8]}]}
+  discriminator: {inputs: {image: [1, 8, 8]}, layers: [flatten, linear: 512, relu, linear: 1]}
+objective: gan
+train: {steps: 5, batch_size: 100, optimizer: {adam: 1e-3}}
+"""
+    path = tmp_path / "gan.yaml"
+    path.write_text(text)
+    (task,) = tasks_of(path, tmp_path, 1)
+    one = load(path)
+    graphs = trace_all(one)
+    phases = [each.total for each in phase_memory.of_phases(one, graphs, 100).values()]
+    alone = sum(each.total for each in memory_forecast.of_each(one, graphs, 100).values())
+
+    assert known(path, [task]).memory_demand(task).step == max(phases) != alone
 
 
 def test_a_training_wants_its_step_and_its_data(spec, tmp_path):

@@ -162,9 +162,9 @@ def test_many_steps_in_one_call_leave_the_bits_of_as_many_calls(text, objective,
     steps: list[int] = []
     step = phased_pack.StackedPhases.step
 
-    def counted(self, taken, live):
+    def counted(self, taken, live, phases):
         steps.append(len(taken))
-        return step(self, taken, live)
+        return step(self, taken, live, phases)
 
     monkeypatch.setattr(phased_pack.StackedPhases, "step", counted)
     at_once, one_by_one = (jobs(text, objective=objective) for _ in range(2))
@@ -272,3 +272,42 @@ def test_what_an_objective_makes_in_its_first_call_does_not_tell_whether_trainin
     together(several := jobs(LAZY))
     assert {job.learner.way["step"] for job in several} == {"packed"}
     assert made == {id(job.learner.objective) for job in several}
+
+
+SHORT = GAN.replace("batch_size: 15", "batch_size: 16")
+"""Three batches of 16 in an epoch, then one of 12."""
+
+
+@pytest.mark.parametrize(
+    ("text", "objective"), [(SHORT, ""), (SHORT, "loss: wasserstein, clip: 0.05, discriminator_steps: 1"), (LAZY, "")]
+)
+def test_last_batches_of_an_epoch_are_taken_together_to_the_bits_of_each_alone(text, objective, monkeypatch):
+    """Draws, dropout, statistics of norms and clipped weights among them."""
+    alone: list[int] = []
+    step = phased_pack.PhasedPack._alone
+
+    def counted(self, number, taken):
+        alone.append(number)
+        step(self, number, taken)
+
+    monkeypatch.setattr(phased_pack.PhasedPack, "_alone", counted)
+    stacked, apart = (jobs(text, objective=objective) for _ in range(2))
+    records = together(stacked)
+    few = len(alone)
+    monkeypatch.setattr(phased_pack, "MIN_EPOCHS", 10**9)
+    assert together(apart) == records
+    assert few < len(alone) - few
+    for job, other in zip(stacked, apart, strict=True):
+        assert all(map(torch.equal, job.network.state_dict().values(), other.network.state_dict().values()))
+        assert torch.equal(job.learner.state()["objective"], other.learner.state()["objective"])
+        assert torch.equal(job.progress.rng.get_state(), other.progress.rng.get_state())
+
+
+def test_last_batches_that_would_leave_other_bits_are_taken_alone(monkeypatch):
+    agrees = phased_pack._same
+    monkeypatch.setattr(phased_pack, "_same", lambda one, other: agrees(one, None if other is None else other + 1))
+    alone: list[int] = []
+    monkeypatch.setattr(phased_pack.PhasedPack, "_shorter", lambda *_: alone.append(1) is not None)
+    together(several := jobs(SHORT))
+    assert len(alone) == 6
+    assert {job.learner.way["step"] for job in several} == {"packed"}

@@ -16,7 +16,7 @@ from ...data import Sets
 from ...errors import DlxError
 from ...experiment import lock, packing, session, stages
 from ...experiment.recorder import RunRecorder
-from ...graph import Graphs, memory_forecast
+from ...graph import Graphs, phase_memory
 from ...metrics import RUNNING_LOSS
 from ...runs.folder import RunFolder
 from ...runs.records import with_current_names
@@ -129,7 +129,7 @@ class Trainer:
         sets = self.sets(known.experiment)
         parts = [part for part in (sets.train, sets.valid, sets.test) if part is not None and not part.streams]
         batch = known.experiment.train.largest(len(sets.train))
-        step = sum(one.total for one in memory_forecast.of_each(known.experiment, known.graphs, batch).values())
+        step = phase_memory.of_step(known.experiment, known.graphs, batch)
         for stage in known.experiment.stages:
             step = max(step, self.stage_demand(stage.experiment, known.graphs.stages[stage.name]))
         packs = self.pack > 1 and self.packing_key_of(task) is not task
@@ -139,7 +139,7 @@ class Trainer:
         """Return the bytes of a training step of one stage."""
         assert experiment.train is not None
         batch = experiment.train.largest(len(self.sets(experiment).train))
-        return sum(one.total for one in memory_forecast.of_each(experiment, graphs, batch).values())
+        return phase_memory.of_step(experiment, graphs, batch)
 
     def sets(self, experiment: Experiment) -> Sets:
         """Return the data of a spec, loaded once."""

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
 
 Taken = list[tuple[int, "Tensor | None"]]
 """The phases of a step by number, once a repetition, each with the indices of its examples."""
+MIN_EPOCHS = 3
+"""Epochs that have to remain for their last batches to be recorded too: that takes as long as a few steps alone."""
+
+
+class Size(Enum):
+    """Sizes of the batches of a step."""
+
+    USUAL = auto()
+    LAST = auto()
+    OTHER = auto()
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,8 @@ class PhasedPack(Pack):
     """Pack of trainings with phases.
 
     Trainings take a step together where it has the same phases and batches of the usual size, else each by itself:
-    that depends on no other training, so that a resumed run takes each step as it would have been taken.
+    that depends on no other training, so that a resumed run takes each step as it would have been taken. The last
+    batches of an epoch, which are smaller, are taken together where that leaves the bits of each by itself.
     """
 
     stacked: StackedPhases | None  # type: ignore[assignment]
@@ -81,20 +93,26 @@ class PhasedPack(Pack):
         for chunk in pending.values():
             chunk.before()
         taken = {number: _taken(self.jobs[number]) for number in pending}
-        together = [number for number in pending if self._is_usual(number, taken[number])]
-        for number in pending.keys() - set(together):
-            self._alone(number, taken[number])
-        by_phases: dict[tuple[int, ...], list[int]] = {}
-        for number in together:
-            by_phases.setdefault(tuple(phase for phase, _ in taken[number]), []).append(number)
-        for numbers in by_phases.values():
-            self._together(numbers, taken, list(pending))
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for number in pending:
+            alike.setdefault(self._kind(number, taken[number]), []).append(number)
+        for (size, *_), numbers in alike.items():
+            if size is Size.USUAL:
+                self._together(numbers, taken, list(pending))
+            elif size is not Size.LAST or not self._shorter(numbers, taken, list(pending)):
+                for number in numbers:
+                    self._alone(number, taken[number])
         for chunk in pending.values():
             chunk.after()
 
-    def _is_usual(self, number: int, taken: Taken) -> bool:
-        size = usual_batch_size(self.jobs[number])
-        return all(index is None or len(index) == size for _, index in taken)
+    def _kind(self, number: int, taken: Taken) -> tuple[object, ...]:
+        """Return the size of the batches of a step, and its phases."""
+        job, sizes = self.jobs[number], {len(index) for _, index in taken if index is not None}
+        size = next(
+            (one for one, of in ((Size.USUAL, usual_batch_size), (Size.LAST, last_batch_size)) if sizes <= {of(job)}),
+            Size.OTHER,
+        )
+        return size, *(phase for phase, _ in taken)
 
     def _alone(self, number: int, taken: Taken) -> None:
         """Take a step of one job as it would be taken without the others."""
@@ -107,6 +125,28 @@ class PhasedPack(Pack):
                     move()
         self.jobs[number].progress.losses.append(torch.stack(learner.all_terms(found)))
 
+    def _shorter(self, numbers: list[int], taken: dict[int, Taken], live: list[int]) -> bool:
+        """Take a step of some jobs on smaller batches as one; return False, and take none, where that cannot be."""
+        stacked = self.stacked
+        if stacked is None or not stacked.shorter or not set(live) <= set(stacked.numbers):
+            return False
+        if not all((index is None) == (stacked.shorter[phase].index is None) for phase, index in taken[numbers[0]]):
+            return False
+        self._take(stacked, stacked.shorter, numbers, taken, live)
+        return True
+
+    def _take(
+        self,
+        stacked: StackedPhases,
+        phases: list[StackedPhase],
+        numbers: list[int],
+        taken: dict[int, Taken],
+        live: list[int],
+    ) -> None:
+        terms = stacked.step({number: taken[number] for number in numbers}, live, phases)
+        for number in numbers:
+            self.jobs[number].progress.losses.append(terms[:, stacked.numbers.index(number)])
+
     def _together(self, numbers: list[int], taken: dict[int, Taken], live: list[int]) -> None:
         """Take a step of some jobs as one, or of each alone where that cannot be."""
         if self.stacked is not None and not set(live) <= set(self.stacked.numbers):
@@ -118,16 +158,14 @@ class PhasedPack(Pack):
             for number in numbers:
                 self._alone(number, taken[number])
             return
-        terms = stacked.step({number: taken[number] for number in numbers}, live)
-        for number in numbers:
-            self.jobs[number].progress.losses.append(terms[:, stacked.numbers.index(number)])
+        self._take(stacked, stacked.phases, numbers, taken, live)
 
     def _stack_phases(self, numbers: list[int]) -> None:
         """Record each phase of each job, without effect on the training, and stack the networks."""
         try:
-            recorded = [self._recorded(number) for number in numbers]
             jobs = {number: self.jobs[number] for number in numbers}
-            stacked = StackedPhases(jobs, recorded, self.rngs)
+            recorded = [self._recorded(number, usual_batch_size(job)) for number, job in jobs.items()]
+            stacked = StackedPhases(jobs, recorded, self.rngs, self._recorded_shorter(jobs))
             stacked.check()
             self.stacked = stacked
         except fallback.UntraceableError as error:
@@ -140,11 +178,23 @@ class PhasedPack(Pack):
         for number in numbers:
             self.jobs[number].learner.way = {"step": "plain", "because": self.refused} if self.refused else packed
 
-    def _recorded(self, number: int) -> list[Recorded]:
+    def _recorded_shorter(self, jobs: Mapping[int, Job]) -> list[list[Recorded]]:
+        """Record the phases of each job on batches as the last one of an epoch; none where that does not pay."""
+        if not all(
+            last_batch_size(job) and job.total_steps - job.progress.step > MIN_EPOCHS * job.span.per_epoch
+            for job in jobs.values()
+        ):
+            return []
+        try:
+            return [self._recorded(number, last_batch_size(job)) for number, job in jobs.items()]
+        except Exception:  # noqa: BLE001 - each takes such batches by itself, and what is wrong with them comes then
+            return []
+
+    def _recorded(self, number: int, size: int) -> list[Recorded]:
         from ..replay import tape
 
         job = self.jobs[number]
-        learner, feed, size = learner_of(job), feed_of(job), usual_batch_size(job)
+        learner, feed = learner_of(job), feed_of(job)
         found, first = [], next((i for i, phase in enumerate(learner.phases) if phase.reads), len(learner.phases))
         for i, gradients in enumerate(learner.gradients):
             # of memory that the stack writes to in every later step; which examples these are makes no difference
@@ -169,23 +219,23 @@ class StackedPhases:
     """
 
     def __init__(
-        self, jobs: dict[int, Job], recorded: list[list[Recorded]], rngs: Mapping[int, torch.Generator]
+        self,
+        jobs: dict[int, Job],
+        recorded: list[list[Recorded]],
+        rngs: Mapping[int, torch.Generator],
+        shorter: list[list[Recorded]],
     ) -> None:
+        """`shorter` are phases on smaller batches, empty where there are none."""
         from ..replay.tape import BelowAutograd
-        from .stack import Stack
 
         self.below = BelowAutograd()
         self.jobs, self.numbers = jobs, list(jobs)
         self.rngs = {number: [rngs[number], learner_of(job).rng] for number, job in jobs.items()}
         held = [t.detach() for t in tensors_of(next(iter(jobs.values())))]
         rows: dict[int, Tensor] = {}
-        self.phases: list[StackedPhase] = []
-        for number, each in enumerate(zip(*recorded, strict=True)):
-            inputs = [{"index": one.index} if one.index is not None else {} for one in each]
-            stack = Stack([one.calls for one in each], inputs, [rngs[n] for n in jobs], held, rows)
-            rows |= stack.rows_of(held)
-            weights = [learner_of(job).gradients[number].weights for job in jobs.values()]
-            self.phases.append(StackedPhase(stack, each[0], weights))
+        self.phases = self._stacked(recorded, held, rows)
+        stack = self.phases[-1].stack
+        tries = [self._stacked(shorter, held, rows, by_row=one) for one in (False, True)] if shorter else []
         self.batches, self.stages = self._step_of(list(map(learner_of, jobs.values())))
         self.many = ManySteps(jobs, [one for each in self.rngs.values() for one in each], self._plain)
         for i, job in enumerate(jobs.values()):
@@ -194,6 +244,35 @@ class StackedPhases:
                     # what is evaluated, saved or moved by the job's own optimizers is from here on the memory that
                     # the stacked operations read
                     tensor.data = row
+        self.shorter = next((one for one in tries if self._agrees(one, shorter)), [])
+        """The phases on smaller batches, where they leave the bits of each job by itself."""
+
+    def _stacked(
+        self, recorded: list[list[Recorded]], held: list[Tensor], rows: dict[int, Tensor], *, by_row: bool = False
+    ) -> list[StackedPhase]:
+        """Stack phases on the rows of weights that there are, to which those of others are added."""
+        from .stack import Stack
+
+        phases, jobs = [], self.jobs.values()
+        rngs = [self.rngs[number][0] for number in self.jobs]
+        for number, each in enumerate(zip(*recorded, strict=True)):
+            inputs = [{"index": one.index} if one.index is not None else {} for one in each]
+            stack = Stack([one.calls for one in each], inputs, rngs, held, rows, by_row=by_row)
+            rows |= stack.rows_of(held)
+            weights = [learner_of(job).gradients[number].weights for job in jobs]
+            phases.append(StackedPhase(stack, each[0], weights))
+        return phases
+
+    def _agrees(self, phases: list[StackedPhase], recorded: list[list[Recorded]]) -> bool:
+        """Whether phases leave the terms and gradients that each job had by itself, to the bit."""
+        for phase, each in zip(phases, zip(*recorded, strict=True), strict=True):
+            with self._restored(self.numbers), torch.no_grad(), self.below:
+                phase.compute()
+                for row, one in enumerate(each):
+                    found = [*(term[row] for term in phase.terms), *phase.gradients[row]]
+                    if not all(map(_same, found, [*one.terms, *one.gradients])):
+                        return False
+        return True
 
     def _step_of(self, learners: Sequence[Phased]) -> tuple[int, list[tuple[int, Stage]]]:
         """Return the number of batches of a step, and its stages with the numbers of their phases.
@@ -232,8 +311,8 @@ class StackedPhases:
             for generator, state in states:
                 generator.set_state(state)
 
-    def step(self, taken: dict[int, Taken], live: Sequence[int]) -> Tensor:
-        """Take a step of some jobs, all with the same phases; return the terms of it, (terms, rows).
+    def step(self, taken: dict[int, Taken], live: Sequence[int], phases: list[StackedPhase]) -> Tensor:
+        """Take a step of some jobs, all with the same phases, by `phases`; return the terms of it, (terms, rows).
 
         All rows are computed. Those of `live` jobs that do not take part are put back as they were.
         """
@@ -242,18 +321,18 @@ class StackedPhases:
         with torch.no_grad(), self._restored([number for number in live if number not in taken]):
             for each in zip(*taken.values(), strict=True):
                 number = each[0][0]
-                self.phases[number].take(dict(zip(rows, (index for _, index in each), strict=True)))
-                self._compute_and_move(number, rows)
-                found[number] = self.phases[number].terms
+                phases[number].take(dict(zip(rows, (index for _, index in each), strict=True)))
+                self._compute_and_move(phases, number, rows)
+                found[number] = phases[number].terms
         zero = torch.zeros(len(self.numbers))
         return torch.stack([zero if one is learner.zero else one for one in learner.all_terms(found)])
 
     def _rows(self, numbers: Iterable[int]) -> dict[int, Phased]:
         return {self.numbers.index(number): learner_of(self.jobs[number]) for number in numbers}
 
-    def _compute_and_move(self, number: int, rows: Mapping[int, Phased]) -> None:
+    def _compute_and_move(self, phases: list[StackedPhase], number: int, rows: Mapping[int, Phased]) -> None:
         """Compute a phase of all rows, and move the weights of some."""
-        phase = self.phases[number]
+        phase = phases[number]
         with self.below:
             phase.compute()
         for row, learner in rows.items():
@@ -298,7 +377,7 @@ class StackedPhases:
         for number, stage in self.stages:
             if stage.index is not None:
                 stage.index.copy_(index[stage.batch])
-            self._compute_and_move(number, rows)
+            self._compute_and_move(self.phases, number, rows)
 
 
 class StackedPhase:
@@ -306,7 +385,7 @@ class StackedPhase:
 
     def __init__(self, stack: Stack, first: Recorded, weights: list[list[Tensor]]) -> None:
         """`first` is the recording of the first job, `weights` are those that the phase moves, of each job."""
-        self.operations, self.weights = stack.operations, weights
+        self.stack, self.operations, self.weights = stack, stack.operations, weights
         self.calls = [one.call() for one in stack.operations]
         self.index = None if first.index is None else stack.stacked(first.index)
         self.terms = [stack.stacked_of(term) for term in first.terms]
@@ -330,6 +409,15 @@ class StackedPhase:
     def hand_over(self, row: int) -> None:
         """Put the gradients of a row where its optimizers read them."""
         hand_over(self.weights[row], self.gradients[row])
+
+
+def last_batch_size(job: Job) -> int:
+    """Return the examples of the last batch of an epoch, where it is a smaller one; else 0."""
+    return 0 if job.train.drop_last else len(job.parts["train"]) % usual_batch_size(job)
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is other if one is None or other is None else torch.equal(one, other)
 
 
 def learner_of(job: Job) -> Phased:

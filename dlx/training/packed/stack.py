@@ -41,7 +41,11 @@ class Stack:
         rngs: list[torch.Generator],
         held: list[Tensor],
         memory: Mapping[int, Tensor] = MappingProxyType({}),
+        *,
+        by_row: bool = False,
     ) -> None:
+        """With `by_row` each operation runs row by row, as it does for a network alone."""
+        self.by_row = by_row
         self.tapes, self.rows, self.rngs = tapes, len(tapes), rngs
         if len({tuple(call.op for call in tape) for tape in tapes}) > 1:
             raise UntraceableError("the networks do not take the same steps")
@@ -143,6 +147,8 @@ class Stack:
     def _batched(self, calls: list[RecordedCall]) -> list[Operation]:
         """Return operations for all rows at once; an empty list where no rule says how."""
         first = calls[0]
+        if self.by_row:
+            return []
         if any(_non_tensor_args(call) != _non_tensor_args(first) for call in calls) or not first.results:
             return []
         if first.name in CONVOLUTIONS:
