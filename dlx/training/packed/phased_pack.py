@@ -235,7 +235,6 @@ class StackedPhases:
         rows: dict[int, Tensor] = {}
         self.phases = self._stacked(recorded, held, rows)
         stack = self.phases[-1].stack
-        tries = [self._stacked(shorter, held, rows, by_row=one) for one in (False, True)] if shorter else []
         self.batches, self.stages = self._step_of(list(map(learner_of, jobs.values())))
         self.many = ManySteps(jobs, [one for each in self.rngs.values() for one in each], self._plain)
         for i, job in enumerate(jobs.values()):
@@ -244,6 +243,7 @@ class StackedPhases:
                     # what is evaluated, saved or moved by the job's own optimizers is from here on the memory that
                     # the stacked operations read
                     tensor.data = row
+        tries = (self._stacked(shorter, held, rows, by_row=one) for one in (False, True)) if shorter else ()
         self.shorter = next((one for one in tries if self._agrees(one, shorter)), [])
         """The phases on smaller batches, where they leave the bits of each job by itself."""
 
