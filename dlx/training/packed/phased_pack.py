@@ -235,6 +235,8 @@ class StackedPhases:
         rows: dict[int, Tensor] = {}
         self.phases = self._stacked(recorded, held, rows)
         stack = self.phases[-1].stack
+        self.shorter = self._shorter(shorter, held, rows) if shorter else []
+        """The phases on smaller batches, where they leave the bits of each job by itself."""
         self.batches, self.stages = self._step_of(list(map(learner_of, jobs.values())))
         self.many = ManySteps(jobs, [one for each in self.rngs.values() for one in each], self._plain)
         for i, job in enumerate(jobs.values()):
@@ -243,9 +245,6 @@ class StackedPhases:
                     # what is evaluated, saved or moved by the job's own optimizers is from here on the memory that
                     # the stacked operations read
                     tensor.data = row
-        tries = (self._stacked(shorter, held, rows, by_row=one) for one in (False, True)) if shorter else ()
-        self.shorter = next((one for one in tries if self._agrees(one, shorter)), [])
-        """The phases on smaller batches, where they leave the bits of each job by itself."""
 
     def _stacked(
         self, recorded: list[list[Recorded]], held: list[Tensor], rows: dict[int, Tensor], *, by_row: bool = False
@@ -263,15 +262,37 @@ class StackedPhases:
             phases.append(StackedPhase(stack, each[0], weights))
         return phases
 
-    def _agrees(self, phases: list[StackedPhase], recorded: list[list[Recorded]]) -> bool:
-        """Whether phases leave the terms and gradients that each job had by itself, to the bit."""
+    def _shorter(
+        self, recorded: list[list[Recorded]], held: list[Tensor], rows: dict[int, Tensor]
+    ) -> list[StackedPhase]:
+        """Stack phases on smaller batches: all rows at once, else row by row, where that leaves the bits of each job.
+
+        The weights of the jobs are not rows yet, so that nothing of them is touched.
+        """
+        for by_row in (False, True):
+            try:
+                phases = self._stacked(recorded, held, rows, by_row=by_row)
+                if self._agrees(phases, recorded, rows):
+                    return phases
+            except fallback.UntraceableError:
+                pass
+        return []
+
+    def _agrees(self, phases: list[StackedPhase], recorded: list[list[Recorded]], rows: dict[int, Tensor]) -> bool:
+        """Whether phases leave the terms and gradients that each job had by itself, to the bit; they are undone."""
         for phase, each in zip(phases, zip(*recorded, strict=True), strict=True):
+            before = [(row, row.clone()) for row in rows.values()]
             with self._restored(self.numbers), torch.no_grad(), self.below:
                 phase.compute()
-                for row, one in enumerate(each):
-                    found = [*(term[row] for term in phase.terms), *phase.gradients[row]]
-                    if not all(map(_same, found, [*one.terms, *one.gradients])):
-                        return False
+                wanted = [[*one.terms, *one.gradients] for one in each]
+                found = [[*(term[row] for term in phase.terms), *phase.gradients[row]] for row in range(len(each))]
+                same = all(
+                    _same(*pair) for pairs in zip(found, wanted, strict=True) for pair in zip(*pairs, strict=True)
+                )
+                for row, was in before:
+                    row.copy_(was)
+            if not same:
+                return False
         return True
 
     def _step_of(self, learners: Sequence[Phased]) -> tuple[int, list[tuple[int, Stage]]]:
