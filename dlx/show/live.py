@@ -1,7 +1,7 @@
 """The view of a training on a terminal: progress with the time left, curves of one line, throughput and memory.
 
-What it shows is on the host already. It is drawn by a thread of its own, so seldom that it takes a third of a percent
-of the time: the steps do not wait for the terminal.
+What it shows is on the host already. It is drawn by a thread of its own, the more seldom the longer that takes: the
+steps do not wait for the terminal.
 """
 
 from __future__ import annotations
