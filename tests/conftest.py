@@ -113,10 +113,14 @@ def pytest_xdist_make_scheduler(config, log):
     return Files(config, log)
 
 
+gc.disable()  # while thousands of tests are collected, none of which is garbage
+
+
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector the thousands of tests, which stay to the end."""
+    """Spare the garbage collector the tests, which stay to the end."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 MISSING = ("could not import", "no chromium")
