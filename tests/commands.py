@@ -24,16 +24,19 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import SimpleNamespace
 from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).parents[1]
 LONGEST_REQUEST = 2**20
 NOTHING = Path(os.devnull)
-HEAVY = {"dlx.track": "mlflow.store.tracking.sqlalchemy_store"}
+EXECUTABLE = sys.executable
+HEAVY = dict.fromkeys(("dlx.track", "dlx.sweeps.mlflow_study"), "mlflow.store.tracking.sqlalchemy_store")
 """What modules begin with beside that."""
+MIRROR = "dlx.track"
 
 
 def dlx(
@@ -85,6 +88,37 @@ def piped(*argv: object, module: str, log: IO[bytes], env: Mapping[str, str]) ->
     os.close(their_out)
     command.stdin, command.stdout = os.fdopen(our_out, "wb"), os.fdopen(our_in, "rb")
     return command
+
+
+def mirror(
+    words: Sequence[str], server: socket.socket | None = None, **options: Any
+) -> Started | subprocess.Popen[bytes]:
+    """Begin a mirror as a copy that has imported MLflow; arguments as `subprocess.Popen`'s.
+
+    The commands that `server` is passed on to ask it themselves.
+    """
+    python, _, _, module, *argv = words
+    if python != EXECUTABLE:
+        return subprocess.Popen(words, **options)
+    their_in, our_out = os.pipe()
+    output = options["stdout"].fileno()
+    begun = _begin(module, argv, Path.cwd(), options["env"], their_in, output, output, server)
+    os.close(their_in)
+    if options["stdin"] == subprocess.PIPE:
+        begun.stdin = os.fdopen(our_out, "wb")
+    else:
+        os.close(our_out)
+    return begun
+
+
+def mirrors_of(server: socket.socket | None = None) -> Any:
+    """What `dlx.track.mirror` takes for `subprocess`, so that mirrors are copies."""
+    names = {name: getattr(subprocess, name) for name in ("DEVNULL", "PIPE", "TimeoutExpired")}
+    return SimpleNamespace(Popen=partial(mirror, server=server), **names)
+
+
+mirrors_are_copies = False
+"""Whether the mirrors that commands start are."""
 
 
 @dataclass
@@ -145,6 +179,7 @@ def _begin(
     stdin: int,
     stdout: int,
     stderr: int,
+    server: socket.socket | None = None,
 ) -> Started:
     request = {
         "module": module,
@@ -155,7 +190,9 @@ def _begin(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         files = [stdin, stdout, stderr, theirs.fileno()]
-        socket.send_fds(_server(HEAVY.get(module, "")), [json.dumps(request).encode()], files)
+        if mirrors_are_copies:
+            files.append(_server(HEAVY[MIRROR]).fileno())
+        socket.send_fds(server or _server(HEAVY.get(module, "")), [json.dumps(request).encode()], files)
     ours.settimeout(600)
     return Started(int(ours.recv(64)), ours)
 
@@ -196,7 +233,7 @@ def _serve(requests: socket.socket, more: Sequence[str]) -> None:
     gc.collect()
     gc.freeze()  # what is here already need not be looked at, or copied, by any command
     while True:
-        data, files, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, 4)
+        data, files, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, 5)
         if not data:
             return
         with warnings.catch_warnings():
@@ -204,19 +241,23 @@ def _serve(requests: socket.socket, more: Sequence[str]) -> None:
             keeper = not os.fork()
         if keeper:
             requests.close()
-            _keep(files[:3], socket.socket(fileno=files[3]), json.loads(data))
+            _keep(files[:3], socket.socket(fileno=files[3]), files[4:], json.loads(data))
         for file in files:
             os.close(file)
 
 
-def _keep(files: list[int], asking: socket.socket, request: dict[str, Any]) -> NoReturn:
+def _keep(files: list[int], asking: socket.socket, mirrors: list[int], request: dict[str, Any]) -> NoReturn:
     """Begin a command, and tell its process and its end to the one that asks for it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if not child:
         asking.close()
+        if mirrors:
+            import dlx.track.mirror
+
+            dlx.track.mirror.subprocess = mirrors_of(socket.socket(fileno=mirrors[0]))
         _run(files, **request)
-    for file in files:
+    for file in files + mirrors:
         os.close(file)
     with contextlib.suppress(BrokenPipeError):  # it was killed itself
         asking.send(str(child).encode())

@@ -96,6 +96,15 @@ def copied_workers(monkeypatch) -> list[int]:
     return started
 
 
+@pytest.fixture
+def copied_mirrors(monkeypatch) -> None:
+    """Let the mirrors that a test or its commands start be copies of one process, which has imported MLflow."""
+    import commands
+
+    monkeypatch.setattr("dlx.track.mirror.subprocess", commands.mirrors_of())
+    monkeypatch.setattr(commands, "mirrors_are_copies", True)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Let each process take whole files, where several share the tests.

@@ -268,7 +268,7 @@ def test_a_run_has_the_curve_the_plan_and_the_weights_of_both(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
-def test_mlflow_has_the_curves_and_the_models_of_both_networks(tmp_path, empty_store):
+def test_mlflow_has_the_curves_and_the_models_of_both_networks(tmp_path, empty_store, copied_mirrors):
     import mlflow
 
     shutil.copy(empty_store, tmp_path / "own.db")

@@ -332,7 +332,7 @@ def test_a_corrupt_journal_is_reported(study):
     assert "line 1 of" in result.error
 
 
-def test_one_process_follows_the_whole_study_and_ends_with_the_sweep(study):
+def test_one_process_follows_the_whole_study_and_ends_with_the_sweep(study, copied_mirrors):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
     mirror = mlflow_study.start(study.folder)
     advance(study, 0, 10, "finished")

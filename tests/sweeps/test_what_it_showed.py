@@ -101,7 +101,7 @@ def test_figures_are_saved_where_they_are_asked_for(tmp_path):
     assert "mlflow" not in done.stdout
 
 
-def test_a_sweep_is_in_mlflow_with_its_trials_and_figures(tmp_path, empty_store):
+def test_a_sweep_is_in_mlflow_with_its_trials_and_figures(tmp_path, empty_store, copied_mirrors):
     from mlflow import MlflowClient
 
     spec_in(tmp_path)

@@ -799,7 +799,7 @@ def test_the_mirror_ends_with_a_training_that_was_killed(root):
     assert Reader(store.tracking_uri(run), run).run.info.status == "KILLED"
 
 
-def test_a_server_that_dies_under_way_gets_the_rest_later(root, server):
+def test_a_server_that_dies_under_way_gets_the_rest_later(root, server, copied_mirrors):
     run = begin(root)
     mirror = track.start(run, server.uri)
     steps(run, *range(1, 11))

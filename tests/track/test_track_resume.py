@@ -19,7 +19,7 @@ train: {epochs: 100, batch_size: 8, save_every: 10, log_every: 1}
 """
 
 
-def test_a_killed_training_goes_on_in_the_same_run_of_mlflow(tmp_path, monkeypatch, empty_store):
+def test_a_killed_training_goes_on_in_the_same_run_of_mlflow(tmp_path, monkeypatch, empty_store, copied_mirrors):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "s.yaml").write_text(SPEC)
     runs = tmp_path / "runs"
