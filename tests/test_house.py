@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from collections import Counter
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -108,6 +109,12 @@ def glossary() -> list[tuple[list[str], list[str]]]:
     text = PAGE.read_text().partition("\n## Glossary\n")[2].partition("\n## ")[0]
     rows = [row.strip("| ").split(" | ") for row in text.splitlines() if row.startswith("| ")][1:]
     return [(terms.split(", "), re.findall(r"`([\w./]+)`", places)) for terms, _, places in rows]
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """Where two have, no test is run: each file is imported by its name alone."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_the_glossary_has_each_term_once():

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections import Counter
 
 import pytest
 from helpers import ROOT
@@ -13,12 +12,6 @@ from order import SPREAD, unit_of
 def test_files_whose_tests_are_taken_one_by_one_are_there_and_share_nothing():
     for name in SPREAD:
         assert 'scope="module"' not in (ROOT / name).read_text(), name
-
-
-def test_no_two_files_of_tests_have_one_name():
-    """Where two have, no test is run: each file is imported by its name alone."""
-    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
-    assert [name for name, count in names.items() if count > 1] == []
 
 
 @pytest.mark.parametrize(
