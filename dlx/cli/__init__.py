@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import drawing, exit_status, reports, runs, specs, training
+from . import drawing, exit_status, reports, run_list, runs, specs, training
 from .on_demand import OnDemand, group_of
 
 COMMANDS = OnDemand(
@@ -38,7 +38,7 @@ COMMANDS = OnDemand(
     runs.reproduce,
     specs.schema,
     specs.new,
-    runs.runs_app,
+    run_list.runs_app,
 )
 """The commands in the order of `dlx --help`."""
 app = typer.Typer(

@@ -28,6 +28,10 @@ Plugins = Annotated[
     typer.Option("--plugin", metavar="FILE|MODULE", help="Kinds of your own beside the spec's; once for each."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Format = Annotated[
+    Literal["table", "markdown", "latex", "csv", "json"] | None,
+    typer.Option("--format", help="table, markdown, latex, csv or json."),
+]
 StageName = Annotated[
     str | None,
     typer.Option("--stage", metavar="NAME", help="One of the spec's `stages`; else the last one is meant."),

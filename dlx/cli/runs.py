@@ -8,14 +8,7 @@ from typing import Annotated
 import typer
 
 from . import completion
-from .options import AsJson, Checkpoint, Combined, Runs
-
-runs_app = typer.Typer(
-    name="runs",
-    add_completion=False,
-    invoke_without_command=True,
-    rich_markup_mode=None,
-)
+from .options import AsJson, Checkpoint, Combined, Format, Runs
 
 
 def evaluate(
@@ -294,6 +287,7 @@ def compare(
             autocompletion=completion.run_names,
         ),
     ],
+    form: Format = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -306,10 +300,11 @@ def compare(
 
     Example: dlx compare wide narrow
     """
-    from ..show import comparison
+    from ..show import comparison, forms
     from ..trained import difference
 
-    comparison.comparisons(difference.compare(names, runs), as_json)
+    chosen = forms.form_of(form, as_json)
+    comparison.comparisons(difference.compare(names, runs), chosen)
 
 
 def reproduce(
@@ -337,53 +332,4 @@ def reproduce(
         found = reproductions.reproduce(lookup.find(run, runs), runs, tolerance, callback)
     proofs.reproduction(found, as_json)
     if found.verdict == "differs":
-        raise typer.Exit(1)
-
-
-@runs_app.callback()
-def list_runs(context: typer.Context, as_json: AsJson = False, runs: Runs = Path("runs")) -> None:
-    """List runs; `runs sync` delivers them to MLflow.
-
-    The runs there are, newest first.
-
-    Example: dlx runs
-    """
-    if context.invoked_subcommand is not None:
-        return
-    from ..runs import lookup
-    from ..show import console, listings
-
-    found = lookup.all_runs(runs)
-    if as_json:
-        console.document({"runs": [listings.run_as_json(run) for run in found]})
-    else:
-        listings.run_list(found, runs)
-
-
-@runs_app.command()
-def sync(
-    run: Annotated[
-        str | None,
-        typer.Argument(metavar="RUN", help="One run; else all that are behind.", autocompletion=completion.run_names),
-    ] = None,
-    uri: Annotated[str | None, typer.Option(help="Another tracking URI than the run's own.")] = None,
-    as_json: AsJson = False,
-    runs: Runs = Path("runs"),
-) -> None:
-    """Deliver to MLflow what has not arrived there yet.
-
-    Example: dlx runs sync
-    """
-    from .. import track
-    from ..runs import lookup
-    from ..runs.folder import RunFolder
-    from ..show import listings
-    from ..sweeps import mlflow_study
-
-    studies = mlflow_study.studies(run, runs)
-    chosen = [] if run and studies else [lookup.find(run, runs)] if run else lookup.all_runs(runs)
-    done = [(one, track.sync(one, uri)) for one in chosen]
-    done += [(RunFolder(folder), mlflow_study.deliver(folder, uri)) for folder in studies]
-    listings.synced(done, as_json)
-    if not all(result.complete for _, result in done):
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ from ..errors import DlxError
 from . import completion
 from .options import (
     AsJson,
+    Format,
     Overrides,
     Plugins,
     Runs,
@@ -26,6 +27,7 @@ def inspect(
     spec: SpecPath,
     overrides: Overrides = None,
     plugin: Plugins = None,
+    form: Format = None,
     as_json: AsJson = False,
     depth: Annotated[int | None, typer.Option(min=1, metavar="N", help="Fold blocks below N levels.")] = None,
     shapes: Annotated[
@@ -51,10 +53,11 @@ def inspect(
     with garbage_collection_off():
         from .. import graph
         from .. import spec as specs
-        from ..show import console
+        from ..show import console, forms
         from ..show import inspect as tables
         from ..show import stages as staged
 
+        chosen = forms.form_of(form, as_json)
         loaded = specs.load(spec, overrides or [], plugins=plugin or [])
         if loaded.networks or loaded.weights is not None:
             from ..runs import lookup
@@ -75,26 +78,28 @@ def inspect(
         counted = (
             graph.counted_as(tool, [one] if one else [n for _, n in traced.nodes()]) if tool is not None else None
         )
-        if as_json:
-            document = tables.inspected(traced, network, one, steps, counted, by_phase if not one else {}) | (
-                {"stages": {each.name: each.as_json() for each in stages}} if stages and not one else {}
-            )
+        if chosen == "json":
+            document = tables.inspected(traced, network, one, steps, counted, by_phase if not one else {}, stages)
             document |= {"weights": taken.as_json(source)} if taken else {}
             console.document(document | ({"label_noise": noise.model_dump(exclude_none=True)} if noise else {}))
-        elif counted:
-            from ..show import other_tools as counts
-
-            counts.counted(traced.full(network, one.name) if one else traced.name, counted, steps)
-        elif one:
-            tables.one_layer(one, traced.full(network, one.name))
-        elif stages:
-            staged.stages(traced, stages, depth)
+        elif chosen == "csv" and not counted and not one:
+            by_stage = {each.name: each.graphs for each in stages} or {"": traced}
+            with forms.printed_as(chosen):
+                tables.layer_table(by_stage, depth, batch).print()
         else:
-            tables.summaries(traced, depth, steps, by_phase)
-            if taken is not None:
-                console.out(taken.sentence(source))
-            if noise is not None:
-                console.out(f"label noise: {noise.in_words()}")
+            remarks = [taken.sentence(source)] if taken is not None else []
+            remarks += [f"label noise: {noise.in_words()}"] if noise is not None else []
+            with forms.printed_as(chosen):
+                if counted:
+                    from ..show import other_tools as counts
+
+                    counts.counted(traced.full(network, one.name) if one else traced.name, counted, steps)
+                elif one:
+                    tables.one_layer(one, traced.full(network, one.name))
+                elif stages:
+                    staged.stages(traced, stages, depth)
+                else:
+                    tables.summaries(traced, depth, steps, by_phase, remarks)
         console.warnings(traced.warnings)
         check_claims([] if shapes else graph.unmet(experiment, traced), overrides)
 

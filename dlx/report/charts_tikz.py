@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any
 
 from ..lazy import np
+from ..utils.latex import escaped
 from .charts_style import COLOURS, DASHES
 from .plot_figure import DIGITS, Figure, Matrices, Matrix, Series
 
@@ -17,17 +18,6 @@ HEAD = r"""% Made by dlx. In the preamble:
 """
 POINTS = 400
 """Points of a curve at most: TeX has little memory."""
-SPECIAL = {
-    **{letter: f"\\{letter}" for letter in "{}$&#_%"},
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"\ensuremath{\pm}",
-    "…": r"\ldots{}",
-}
 
 
 def tikz(figure: Figure | Matrices) -> str:
@@ -50,11 +40,6 @@ def tikz(figure: Figure | Matrices) -> str:
         f"  axis x line*=bottom, axis y line*=left, {fonts},\n  {legend}]\n{inner}\n"
         "\\end{groupplot}\n\\end{tikzpicture}\n"
     )
-
-
-def escaped(text: str) -> str:
-    """Escape a text for TeX, where ten characters are commands."""
-    return "".join(SPECIAL.get(letter, letter) for letter in " ".join(text.split()))
 
 
 def _axis(figure: Figure, panel: str) -> str:

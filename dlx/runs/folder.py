@@ -5,6 +5,7 @@ plan.json        what `dlx inspect --json` says             mlflow.json what has
 metrics.jsonl    one record a line, only ever appended      checkpoints/{final, ...}.safetensors + .json
 ensemble.json    the runs of its members, if it has any     inputs.safetensors  how inputs are preprocessed
 baseline.json    the estimator, of `dlx baseline`       origin.json how it came about: overrides, seeds
+tags.json        what people wrote to it with `dlx runs tag`
 artifacts/       what is made to be looked at: texts and pictures of samples, coloured texts
 """
 
@@ -27,6 +28,7 @@ from .records import RECORDS, RunRecord, encode, last_line, parse
 
 ENSEMBLE = "ensemble.json"
 BASELINE = "baseline.json"
+TAGS = "tags.json"
 ARTIFACTS = "artifacts"
 """Folder of what is made for people to look at, such as texts; MLflow gets all of it."""
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
@@ -165,6 +167,10 @@ class RunFolder:
     def baseline(self) -> str:
         """Return the baseline that it is the run of, such as `knn (n_neighbors 3)`; empty for a training."""
         return str(self.read_json(BASELINE).get("label", ""))
+
+    def tags(self) -> dict[str, str]:
+        """Return what people wrote to it, by key; empty where they wrote nothing."""
+        return {str(key): str(value) for key, value in self.read_json(TAGS).items()}
 
     def end(self) -> RunRecord | None:
         """Return the end record, if the run has ended and was not resumed since."""

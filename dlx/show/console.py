@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DlxError, Problem
 from ..utils import json_documents
+from . import forms
+from .forms import Number
 from .terminal_text import visible, widest, width
 
 if TYPE_CHECKING:
@@ -50,10 +52,13 @@ class TextTable:
 
     def add(self, *cells: str) -> None:
         """Add a row; characters that would steer the terminal are escaped."""
-        self.rows.append(tuple(visible(cell, lines=False) for cell in cells))
+        self.rows.append(tuple(cell if isinstance(cell, Number) else visible(cell, lines=False) for cell in cells))
 
     def print(self) -> None:
         """Print the table to stdout: its rows as stacked lines where even the least width does not fit."""
+        if (form := forms.FORM.get()) != "table":
+            sys.stdout.write(forms.written(form, self.titles, self.right, self.rows))
+            return
         if not sys.stdout.isatty():
             sys.stdout.write("".join(f"{line}\n" for line in self.lines()))
             return
@@ -121,6 +126,9 @@ def _padded(column: Sequence[str], right: bool) -> list[str]:
 def out(text: str = "", style: str = "") -> None:
     """Print lines of results to stdout."""
     text = visible(text)
+    if (form := forms.FORM.get()) != "table":
+        sys.stdout.write(forms.block(form, text, style))
+        return
     if sys.stdout.isatty():
         from rich.text import Text
 

@@ -14,9 +14,11 @@ from ..graph.memory_forecast import Forecast
 from ..shapes import ReceptiveField, Shape, UnknownReceptiveField, by_x, bytes_text
 from ..spec.sections.networks import ONE
 from .console import TextTable, out
+from .forms import Number
 
 if TYPE_CHECKING:
     from ..data.base import ColumnUse
+    from ..graph.stage_plan import StagePlan
 
 SPARE = ("memory", "kind", "MACs", "field")
 PARTS = {
@@ -36,6 +38,7 @@ def inspected(
     steps: Mapping[str, Forecast],
     counted: Counted | None,
     by_phase: Mapping[str, Forecast] = MappingProxyType({}),
+    stages: Sequence[StagePlan] = (),
 ) -> dict[str, Any]:
     """Return the document of `inspect --json`: all networks, or one layer of `network`."""
     whole = graphs.as_json() if one is None else one.as_json() | ({} if graphs.is_one else {"network": network})
@@ -44,7 +47,8 @@ def inspected(
         whole["memory"] = memory[ONE] if graphs.is_one else memory
     if by_phase:
         whole["memory_by_phase"] = {name: step.as_json() for name, step in by_phase.items()}
-    return whole | ({"as": counted.as_json()} if counted else {})
+    whole |= {"as": counted.as_json()} if counted else {}
+    return whole | ({"stages": {each.name: each.as_json() for each in stages}} if stages and one is None else {})
 
 
 def summaries(
@@ -52,14 +56,22 @@ def summaries(
     depth: int | None = None,
     steps: Mapping[str, Forecast] | None = None,
     by_phase: Mapping[str, Forecast] | None = None,
+    remarks: Sequence[str] = (),
 ) -> None:
-    """Print the table of one network; of several the totals, then the table of each under its name."""
-    steps, by_phase = steps or {}, by_phase or {}
+    """Print the table of one network; of several the totals, then the table of each under its name; then remarks."""
     if graphs.is_one:
-        summary(graphs.one, depth, steps.get(ONE))
+        summary(graphs.one, depth, (steps or {}).get(ONE))
         phases(graphs)
-        phase_steps(by_phase)
-        return
+        phase_steps(by_phase or {})
+    else:
+        _of_several(graphs, depth, steps or {}, by_phase or {})
+    for remark in remarks:
+        out(remark)
+
+
+def _of_several(
+    graphs: Graphs, depth: int | None, steps: Mapping[str, Forecast], by_phase: Mapping[str, Forecast]
+) -> None:
     out(graphs.name, "bold")
     out(totals_of_all(graphs), "bold")
     for name, graph in graphs.items():
@@ -252,12 +264,30 @@ def one_layer(node: LayerNode, name: str = "") -> None:
     grid.print()
 
 
-def number(value: int) -> str:
-    return f"{value:,}" if value else ""
+def number(value: int) -> Number:
+    return Number(f"{value:,}" if value else "", value)
 
 
-def memory(count: int) -> str:
-    return bytes_text(count) if count else ""
+def memory(count: int) -> Number:
+    return Number(bytes_text(count) if count else "", count)
+
+
+def layer_table(networks: Mapping[str, Graphs], depth: int | None, batch: int | None) -> TextTable:
+    """Return the layers of all networks as one table for programs; `networks` are those of each stage, by its name.
+
+    Memory is in bytes, of one sample or of a batch.
+    """
+    several = len(networks) > 1 or not all(graphs.is_one for graphs in networks.values())
+    grid = TextTable(
+        *(("network",) if several else ()), "name", "kind", "output", "params", "macs", "memory", "field"
+    )
+    for stage, graphs in networks.items():
+        for name, graph in graphs.items():
+            inputs = [(each, "input", by_x(shape), *[Number("", 0)] * 3, "") for each, shape in graph.inputs.items()]
+            for row in (*inputs, *folded(graph, depth, batch or 1)):
+                of = "/".join(part for part in (stage, "" if graphs.is_one else name) if part)
+                grid.add(*((of,) if several else ()), *row)
+    return grid
 
 
 def _fields(fields: Mapping[str, AnyReceptiveField]) -> list[str]:

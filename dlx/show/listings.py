@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..errors import DlxError
 from .console import TextTable, document, out, say
 
 if TYPE_CHECKING:
@@ -67,63 +65,6 @@ def shipped_specs(sources: Mapping[str, str], as_json: bool) -> None:
     grid.print()
     out()
     out("Look at one: dlx inspect NAME. Train one that has data: dlx train NAME.")
-
-
-def run_as_json(run: RunFolder) -> dict[str, Any]:
-    """Return a run for `dlx runs --json`; of a damaged one with the reason as its `error`."""
-    try:
-        return _run_as_json(run)
-    except DlxError as error:
-        about = {"run": run.key, "dir": str(run.dir), "status": UNREADABLE, "steps": None, "seconds": None}
-        return {**about, "metrics": {}, "stopped_early": False, "error": error.problems[0].message}
-
-
-UNREADABLE = "unreadable"
-
-
-def _run_as_json(run: RunFolder) -> dict[str, Any]:
-    end = run.end() or {}
-    return {
-        "run": run.key,
-        "dir": str(run.dir),
-        "status": run.status(),
-        "steps": end.get("step"),
-        "seconds": end.get("seconds"),
-        "metrics": end.get("metrics", {}),
-        "stopped_early": end.get("stopped_early", False),
-        **({"baseline": label} if (label := run.baseline()) else {}),
-        **{key: end[key] for key in ("best", "average", "kept") if key in end},
-        **{key: count for key, count in run.read_json("plan.json").items() if key == "remaining"},
-    }
-
-
-def run_list(runs: Sequence[RunFolder], root: Path) -> None:
-    """Print `dlx runs`, with errors of damaged runs at the end."""
-    if not runs:
-        say(f"There are no runs in {root}. `dlx train SPEC` makes one.")
-        return
-    every = [run_as_json(run) for run in runs]
-    named = any("baseline" in facts for facts in every)
-    grid = TextTable(
-        "run", "status", *(["baseline"] if named else []), ">steps", ">seconds", "metrics", styles=["cyan"]
-    )
-    damaged: list[str] = []
-    for facts in every:
-        metrics = "  ".join(f"{k} {v:.4g}" for k, v in facts["metrics"].items() if k.startswith(("test/", "valid/")))
-        for one in facts.get("kept") or []:
-            metrics += f"  {one['name']} {one['value']:.4g} (step {one['step']:,})"
-        if "remaining" in facts:
-            metrics += f"  remaining {facts['remaining']:,}"
-        steps = f"{facts['steps']:,}" if facts["steps"] is not None else ""
-        seconds = f"{facts['seconds']:.1f}" if facts["seconds"] is not None else ""
-        label = [facts.get("baseline", "")] if named else []
-        steps = "" if facts.get("baseline") else steps
-        grid.add(facts["run"], facts["status"], *label, steps, seconds, metrics)
-        if "error" in facts:
-            damaged.append(facts["error"])
-    grid.print()
-    for error in damaged:
-        say(error)
 
 
 def synced(done: Sequence[tuple[RunFolder, SyncResult]], as_json: bool) -> None:

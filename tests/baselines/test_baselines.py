@@ -22,9 +22,11 @@ from dlx import track
 from dlx.errors import DlxError, RunError
 from dlx.experiment import baselines
 from dlx.show import baselines as shown
-from dlx.show.listings import run_as_json, run_list
+from dlx.show import run_list
 from dlx.spec.baseline_list import with_baselines
 from dlx.trained.evaluate import evaluate
+from dlx.trained.run_list import Asked
+from dlx.trained.run_list import listed as listed_runs
 from dlx.training.prepared import loaded
 
 SPEC = """\
@@ -287,8 +289,9 @@ def test_each_baseline_is_a_run_beside_those_of_the_network(spec, capsys):
     assert run.lock()["packages"]["scikit-learn"]
     assert run.lock()["data"]["digest"] == loaded(specs.load(spec)).digest
     assert specs.load(run.file("spec.yaml")).baselines[0].n_neighbors == 3
-    assert run_as_json(run)["baseline"] == "knn (n_neighbors 3)"
-    run_list([run], spec.parent / "runs")
+    (listed,) = listed_runs(run.root, Asked()).rows
+    assert run_list.run_as_json(listed.first)["baseline"] == "knn (n_neighbors 3)"
+    run_list.run_list(listed_runs(run.root, Asked()), [], run.root, "table")
     assert "knn (n_neighbors 3)" in capsys.readouterr().out
 
 

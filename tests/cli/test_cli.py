@@ -1,5 +1,7 @@
 """The command line as a user meets it: streams, exit statuses, colour, and words."""
 
+import csv
+import io
 import json
 import re
 import subprocess
@@ -159,6 +161,23 @@ def test_new_writes_a_spec_that_trains_and_never_overwrites(tmp_path, name):
     again = dlx("new", name, cwd=tmp_path)
     assert again.returncode == 2
     assert "is there already, and stays as it is" in again.stderr
+
+
+def test_inspect_writes_tables_for_documents_and_programs():
+    plan = json.loads(dlx("inspect", LENET, "--format", "json").stdout)
+    assert plan == json.loads(dlx("inspect", LENET, "--json").stdout)
+    rows = list(csv.DictReader(io.StringIO(dlx("inspect", LENET, "--format", "csv").stdout)))
+    assert [(row["name"], int(row["params"]), int(row["macs"])) for row in rows[1:]] == [
+        (layer["name"], layer["params"], layer["macs"]) for layer in plan["layers"]
+    ]
+    markdown = dlx("inspect", LENET, "--format", "markdown").stdout
+    assert markdown.startswith("**lenet-digits**\n\n| name | kind | output | params | MACs | memory | field |\n")
+    assert "- 44,426 parameters\n" in markdown
+    latex = dlx("inspect", LENET, "--format", "latex").stdout
+    assert "\\begin{tabular}{llrrrrr}\n" in latex
+    assert r"conv\_1 & conv & 6x8x8 & 156 & 9,600 &" in latex
+    gan = list(csv.DictReader(io.StringIO(dlx("inspect", "zoo/gan", "--format", "csv").stdout)))
+    assert {row["network"] for row in gan} == {"generator", "discriminator"}
 
 
 def test_runs_lists_what_was_trained(tmp_path):

@@ -122,7 +122,7 @@ def test_a_damaged_run_does_not_take_the_list_down(home, tmp_path, kind):
     work = home.copied(tmp_path / "w")
     for name in ("metrics.jsonl", "lock.json", "ensemble.json"):
         damage(work / "runs" / home.finished / name, kind, work / "runs" / home.other / name, random.Random(0))
-    code, output = command(["runs", "--runs", str(work / "runs")])
+    code, output = command(["runs", "--each", "--runs", str(work / "runs")])
 
     assert code == 0
     assert all(f"{key} " in output for key in (home.finished, home.other, home.died))

@@ -345,21 +345,6 @@ def test_what_is_no_file_or_no_json_is_reported_and_not_waited_for(run, name, ma
         run.lock() if name == "lock.json" else run.status()
 
 
-def test_one_damaged_run_hides_no_other(tmp_path, capsys):
-    from dlx.show.listings import run_as_json, run_list
-
-    whole, bad = RunFolder.create(tmp_path, "a"), RunFolder.create(tmp_path, "b")
-    whole.append(start(), end())
-    bad.append(start(), end() | {"step": []})
-    run_list([bad, whole], tmp_path)
-    output = capsys.readouterr()
-
-    assert [line.split()[1] for line in output.out.splitlines()] == ["status", "unreadable", "finished"]
-    assert output.err == f"{bad.dir / RECORDS} is damaged: its last line is no record of a run\n"
-    assert run_as_json(bad)["status"] == "unreadable"
-    assert run_as_json(bad)["error"] == output.err.strip()
-
-
 def test_last_is_found_beside_a_damaged_run(tmp_path):
     first, last = RunFolder.create(tmp_path, "a"), RunFolder.create(tmp_path, "b")
     (first.dir / "ensemble.json").write_text("[")

@@ -1,5 +1,7 @@
 """`dlx compare`: differences between specs, paired where seeds and data agree, and a reason where they do not."""
 
+import csv
+import io
 import json
 
 import numpy as np
@@ -138,9 +140,9 @@ def test_cross_validations_are_paired_by_folds(home):
 
 def test_the_table_and_the_document(home, capsys):
     found = compare(["narrow", "scaled"], home / "runs")
-    shown.comparisons(found, as_json=False)
+    shown.comparisons(found, "table")
     lines = capsys.readouterr().out.splitlines()
-    shown.comparisons(found, as_json=True)
+    shown.comparisons(found, "json")
     document = json.loads(capsys.readouterr().out)
 
     assert lines[0].split() == ["metric", "narrow", "scaled", "difference", "±", "95", "%"]
@@ -156,10 +158,30 @@ def test_the_table_and_the_document(home, capsys):
     assert set(other["metrics"]["test/error"]) == {"first", "second", "difference", "interval95", "verdict"}
 
 
+def test_the_comparisons_are_tables_of_a_document_too(home, capsys):
+    found = compare(["wide", "narrow"], home / "runs")
+    (error,) = [one for one in found[0].metrics if one.metric == "test/error"]
+    shown.comparisons(found, "csv")
+    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    row = rows["test/error"]
+    figures = (error.first, error.second, error.mean, error.interval)
+    assert [float(row[key]) for key in ("first_value", "second_value", "difference", "interval95")] == list(figures)
+    assert (row["first"], row["second"], row["paired"], row["pairs"]) == ("wide", "narrow", "true", "3")
+
+    shown.comparisons(found, "markdown")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| metric | wide | narrow | difference | ± 95 % |  |"
+    assert f"| test/error | {error.first:.4g} | {error.second:.4g} |" in "\n".join(lines)
+    assert "paired by seeds on the same data: 3 pairs" in lines
+
+    shown.comparisons(found, "latex")
+    assert "% paired by seeds on the same data: 3 pairs\n" in capsys.readouterr().out
+
+
 def test_runs_without_a_metric_in_common_are_told_what_each_has(home, capsys):
     trained(home, "name=density", "objective=flow", "network.layers=[actnorm,{affine_coupling:{hidden:[4]}}]")
     (found,) = compare(["one", "density"], home / "runs")
-    shown.comparisons([found], as_json=False)
+    shown.comparisons([found], "table")
 
     assert found.metrics == []
     first, second = (", ".join(group.metrics[0, None]) for group in (found.first, found.second))
