@@ -319,10 +319,10 @@ def listed(root: Path, asked: Asked) -> RunList:
     rows: list[Row | ListedStudy] = list(_rows([one for one in chosen if isinstance(one, ListedRun)], asked.each))
     rows += [one for one in chosen if isinstance(one, ListedStudy)]
     rows = _sorted(rows, asked.sort, known)
-    kept = rows[: asked.limit] if asked.limit is not None else rows
-    found = tuple(one for row in kept if isinstance(row, Row) for one in row.runs)
+    shown = rows[: asked.limit] if asked.limit is not None else rows
+    found = tuple(one for row in shown if isinstance(row, Row) for one in row.runs)
     narrowed = bool(asked.names or asked.filter or asked.tags)
-    return RunList(tuple(kept), tuple(_differences(kept)), found, len(rows) - len(kept), narrowed)
+    return RunList(tuple(shown), tuple(_differences(shown)), found, len(rows) - len(shown), narrowed)
 
 
 def _named(root: Path, names: Sequence[str]) -> tuple[list[ListedRun], list[ListedStudy]]:
