@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from ..errors import DlxError
 from . import completion
 from .options import AsJson, Format, Runs
+
+if TYPE_CHECKING:
+    from ..trained.removal import Removal
 
 LIST = "list"
 
@@ -110,3 +116,100 @@ def sync(
     listings.synced(done, as_json)
     if not all(result.complete for _, result in done):
         raise typer.Exit(1)
+
+
+@runs_app.command()
+def tag(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run.", autocompletion=completion.run_names)],
+    changes: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUE|KEY-", help="Tags to write, or with `-` to take away.")
+    ],
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Write tags to a run, by which the list finds it.
+
+    They lie in its folder; MLflow gets them with the next delivery, `dlx runs sync`.
+
+    Example: dlx runs tag last keep=yes
+    """
+    from ..show import run_list as table
+    from ..trained import removal, run_list
+
+    table.tagged([run_list.ListedRun(one) for one in removal.tag([run], changes, runs)], as_json)
+
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
+
+
+@runs_app.command()
+def rm(
+    names: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="Runs, by their ids.", autocompletion=completion.run_names)
+    ],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Remove runs from the disk, and say what that frees.
+
+    With the members of an ensemble. A running run, one that another takes weights of, and a trial of a study stay,
+    and nothing is removed then. The copies in MLflow stay too.
+
+    Example: dlx runs rm last --dry-run
+    """
+    from ..trained import removal
+
+    _remove(removal.whole_runs(names, runs), runs, as_json, yes=yes, dry_run=dry_run)
+
+
+@runs_app.command()
+def prune(
+    failed: Annotated[bool, typer.Option("--failed", help="Runs that have failed or died.")] = False,
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="Training states of finished runs; their weights stay.")
+    ] = False,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="30d", help="Those alone that began before: h, d or w.")
+    ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Remove what is left over: failed runs, training states.
+
+    Runs that others take weights of stay. Without its states a finished run is whole, but cannot be trained for
+    longer.
+
+    Example: dlx runs prune --failed --dry-run
+    """
+    from ..trained import removal
+
+    if not (failed or checkpoints):
+        raise DlxError("there is nothing to prune", hint="Say what: `--failed`, `--checkpoints`, or both.")
+    span = removal.span_of(older_than) if older_than is not None else None
+    found = removal.unfinished(runs, span) if failed else []
+    found += removal.states(runs, span) if checkpoints else []
+    _remove(found, runs, as_json, yes=yes, dry_run=dry_run)
+
+
+def _remove(found: Sequence[Removal], runs: Path, as_json: bool, *, yes: bool, dry_run: bool) -> None:
+    """Show what is to be removed, ask, and remove it. DlxError where nobody can be asked."""
+    from ..show import removal as shown
+    from ..trained import removal
+
+    shown.to_remove(found, as_json)
+    if dry_run or not found:
+        shown.removed(found, None, as_json)
+        return
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise DlxError(
+                "nobody can be asked whether to remove them",
+                hint="Say it with `--yes`, or look first with `--dry-run`.",
+            )
+        typer.confirm("Remove?", abort=True, err=True)
+    shown.removed(found, removal.remove(found, runs), as_json)

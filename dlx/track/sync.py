@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from ..errors import DlxError
 from ..plugins import FOLDER
 from ..runs import origin
-from ..runs.folder import ARTIFACTS, BASELINE, RunFolder
+from ..runs.folder import ARTIFACTS, BASELINE, TAGS, RunFolder
 from ..runs.origin import ORIGIN
 from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
@@ -136,6 +136,7 @@ class RunDelivery(Delivery[RunState]):
             "plan.json": self._send_plan,
             "confusion.json": None,
             BASELINE: self._send_baseline,
+            TAGS: self._send_tags,
         }
 
     def _part(self, name: str, send: Callable[[], None] | None) -> None:
@@ -169,6 +170,10 @@ class RunDelivery(Delivery[RunState]):
         if data is not None:
             context = [InputTag("mlflow.data.context", "training")]
             self.client.log_inputs(self.state.run_id, [DatasetInput(Dataset(**data), context)])
+
+    def _send_tags(self) -> None:
+        tags = {content.name(key): content.cut(value, content.TAG) for key, value in self.folder.tags().items()}
+        self.log_labels(self.state.run_id, tags, {})
 
     def _send_baseline(self) -> None:
         about = self.folder.read_json(BASELINE)
