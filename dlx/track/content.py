@@ -179,23 +179,6 @@ def environment_tags(lock: Mapping[str, Any]) -> dict[str, str]:
     return tags | ({"mlflow.source.git.commit": str(lock["commit"])} if lock.get("commit") else {})
 
 
-def dataset(lock: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return the fields of MLflow's dataset: name, digest, source, and the number of examples of each part."""
-    data = lock.get("data")
-    if not isinstance(data, dict) or "kind" not in data:
-        return None
-    digest = str(data.get("digest", "")).rpartition(":")[2]
-    source = {"kind": data["kind"], "source": data.get("source"), "digest": digest}
-    sizes = {key: n for key, n in data.items() if isinstance(n, int)}
-    return {
-        "name": cut(data["kind"], KEY),
-        "digest": digest[:DIGEST] or "unknown",
-        "source_type": "dlx",
-        "source": json.dumps(source),
-        "profile": json.dumps(sizes),
-    }
-
-
 def totals(plan: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
     """Return the sums of the plan as metrics, and as a parameter a receptive field that is no single number."""
     sums = ("params", "trainable", "remaining", "macs", "buffers", "activation_bytes")

@@ -130,6 +130,7 @@ def _answer_as_predict(run: RunFolder, about: Model, folder: Path) -> None:
     `mlflow.pytorch` loads the network as before. A run without a record of its inputs stays as MLflow saves it.
     """
     from mlflow.models import ModelSignature
+    from mlflow.models.utils import _save_example
 
     record = input_record.load(run.dir)
     if record is None or "python_function" not in about.flavors:
@@ -141,9 +142,22 @@ def _answer_as_predict(run: RunFolder, about: Model, folder: Path) -> None:
         shutil.copytree(run.dir / "plugins", folder / RECORD / "plugins")
     about.flavors["python_function"] |= {"loader_module": PREDICTS}
     del about.flavors["python_function"]["data"]  # MLflow then gives the loader the whole folder
-    inputs = _columns(record) or _schema({"input": np.zeros((1, *record.raw), np.float32)})
-    about.signature = ModelSignature(inputs, params=_threshold())
+    array = np.zeros((1, *record.raw), np.float32)
+    about.signature = ModelSignature(_columns(record) or _schema({"input": array}), params=_threshold())
+    # that of the network was for its export
+    _save_example(about, _row(record) if record.reading.get("columns") else array, str(folder))
     about.save(str(folder / "MLmodel"))
+
+
+def _row(record: InputRecord) -> Any:
+    """Return a row of a table as its columns take it, as a DataFrame: an example of the form, not of the data."""
+    import pandas as pd
+
+    values: dict[str, Any] = {"number": 1.0, "boolean": True, "date": "2000-01-01"}
+    columns = record.reading["columns"]
+    return pd.DataFrame(
+        {one["name"]: [values.get(one["sort"], next(iter(one.get("texts") or ()), "a"))] for one in columns}
+    )
 
 
 def _columns(record: InputRecord) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..data import input_record
 from ..errors import DlxError
 from ..plugins import FOLDER
 from ..runs import origin
@@ -16,6 +17,7 @@ from ..runs.folder import ARTIFACTS, BASELINE, TAGS, RunFolder
 from ..runs.origin import ORIGIN
 from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
+from .datasets import datasets
 from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
 from .scalars import ScalarFiles
 from .seeds import PARENT, SeedsDelivery
@@ -162,14 +164,14 @@ class RunDelivery(Delivery[RunState]):
         self.log_labels(self.state.run_id, tags, params)
 
     def _send_lock(self) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
         lock = self.folder.lock()
         self.log_labels(self.state.run_id, content.environment_tags(lock))
-        data = content.dataset(lock)
-        if data is not None:
-            context = [InputTag("mlflow.data.context", "training")]
-            self.client.log_inputs(self.state.run_id, [DatasetInput(Dataset(**data), context)])
+        try:
+            record = input_record.load(self.folder.dir)
+        except DlxError:  # a damaged record is told by what answers with the network
+            record = None
+        if inputs := datasets(lock, record):
+            self.client.log_inputs(self.state.run_id, inputs)
 
     def _send_tags(self) -> None:
         tags = {content.name(key): content.cut(value, content.TAG) for key, value in self.folder.tags().items()}

@@ -61,6 +61,16 @@ def test_a_threshold_is_a_parameter(houses):
     assert (strict["class"] == "dear").sum() == (likely > likely.max() - 1e-6).sum() < (likely > 0.5).sum()
 
 
+def test_the_example_of_a_table_is_a_row_that_the_model_takes(houses):
+    _, model, address, _, _ = houses
+    import mlflow
+
+    about = model.metadata
+    example = about.load_input_example(mlflow.artifacts.download_artifacts(address))
+    assert list(example) == [column.name for column in about.signature.inputs.inputs]
+    assert len(model.predict(example)) == 1
+
+
 def test_a_column_that_is_missing_is_refused_by_its_name(houses):
     _, model, _, frame, _ = houses
     with pytest.raises(Exception, match="town"):
@@ -77,7 +87,12 @@ def test_the_network_itself_still_loads(houses):
 
 def test_an_array_before_preprocessing_is_taken_too(tmp_path, empty_store):
     data = "{digits: {train: 100, preprocess: [center, {pca: 20}]}}"
-    run, model, _ = logged(tmp_path, empty_store, data, "[{linear: 10}]")
+    import mlflow
+
+    run, model, address = logged(tmp_path, empty_store, data, "[{linear: 10}]")
+    example = model.metadata.load_input_example(mlflow.artifacts.download_artifacts(address))
+    assert (example.shape, example.dtype) == ((1, 1, 8, 8), np.float32)
+    assert len(model.predict(example)) == 1
     x = np.random.default_rng(0).random((4, 1, 8, 8), np.float32)
     answers = model.predict(x)
 
@@ -107,3 +122,51 @@ def test_heads_have_columns_metrics_and_tables_of_their_own(tmp_path, empty_stor
     for name in ("test/price/mse", "test/sort/accuracy", "test/loss"):
         assert there.data.metrics[name] == pytest.approx(run.end()["metrics"][name])
     assert "confusion.json" in [one.path for one in client.list_artifacts(there.info.run_id)]
+
+
+def test_the_parts_of_a_table_are_datasets_with_columns_and_types(houses):
+    import json
+
+    import mlflow
+
+    run, _, _, frame, path = houses
+    client = mlflow.MlflowClient(f"sqlite:///{path.parent}/mlflow.db")
+    inputs = client.get_run(run.read_json("mlflow.json")["run_id"]).inputs.dataset_inputs
+
+    assert {(one.dataset.name, one.tags[0].value) for one in inputs} == {
+        ("table train", "training"),
+        ("table test", "test"),
+    }
+    assert {json.loads(one.dataset.profile)["num_rows"] for one in inputs} == {48, 12}
+    for one in inputs:
+        columns = json.loads(one.dataset.schema)["mlflow_colspec"]
+        assert {column["name"]: column["type"] for column in columns} == {
+            "size": "double",
+            "town": "string",
+            "new": "boolean",
+            "code": "string",
+            "class": "string",
+        }
+        assert [column["name"] for column in columns] == list(frame)
+
+
+def test_the_parts_of_arrays_are_datasets_with_shape_and_dtype(tmp_path):
+    import json
+
+    from dlx.data import input_record
+    from dlx.track.datasets import datasets
+
+    (tmp_path / "s.yaml").write_text(
+        f"name: s\ndata: {{digits: {{train: 60, valid: 20, preprocess: [{{pca: 9}}]}}}}\n"
+        f"network: {{layers: [{{linear: 10}}]}}\n{TRAIN}"
+    )
+    run = runner.run(load(tmp_path / "s.yaml"), tmp_path / "runs").results[0].run
+
+    found = datasets(run.lock(), input_record.load(run.dir))
+
+    assert [one.tags[0].value for one in found] == ["training", "validation", "test"]
+    for one in found:
+        tensors = json.loads(one.dataset.schema)["mlflow_tensorspec"]
+        (pixels,), (label,) = json.loads(tensors["features"]), json.loads(tensors["targets"])
+        assert pixels["tensor-spec"] == {"dtype": "float32", "shape": [-1, 1, 8, 8]}  # before the components
+        assert label["tensor-spec"] == {"dtype": "int64", "shape": [-1]}

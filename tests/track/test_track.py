@@ -355,10 +355,12 @@ def test_settings_environment_and_data_are_reported(root, uri):
     }
     assert expected_tags.items() <= tags.items()
     assert (tags["mlflow.source.git.commit"], tags["mlflow.note.content"]) == ("0123abc", "A book, page 1")
-    (used,) = there.run.inputs.dataset_inputs
-    assert (used.dataset.name, used.dataset.digest, used.tags[0].value) == ("digits", ("ab" * 32)[:36], "training")
-    assert json.loads(used.dataset.profile) == {"train": 1257, "valid": 180, "test": 360}
-    assert json.loads(used.dataset.source)["digest"] == "ab" * 32
+    used = {one.dataset.name: one for one in there.run.inputs.dataset_inputs}
+    contexts = {name: [tag.value for tag in one.tags] for name, one in used.items()}
+    assert contexts == {"digits train": ["training"], "digits valid": ["validation"], "digits test": ["test"]}
+    assert {one.dataset.digest for one in used.values()} == {("ab" * 32)[:36]}
+    assert json.loads(used["digits valid"].dataset.profile) == {"num_rows": 180}
+    assert json.loads(used["digits train"].dataset.source)["digest"] == "ab" * 32
 
 
 OVERRIDES = {"train.optimizer.adam.lr": 0.1, "network.layers.0": "relu", "~init": None, "track.uri": "http://x"}
