@@ -11,6 +11,21 @@ import typer
 from . import completion
 from .options import AsJson, Runs
 
+Kind = Literal[
+    "curve",
+    "bar",
+    "scatter",
+    "parallel",
+    "confusion",
+    "calibration",
+    "gradients",
+    "filters",
+    "features",
+    "attention",
+    "fields",
+    "samples",
+]
+
 
 def plot(
     names: Annotated[
@@ -23,9 +38,7 @@ def plot(
         list[str] | None,
         typer.Option(metavar="NAME", help="What is drawn, once for each; else losses and the main one."),
     ] = None,
-    kind: Annotated[
-        Literal["curve", "bar", "scatter", "confusion"], typer.Option(help="curve, bar, scatter or confusion.")
-    ] = "curve",
+    kind: Annotated[Kind, typer.Option(help="What is drawn.")] = "curve",
     x: Annotated[
         str, typer.Option("--x", metavar="KEY", help="step, epoch or time; of a scatter any recorded key.")
     ] = "",
@@ -41,7 +54,14 @@ def plot(
         ),
     ] = "auto",
     each: Annotated[bool, typer.Option("--each", help="Each run by itself, and no others of its spec.")] = False,
-    part: Annotated[str, typer.Option(metavar="PART", help="Of a confusion matrix: train, valid or test.")] = "",
+    part: Annotated[
+        str, typer.Option(metavar="PART", help="Of confusion, calibration and examples: train, valid or test.")
+    ] = "",
+    layer: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Of features, attention and fields; else all.")
+    ] = None,
+    example: Annotated[int, typer.Option(min=0, metavar="N", help="The example of the part that is looked at.")] = 0,
+    bins: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Of calibration.")] = 15,
     theme: Annotated[Literal["light", "dark"], typer.Option(help="Colours.")] = "light",
     form: Annotated[
         Literal["svg", "png", "pdf", "tikz", "csv"] | None,
@@ -53,7 +73,7 @@ def plot(
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Draw curves, bars, scatter or confusion matrices of runs.
+    """Draw runs: curves, bars, scatter, confusion and calibration, filters, features, attention, fields, samples.
 
     A run stands for itself and all finished runs that differ from it in seed and fold alone, drawn as their mean with
     a band; a name for the newest run of it, a study for its best trial. Metrics of one quantity share a panel. The
@@ -63,11 +83,14 @@ def plot(
     """
     from ..report import charts_files
     from ..report import plot as plots
+    from ..report.plot_options import Options
     from ..show import plot as page
 
     chosen = charts_files.format_of(output, form)
     path = output or Path(f"plot.{chosen}")
-    options = plots.Options(tuple(metric or ()), kind, x, scale, x_scale, band, each, part)
+    options = Options(
+        tuple(metric or ()), kind, x, scale, x_scale, band, each, part, tuple(layer or ()), example, bins
+    )
     found = plots.plot(names, runs, options)
     charts_files.write(found.figure, path, chosen, theme)
     page.plotted(found.as_json(), found.notes, path, as_json)
@@ -95,6 +118,10 @@ def report(
     each: Annotated[bool, typer.Option("--each", help="Each run by itself, and no others of its spec.")] = False,
     title: Annotated[str, typer.Option(metavar="WORDS", help="Title of the page.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Write it anew until the training has ended.")] = False,
+    inside: Annotated[
+        bool,
+        typer.Option("--inside", help="Filters, feature maps, attention and calibration; networks are called anew."),
+    ] = False,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -110,7 +137,7 @@ def report(
     from ..show import plot as shown
 
     pages.check_file(output)
-    options = pages.PageOptions(band, each, mistakes, title)
+    options = pages.PageOptions(band, each, mistakes, title, inside=inside)
     if watch:
         from ..report.watch import watch as watched
 

@@ -77,7 +77,7 @@ def _shape_key(prepared: Prepared) -> tuple[Any, ...] | None:
     optimizers = [train.of(name).optimizer for name in prepared.graphs]
     by_gradient = all(one.takes == "gradient" for one in optimizers)
     plain = train.precision in {"fp32", "tf32"} and by_gradient and not train.augment
-    alone = train.trace is False or train.compile or train.detect_anomaly or train.max_time
+    alone = train.trace is False or train.compile or train.detect_anomaly or train.max_time or train.log_gradients
     if not plain or alone or _alone(prepared):
         return None
     if getattr(prepared.objective, "mixes_inputs", False):

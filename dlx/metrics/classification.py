@@ -112,13 +112,19 @@ class _Calibration(_Gathered):
         super().__init__(ignore)
         self.metric = metric
 
-    def compute(self) -> Tensor:
+    def confidences(self) -> tuple[Tensor, Tensor]:
+        """Return the largest probability of each example and whether its class is the target (n,), as 0 and 1.
+
+        Of one logit the probability of class 1, and whether that is the target.
+        """
         confidence, target = torch.cat(self.outputs), torch.cat(self.targets)
         if confidence.dim() == 1:
-            right = target.to(confidence.dtype)
-        else:
-            confidence, predicted = confidence.max(1)
-            right = predicted.eq(target).to(confidence.dtype)
+            return confidence, target.to(confidence.dtype)
+        confidence, predicted = confidence.max(1)
+        return confidence, predicted.eq(target).to(confidence.dtype)
+
+    def compute(self) -> Tensor:
+        confidence, right = self.confidences()
         bounds = torch.linspace(0, 1, self.metric.n_bins + 1, dtype=confidence.dtype, device=confidence.device)
         bins = torch.bucketize(confidence, bounds, right=True) - 1
         count, confident, hits = (

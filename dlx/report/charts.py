@@ -6,26 +6,31 @@ of objects.
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Sequence
-from io import StringIO
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..lazy import np
+from .charts_data import table
 from .charts_style import COLOURS, DASHES, HEIGHT, MOST_LABELLED, WIDTH, Theme, config
-from .plot_figure import Figure, Matrices, Matrix, Series, rounded
+from .plot_calibration import Reliability, reliability_panel
+from .plot_figure import Figure, Kind, Matrices, Matrix, Series, rounded
+from .plot_trials import Parallel, parallel_panel
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 Json = dict[str, Any]
 
 
-def chart(figure: Figure | Matrices, theme: Theme = "light") -> Json:
+def chart(figure: Figure | Matrices | Reliability | Parallel, theme: Theme = "light") -> Json:
     """Return the specification of a figure: its panels side by side, at most three in a row."""
     if isinstance(figure, Matrices):
         panels = [matrix_panel(one, theme) for one in figure.matrices]
+    elif isinstance(figure, Reliability):
+        panels = [reliability_panel(*one, theme) for one in figure.diagrams]
+    elif isinstance(figure, Parallel):
+        panels = [parallel_panel(figure, theme)]
     else:
-        make = {"curve": curve_panel, "bar": bar_panel, "scatter": scatter_panel}[figure.kind]
+        make = PANELS[figure.kind]
         panels = [make(figure, panel) for panel in figure.panels]
     return framed(panels, theme)
 
@@ -114,7 +119,11 @@ def _colour(figure: Figure) -> Json:
     if legend is not None and figure.counts:
         runs = json.dumps({name: f" (n={count})" for name, count in figure.counts.items()})
         legend["labelExpr"] = f"datum.label + ({runs}[datum.label] || '')"
-    return {"field": "label", "type": "nominal", "scale": {"domain": labels, "range": palette}, "legend": legend}
+    scale: Json = {"domain": labels, "range": palette}
+    if figure.kind == "gradients":  # layers have an order
+        scale = {"domain": labels, "scheme": "viridis"}
+        legend = {"title": "layer", "symbolType": "stroke", "columns": 2, "symbolLimit": 60}
+    return {"field": "label", "type": "nominal", "scale": scale, "legend": legend}
 
 
 def _dashes(metrics: Sequence[str]) -> Json:
@@ -143,15 +152,6 @@ def _data(series: Sequence[Series]) -> Json:
 def _names(series: Sequence[Series]) -> Json:
     named = [{"key": number, "label": one.label, "metric": one.metric} for number, one in enumerate(series)]
     return {"lookup": "key", "from": {"data": {"values": named}, "key": "key", "fields": ["label", "metric"]}}
-
-
-def table(names: Sequence[str], rows: Iterable[Sequence[Any]], types: dict[str, str]) -> Json:
-    """Return rows as data of Vega-Lite; an empty cell is a missing value."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(rows)
-    return {"values": text.getvalue(), "format": {"type": "csv", "parse": types}}
 
 
 # --- bars and scatter -----------------------------------------------------------------------------------------------
@@ -199,6 +199,15 @@ def scatter_panel(figure: Figure, panel: str) -> Json:
             "color": _colour(figure),
         },
     }
+
+
+PANELS: dict[Kind, Callable[[Figure, str], Json]] = {
+    "curve": curve_panel,
+    "gradients": curve_panel,
+    "bar": bar_panel,
+    "scatter": scatter_panel,
+}
+"""What draws a panel of a kind."""
 
 
 # --- confusion matrices ---------------------------------------------------------------------------------------------

@@ -15,8 +15,12 @@ from . import output as files
 from .charts import Json, chart
 from .charts_style import Theme
 from .charts_tikz import tikz
+from .plot_calibration import Reliability
 from .plot_figure import Figure, Matrices
+from .plot_trials import Parallel
+from .sheet import Sheet
 
+Shown = Figure | Matrices | Reliability | Parallel | Sheet
 Format = Literal["svg", "png", "pdf", "tikz", "csv"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 OTHERS: Final = {"tex": "tikz"}
@@ -30,19 +34,23 @@ def format_of(output: Path | None, chosen: Format | None) -> Format:
     return cast("Format", files.format_of(output, chosen, FORMATS, OTHERS))
 
 
-def write(figure: Figure | Matrices, path: Path, form: Format, theme: Theme = "light") -> None:
+def write(figure: Shown, path: Path, form: Format, theme: Theme = "light") -> None:
     """Write a figure to a file. DlxError where it cannot be written."""
     if theme == "dark" and form in {"tikz", "csv"}:
         raise DlxError(f"`--theme dark` is for pictures, and the format is {form}", hint="Leave it out.")
     files.write(path, content_of(figure, form, theme))
 
 
-def content_of(figure: Figure | Matrices, form: Format, theme: Theme = "light") -> bytes:
+def content_of(figure: Shown, form: Format, theme: Theme = "light") -> bytes:
     """Return the bytes of a figure in a format."""
     if form == "csv":
         return _csv(figure).encode()
     if form == "tikz":
+        if not isinstance(figure, Figure | Matrices):
+            raise DlxError(f"`--kind {figure.kind}` is not written as tikz", hint="Take svg, png, pdf or csv.")
         return tikz(figure).encode()
+    if isinstance(figure, Sheet):
+        return files.rendered(figure.picture(theme), form)
     if isinstance(figure, Figure):
         figure = figure.thinned(POINTS)
     return rendered(chart(figure, theme), form)
@@ -72,7 +80,7 @@ def _numbered(svg: str) -> str:
     return re.sub(r'(?<=id=")(clip|gradient_)\d+(?=")|(?<=url\(#)(clip|gradient_)\d+(?=\))', renamed, svg)
 
 
-def _csv(figure: Figure | Matrices) -> str:
+def _csv(figure: Shown) -> str:
     titles, rows = figure.table()
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from ..errors import DlxError, plural
 from ..sweeps.study import Study
-from . import output, page_curves, page_results, page_runs
+from . import output, page_curves, page_looks, page_results, page_runs
 from .page_bundle import bundle
-from .page_html import Markup, data, joined, paragraph, section, text
-from .plot import Drawing, Options
+from .page_html import Markup, chart, joined, paragraph, section, text
+from .plot import Drawing
 from .plot_groups import groups, study_of
 from .plot_means import Band
+from .plot_options import Options
 
 HERE = Path(__file__).parent
 RELOADING = '<html class="reloading" '
@@ -34,6 +35,8 @@ class PageOptions:
     title: str = ""
     reload: float = 0
     """Seconds after which the page loads itself anew, for it is written anew; 0 for a page that stays."""
+    inside: bool = False
+    """Whether networks are called anew for their filters, feature maps, attention, fields and calibration."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,10 @@ def page(names: Sequence[str], root: Path, options: PageOptions) -> Page:
         "search": ("Search", lambda: page_results.searches(names, root)),
         "network": ("Networks", lambda: page_runs.networks(drawing)),
         "curves": ("Curves", lambda: [page_curves.charts(drawing)]),
+        "gradients": ("Gradients and updates", lambda: page_looks.sizes(drawing)),
         "confusion": ("Confusion matrices", lambda: _matrices(drawing)),
         "mistakes": ("Worst mistakes", lambda: page_results.mistakes(drawing, options.mistakes)),
+        "inside": ("Inside the networks", lambda: page_looks.inside(drawing, options.inside)),
         "samples": ("Samples", lambda: page_runs.samples(drawing)),
         "costs": ("Time and memory", lambda: page_runs.costs(drawing)),
         "spec": ("Specs", lambda: page_runs.specs(drawing)),
@@ -120,13 +125,7 @@ def _safely(make: Callable[[], Sequence[Markup]]) -> Sequence[Markup]:
 def _matrices(drawing: Drawing) -> list[Markup]:
     if not page_results.has_matrices(drawing):
         return []
-    each = [
-        Markup(
-            f'<div class="plot" id="matrix-{i}" role="img" aria-label="{text(spec["title"])}" '
-            f'data-spec="matrix-{i}-spec"></div>{data(f"matrix-{i}-spec", spec)}'
-        )
-        for i, spec in enumerate(page_curves.matrices(drawing))
-    ]
+    each = [chart(f"matrix-{i}", spec["title"], spec) for i, spec in enumerate(page_curves.matrices(drawing))]
     return [Markup(f'<div class="matrices">{joined(each)}</div>'), *page_results.matrix_tables(drawing)]
 
 

@@ -8,11 +8,14 @@ from io import StringIO
 from typing import Any
 
 from ..errors import plural
-from .charts import Json, framed, matrix_panel, scale_of, table
+from .charts import Json, framed, matrix_panel, scale_of
+from .charts_data import table
 from .charts_style import COLOURS, DASHES, HEIGHT, config
 from .page_html import Markup, data, joined, paragraph, text
-from .plot import Drawing, Options, confusion, curve, panel_of
+from .plot import Drawing, confusion, curve, panel_of
 from .plot_figure import Figure, Series, rounded
+from .plot_gradients import is_size
+from .plot_options import Options
 
 POINTS = 600
 """Points of a curve on the page at most, twice as many as a panel has pixels for one of two lines."""
@@ -23,7 +26,7 @@ TITLES = {"lr": "learning rate"}
 
 def charts(drawing: Drawing) -> Markup:
     """Return a chart for each quantity that the runs have recorded."""
-    names = {name for runs in drawing.curves.values() for one in runs for name in one}
+    names = {name for runs in drawing.curves.values() for one in runs for name in one if not is_size(name)}
     if not names:
         return paragraph("No curve is recorded: these runs have no record of a step or an evaluation.", "note")
     stages = drawing.stages

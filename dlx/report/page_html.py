@@ -84,6 +84,14 @@ def data(name: str, value: Any) -> Markup:
     return Markup(f'<script type="application/json" id="{text(name)}">{plain}</script>')
 
 
+def chart(name: str, about: str, spec: Mapping[str, Any]) -> Markup:
+    """Return the element of a chart that the script of the page draws, with its specification."""
+    return Markup(
+        f'<div class="plot" id="{text(name)}" role="img" aria-label="{text(about)}" data-spec="{text(name)}-spec">'
+        f"</div>{data(f'{name}-spec', spec)}"
+    )
+
+
 def facts(values: Mapping[str, object]) -> Markup:
     """Return names with their values."""
     inner = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in values.items())

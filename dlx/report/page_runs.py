@@ -13,7 +13,7 @@ from ..training.checkpoints.checkpoint import graphs_of
 from .diagram import diagram_html
 from .page_html import Markup, facts, folded, image, joined, paragraph, table, text
 from .plot import Drawing
-from .plot_records import curves_of
+from .plot_records import Curves
 from .plot_values import experiment_of
 
 MOST_LAYERS = 400
@@ -113,7 +113,11 @@ def samples(drawing: Drawing) -> list[Markup]:
 
 def costs(drawing: Drawing) -> list[Markup]:
     """Return the time of each run, and the memory of its weights and checkpoints."""
-    rows = [[group.label, run.key, *_costs(run)] for group in drawing.groups for run in group.runs]
+    rows = [
+        [group.label, run.key, *_costs(run, curves)]
+        for group in drawing.groups
+        for run, curves in zip(group.runs, drawing.curves[group.label], strict=True)
+    ]
     titles = [
         "runs",
         "run",
@@ -127,10 +131,10 @@ def costs(drawing: Drawing) -> list[Markup]:
     return [table(titles, rows, "Seconds are those of the run's process, evaluations included.")]
 
 
-def _costs(run: RunFolder) -> list[str]:
+def _costs(run: RunFolder, curves: Curves) -> list[str]:
     end, plan, way = run.end() or {}, run.read_json("plan.json"), run.lock().get("way") or {}
     steps, seconds = end.get("step"), end.get("seconds")
-    points = [one for one in curves_of(run).values() if len(one)]
+    points = [one for one in curves.values() if len(one)]
     if steps is None:
         steps = max((int(one.step[-1]) for one in points), default=0)
     if seconds is not None:  # of the last process alone; the curves have those before a resumption too

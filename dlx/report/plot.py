@@ -16,68 +16,35 @@ from ..experiment import confusion_matrix
 from ..lazy import np
 from ..metrics import RUNNING_LOSS
 from ..runs.folder import RunFolder
+from ..sweeps.study import Study
 from ..trained.difference import RunGroup
-from .plot_figure import Figure, Kind, Matrices, Matrix, Scale, Series
-from .plot_groups import groups
+from ..trained.evaluate import Loaded, job_of_run
+from ..trained.inside import Inside
+from . import looks
+from .plot_calibration import Reliability, reliability
+from .plot_figure import Figure, Kind, Matrices, Matrix, Series, positive
+from .plot_gradients import gradients, is_size
+from .plot_groups import groups, study_of
 from .plot_means import Axis, Band, chosen, half_width, series_of, words
+from .plot_options import AXES, Options
 from .plot_records import Curves, curves_of
 from .plot_stages import expanded, main_of_each, stages_of
+from .plot_trials import Parallel, parallel
 from .plot_values import value_of, values_of
+from .sheet import Sheet
 
-AXES: tuple[Axis, ...] = ("step", "epoch", "time")
 TITLES: dict[Axis, str] = {"step": "step", "epoch": "epoch", "time": "seconds of training"}
+Shown = Figure | Matrices | Reliability | Parallel | Sheet
 HELD_OUT = ("valid/", "test/")
 MOST_CLASSES = 200
 """Classes of a confusion matrix that can be drawn."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """What `dlx plot` is asked for, beside the runs."""
-
-    metrics: tuple[str, ...] = ()
-    kind: Kind = "curve"
-    x: str = ""
-    """`step`, `epoch` or `time` of a curve; a recorded key of a scatter."""
-    scale: Scale = "linear"
-    x_scale: Scale = "linear"
-    band: Band = "auto"
-    each: bool = False
-    part: str = ""
-    """Part of the data of a confusion matrix; empty for test, else valid, else train."""
-
-    def check(self) -> None:
-        """Raise DlxError where options do not go together."""
-        if self.kind == "curve" and self.x not in {"", *AXES}:
-            hint = f"{did_you_mean(self.x, AXES)} `--kind scatter` takes any recorded key."
-            raise DlxError(f"a curve goes along step, epoch or time, and `--x` is `{self.x}`", hint=hint)
-        if self.kind == "scatter" and not self.x:
-            hint = "Name one: `--x params`, `--x seconds`, `--x train.optimizer.adam.lr`."
-            raise DlxError("a scatter has two axes, and `--x` names no key", hint=hint)
-        for option, (is_set, kinds, hint) in self._options().items():
-            if is_set and self.kind not in kinds:
-                message = f"`{option}` is for `--kind {' or '.join(kinds)}`, and this is `--kind {self.kind}`"
-                raise DlxError(message, hint=hint)
-
-    def _options(self) -> dict[str, tuple[bool, tuple[Kind, ...], str]]:
-        """Return of each option whether it is set, the kinds that it is for, and the way out for others."""
-        out = "Leave it out."
-        metrics: tuple[Kind, ...] = ("curve", "bar", "scatter")
-        return {
-            "--x": (bool(self.x), ("curve", "scatter"), out),
-            "--metric": (bool(self.metrics), metrics, "A confusion matrix is of counts; `--part` chooses the part."),
-            "--scale": (self.scale != "linear", metrics, out),
-            "--x-scale": (self.x_scale != "linear", ("curve", "scatter"), out),
-            "--band": (self.band != "auto", ("curve", "bar"), out),
-            "--part": (bool(self.part), ("confusion",), "Write the part into the metric: `--metric test/error`."),
-        }
-
-
-@dataclass(frozen=True)
 class Plot:
     """A figure with what is to be said about it."""
 
-    figure: Figure | Matrices
+    figure: Shown
     groups: tuple[RunGroup, ...]
     notes: tuple[str, ...]
 
@@ -89,14 +56,33 @@ class Plot:
 def plot(names: Sequence[str], root: Path, options: Options) -> Plot:
     """Draw runs as the options say. DlxError where a run, a metric or a matrix is not there."""
     options.check()
-    drawing = Drawing(tuple(groups(names, root, options.each)), options)
-    make: dict[Kind, Callable[[Drawing], Figure | Matrices]] = {
+    if options.kind == "parallel":
+        return Plot(trials_of(names, root), (), ())
+    drawing = Drawing(tuple(groups(names, root, options.each, trials=options.kind == "scatter")), options)
+    make: dict[Kind, Callable[[Drawing], Shown]] = {
         "curve": curve,
         "bar": bar,
         "scatter": scatter,
         "confusion": confusion,
+        "calibration": reliability,
+        "gradients": gradients,
+        "filters": looks.filters,
+        "features": looks.features,
+        "attention": looks.attention,
+        "fields": looks.fields,
+        "samples": looks.samples,
     }
     return Plot(make[options.kind](drawing), drawing.groups, tuple(dict.fromkeys(drawing.notes)))
+
+
+def trials_of(names: Sequence[str], root: Path) -> Parallel:
+    """Return the trials of the study that is named. DlxError where it is none, or several are named."""
+    (name, *more) = names
+    folder = study_of(name, root)
+    if folder is None or more:
+        what = f"`{name}` is none" if folder is None else f"{len(names)} are named"
+        raise DlxError(f"`--kind parallel` shows the trials of one study, and {what}", hint="Name the folder of one.")
+    return parallel(Study.open(folder), folder.name)
 
 
 @dataclass
@@ -106,6 +92,16 @@ class Drawing:
     groups: tuple[RunGroup, ...]
     options: Options
     notes: list[str] = field(default_factory=list)
+    insides: dict[str, Inside] = field(default_factory=dict)
+    """What the layers of runs make of their examples, by the keys of the runs, as far as it is computed."""
+    loads: dict[str, Loaded] = field(default_factory=dict)
+    """Runs as trainings at their end, with their data, as far as they are read."""
+
+    def loaded(self, run: RunFolder) -> Loaded:
+        """Return a run as a training at its end, with its data, which is read once for all pictures."""
+        if run.key not in self.loads:
+            self.loads[run.key] = job_of_run(run, "final")
+        return self.loads[run.key]
 
     @cached_property
     def curves(self) -> dict[str, list[Curves]]:
@@ -120,7 +116,7 @@ class Drawing:
 
     def with_options(self, options: Options) -> Drawing:
         """Return the same runs for another figure, with the curves that are read already."""
-        other = Drawing(self.groups, options, self.notes)
+        other = Drawing(self.groups, options, self.notes, self.insides, self.loads)
         other.curves = self.curves
         return other
 
@@ -190,7 +186,7 @@ def main_metrics(each: Iterable[Sequence[Iterable[str]]]) -> list[str]:
 
     Of runs with different metrics, those that all have.
     """
-    names = [list(one) for runs in each for one in runs if one]
+    names = [[name for name in one if not is_size(name)] for runs in each for one in runs if one]
     shared = [name for name in names[0] if all(name in one for one in names)] if names else []
     losses = [name for name in ("valid/loss", RUNNING_LOSS) if name in shared] or [
         name for name in shared if name.startswith("train/")
@@ -247,32 +243,6 @@ def panel_of(metric: str, stage: str = "") -> str:
         return name.partition("/")[0]
     quantity = name if slash and part in {"train", "valid", "test"} else metric
     return "loss" if quantity == "running_loss" else quantity
-
-
-def positive(figure: Figure, notes: list[str]) -> Figure:
-    """Return the figure without what has no place on its logarithmic axes, and note how much that is."""
-    series = []
-    for one in figure.series:
-        misplaced = np.zeros(len(one.x), bool)
-        if figure.x_scale == "log":
-            misplaced |= ~(one.x > 0)
-        if figure.scale == "log":
-            misplaced |= one.y <= 0
-        if count := int(misplaced.sum()):
-            notes.append(
-                f"{plural(count, 'value')} of {one.metric} of {one.label} at 0 or below left out: the axis is log"
-            )
-        left = one.at(~misplaced)
-        if figure.scale == "log" and left.low is not None and left.high is not None:
-            # a band that goes down to 0 or below ends at the least value that is there
-            least = np.nanmin(left.y) if len(left.y) and not np.isnan(left.y).all() else 1.0
-            left = Series(*_first_of(left), np.maximum(left.low, least / 10), left.high, left.runs)
-        series.append(left)
-    return Figure(figure.kind, figure.x, tuple(series), figure.scale, figure.x_scale, figure.band)
-
-
-def _first_of(one: Series) -> tuple[str, str, str, Any, Any]:
-    return one.label, one.metric, one.panel, one.x, one.y
 
 
 # --- bars and scatter -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import plural
 from ..lazy import np
 
 if TYPE_CHECKING:
@@ -14,7 +15,20 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-Kind = Literal["curve", "bar", "scatter", "confusion"]
+Kind = Literal[
+    "curve",
+    "bar",
+    "scatter",
+    "parallel",
+    "confusion",
+    "calibration",
+    "gradients",
+    "filters",
+    "features",
+    "attention",
+    "fields",
+    "samples",
+]
 Scale = Literal["linear", "log"]
 DIGITS = 6
 """Significant digits of a value in a chart; in CSV and JSON all are written."""
@@ -99,7 +113,8 @@ class Figure:
 
     def thinned(self, points: int) -> Figure:
         """Return the figure with at most about `points` values a series."""
-        series = tuple(one.thinned(points) for one in self.series) if self.kind == "curve" else self.series
+        lines = self.kind in {"curve", "gradients"}
+        series = tuple(one.thinned(points) for one in self.series) if lines else self.series
         return Figure(self.kind, self.x, series, self.scale, self.x_scale, self.band)
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
@@ -116,6 +131,32 @@ class Figure:
             for one in self.series
         ]
         return {"kind": self.kind, "x": self.x, "band": self.band or None, "series": series}
+
+
+def positive(figure: Figure, notes: list[str]) -> Figure:
+    """Return the figure without what has no place on its logarithmic axes, and note how much that is."""
+    series = []
+    for one in figure.series:
+        misplaced = np.zeros(len(one.x), bool)
+        if figure.x_scale == "log":
+            misplaced |= ~(one.x > 0)
+        if figure.scale == "log":
+            misplaced |= one.y <= 0
+        if count := int(misplaced.sum()):
+            notes.append(
+                f"{plural(count, 'value')} of {one.metric} of {one.label} at 0 or below left out: the axis is log"
+            )
+        left = one.at(~misplaced)
+        if figure.scale == "log" and left.low is not None and left.high is not None:
+            # a band that goes down to 0 or below ends at the least value that is there
+            least = np.nanmin(left.y) if len(left.y) and not np.isnan(left.y).all() else 1.0
+            left = Series(*_first_of(left), np.maximum(left.low, least / 10), left.high, left.runs)
+        series.append(left)
+    return Figure(figure.kind, figure.x, tuple(series), figure.scale, figure.x_scale, figure.band)
+
+
+def _first_of(one: Series) -> tuple[str, str, str, Any, Any]:
+    return one.label, one.metric, one.panel, one.x, one.y
 
 
 @dataclass(frozen=True)

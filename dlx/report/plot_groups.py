@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..errors import DlxError
 from ..runs import lookup
 from ..runs.folder import RunFolder
-from ..sweeps.study import is_study
+from ..sweeps.study import Study, is_study
 from ..trained import difference
 from ..trained.difference import RunGroup, siblings
 from ..trained.run_settings import differing, settings
@@ -19,18 +20,35 @@ LONGEST = 60
 """Characters of a label."""
 
 
-def groups(names: Sequence[str], root: Path, each: bool = False) -> list[RunGroup]:
+def groups(names: Sequence[str], root: Path, each: bool = False, trials: bool = False) -> list[RunGroup]:
     """Return the groups of runs that the names stand for, labelled by what differs.
 
     A run stands for itself and all finished runs that differ from it in seed and fold alone, a name for the newest
     of it and its baselines, a study for its folds or its best trial. With `each` a group is one run: those that are
-    named, the members of an ensemble, and the runs of a study's best trial.
+    named, the members of an ensemble, and the runs of a study's best trial. With `trials` a study stands for all of
+    its finished runs.
 
     DlxError where a name is that of no run.
     """
-    found = [group for name in names for group in (_singles(name, root) if each else _groups_of(name, root))]
+    found: list[RunGroup] = []
+    for name in names:
+        folder = study_of(name, root) if trials else None
+        if folder is not None:
+            found.append(RunGroup(folder.name, _runs_of(folder)))
+        else:
+            found += _singles(name, root) if each else _groups_of(name, root)
     unique = list({tuple(run.dir.absolute() for run in group.runs): group for group in found}.values())
     return [replace(group, label=label) for group, label in zip(unique, labels(unique), strict=True)]
+
+
+def _runs_of(folder: Path) -> tuple[RunFolder, ...]:
+    """Return the finished runs of all trials of a study. DlxError where there is none."""
+    study = Study.open(folder)
+    runs = [RunFolder(study.runs / key) for trial in study.trials for key in trial.runs.values()]
+    finished = tuple(run for run in runs if difference.has_finished(run))
+    if not finished:
+        raise DlxError(f"no trial of {folder} has finished", hint="The same command goes on with it.")
+    return finished
 
 
 def _groups_of(name: str, root: Path) -> list[RunGroup]:

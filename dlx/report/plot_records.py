@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MEASURED = ("step", "evaluation")
 """Records that are points of the curves."""
 METRICS = "metrics."
+KINDS = ("int64", "double", "null")
+"""Types of columns of metrics that are read as they lie."""
 LARGEST_RECORD = 1 << 22
 """Bytes that the parser reads at once, and so the longest record that it takes."""
 
@@ -86,32 +88,31 @@ def _parsed(content: bytes) -> Any:
         )
     except pa.ArrowException:  # a figure that is not finite is a word; or a line is damaged
         return None
-    if "metrics" not in table.column_names or not table.schema.field("metrics").type.num_fields:
+    has_metrics = "metrics" in table.column_names and table.schema.field("metrics").type.num_fields
+    if not has_metrics or table["record"].null_count:
         return None
-    kinds = [field.type for field in table.schema.field("metrics").type]
-    # of a metric that was never finite there are words alone, which the parser takes for texts
-    is_numbers = all(pa.types.is_integer(one) or pa.types.is_floating(one) or pa.types.is_null(one) for one in kinds)
-    return table.flatten() if is_numbers else None
+    flat = table.flatten()
+    numbers = all(str(one.type) in KINDS for one in flat.schema if one.name.startswith(METRICS))
+    return flat if numbers else None
 
 
 def _of_table(table: Any) -> Curves:
-    kind = np.asarray(table["record"].to_numpy())
-    time = table["time"].to_numpy()
-    measured = np.isin(kind, MEASURED)
-    seconds = _seconds(kind == "start", time)
-    step, epoch = (table[name].fill_null(0).to_numpy() for name in ("step", "epoch"))
+    is_start, is_step, is_evaluation = _which(table["record"], ("start", *MEASURED))
+    measured = is_step | is_evaluation
+    seconds = _seconds(is_start, _numbers(table["time"]))
+    step, epoch = (_numbers(table[name]) for name in ("step", "epoch"))
     columns = {name.removeprefix(METRICS): name for name in table.column_names if name.startswith(METRICS)}
     has_stages = "stage" in table.column_names
-    stages = np.asarray(table["stage"].fill_null("").to_numpy()) if has_stages else np.full(len(kind), "")
+    stages = np.asarray(table["stage"].fill_null("").to_numpy()) if has_stages else np.full(len(step), "")
     found = {}
     for name, column in columns.items():
-        there = measured & table[column].is_valid().to_numpy()
-        older = there & (kind == "step") if name == LOSS else np.zeros_like(there)
+        there = measured & _valid(table[column].combine_chunks())
+        older = there & is_step if name == LOSS else np.zeros_like(there)
         for current, whole in ((name, there & ~older), *_renamed(older)):
             for stage in dict.fromkeys(stages[measured]) if has_stages else ("",):
                 chosen = whole & (stages == stage) if has_stages else whole
                 if chosen.any():
-                    value = table[column].fill_null(0).to_numpy()[chosen].astype(float)
+                    value = _numbers(table[column])[chosen].astype(float)
                     points = Points(step[chosen], epoch[chosen], seconds[chosen], value, stage)
                     found[in_stage(current, stage)] = points
     return found
@@ -120,6 +121,32 @@ def _of_table(table: Any) -> Curves:
 def in_stage(name: str, stage: str) -> str:
     """Return the name of a metric of a stage."""
     return f"{stage}/{name}" if stage else name
+
+
+# By the memory of columns: where pyarrow converts truth values or compares with a word, it imports pandas, which
+# takes longer than to read a run.
+
+
+def _which(column: Any, words: Sequence[str]) -> list[Array]:
+    """Return for each word where a column of words has it."""
+    coded = column.combine_chunks().dictionary_encode()
+    codes, known = np.from_dlpack(coded.indices), coded.dictionary.to_pylist()
+    return [codes == known.index(word) if word in known else np.zeros(len(codes), bool) for word in words]
+
+
+def _valid(whole: Any) -> Array:
+    import pyarrow as pa
+
+    found: Array = np.from_dlpack(whole.is_valid().cast(pa.uint8()))
+    return found.astype(bool)
+
+
+def _numbers(column: Any) -> Array:
+    """Return a column of numbers as an array, 0 where it has no value."""
+    whole = column.combine_chunks()
+    kind: Any = np.int64 if str(whole.type) == "int64" else np.float64
+    values = np.frombuffer(whole.buffers()[1], kind)[whole.offset : whole.offset + len(whole)]
+    return np.where(_valid(whole), values, kind(0)) if whole.null_count else values
 
 
 def _renamed(older: Array) -> Iterator[tuple[str, Array]]:

@@ -309,7 +309,8 @@ def curve_points(job: Job) -> Iterator[Record]:
             if values:
                 means[name] = sum(values) / len(values)
         progress.loss = next(iter(means.values()), progress.loss)
-        yield Record("step", step, epoch, {**means, **rates, **learner.compute.figures()})
+        sizes = learner.scales.written(step) if learner.scales is not None else {}
+        yield Record("step", step, epoch, {**means, **rates, **learner.compute.figures(), **sizes})
     progress.pending_points.clear()
     if first < len(rows):
         column = next(i for i, value in enumerate(rows[first]) if not math.isfinite(value))

@@ -24,6 +24,7 @@ from .learning_rate import ScheduledOptimizer
 from .moving_values import MovingValues
 from .progress import Progress
 from .pruning import Pruning
+from .update_scales import UpdateScales
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +77,8 @@ class Learner(ABC):
         """Failures of the faster ways to compute it, with what was done instead."""
         self.compute = Compute(train, module, lambda: progress.step, self.faults)
         self.optimizers = {name: self._scheduled_optimizer(name) for name in self.trained_networks()}
+        self.scales = UpdateScales(module) if train.log_gradients else None
+        """Sizes of gradients and updates by layer, where the spec asks for them."""
         self.averages = {
             name: weight_averages.WeightAverage(average, networks[name], self.span)
             for name in networks

@@ -67,8 +67,17 @@ def made_study(root: Path, trials: Sequence[tuple[Mapping[str, Any], float]], na
     study = Study.begin(folder, {"metrics": ["test/error"], "rising": [False]})
     found = []
     for number, (point, value) in enumerate(trials):
+        plain = {
+            "rate": point.get("train.optimizer.adam.lr", 0.01),
+            "width": point.get("network.layers.linear_1", 32),
+        }
         run = made_run(
-            root, name, number=number, evaluations={4: {"valid/error": value}}, end={"metrics": {"test/error": value}}
+            root,
+            name,
+            number=number,
+            **plain,
+            evaluations={4: {"valid/error": value}},
+            end={"metrics": {"test/error": value}},
         )
         found.append(Trial(number, dict(point), 0, 100 + number, 50, runs={0: run.key}))
     study.record_generation(0, found, [])

@@ -1,13 +1,18 @@
 """Volumes of maps by size and channels, and receptive fields on an input."""
 
+import io
 import re
 from base64 import b64decode, b64encode
 from math import sqrt
+from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+import pytest
 from helpers import SHIPPED, network_of
 
 from dlx.graph import Graphs, trace_all
+from dlx.report import output
 from dlx.report.diagram import field_picture, paper
 from dlx.report.diagram.folding import Folding
 from dlx.report.diagram.receptive_field import centre
@@ -118,3 +123,34 @@ def test_the_field_and_that_of_the_neighbour_lie_a_stride_apart():
     scale = 480 / 224
     assert abs(float(rects["m"].get("width")) - 7 * scale) < 0.06
     assert abs(float(rects["n"].get("x")) - float(rects["m"].get("x")) - 2 * scale) < 0.11
+
+
+def pixels(content, size=None):
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(content)).convert("L")
+    return np.asarray(image.resize(size or image.size), dtype=float) / 255
+
+
+@pytest.mark.parametrize(("name", "other"), [("digits/lenet", "zoo/gpt2"), ("zoo/gpt2", "digits/lenet")])
+def test_the_figure_looks_as_it_was_seen_and_approved(name, other):
+    """Mean difference of brightness, at a fourth of the size: fonts of machines differ by a pixel or two."""
+    approved = pixels((Path(__file__).parents[1] / "golden" / f"paper-{Path(name).name}.png").read_bytes())
+
+    def now(of):
+        graphs = trace_all(load(SHIPPED[of]))
+        return pixels(output.rendered(paper.picture(graphs, Folding()), "png"), approved.shape[::-1])
+
+    assert abs(now(name) - approved).mean() < 0.02
+    assert abs(now(other) - approved).mean() > 0.04
+
+
+def test_a_repeated_block_of_a_transformer_has_its_attention_and_its_linear_layers():
+    labels = list(fronts(trace_all(load(SHIPPED["zoo/gpt2"]))))
+    block = [label for label in labels if "multihead attention" in label or "linear 3,072" in label]
+    assert len(block) == 2
+    text = paper.picture(trace_all(load(SHIPPED["zoo/gpt2"])), Folding()).text
+    assert text.count("\u00d712") == 1
+    # blocks of convolutions alone are one volume still
+    resnet = list(fronts(trace_all(load(SHIPPED["cs231n/resnet18"]))))
+    assert not [label for label in resnet if ": 3\u00d73 conv" in label]

@@ -7,6 +7,7 @@ from helpers import SHIPPED, network_of
 
 from dlx.graph import Graphs, trace_all
 from dlx.report.diagram import unrolled
+from dlx.report.diagram.labels import title
 from dlx.spec import load
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -40,6 +41,12 @@ def test_layers_of_a_recurrent_layer_have_rows_and_both_ways_have_arrows():
 
     assert found["lstm"] == 6
     assert ways == [4, 4, 3 * 3]
+
+
+def test_a_recurrent_layer_that_goes_both_ways_says_so():
+    both = network_of("[3, 2]", "- gru: {hidden_size: 4, bidirectional: true}\n").nodes[0]
+    one = network_of("[3, 2]", "- gru: {hidden_size: 4}\n").nodes[0]
+    assert (title(both), title(one)) == ("gru 4, bidirectional", "gru 4")
 
 
 def test_what_takes_the_last_state_stands_behind_the_last_step():

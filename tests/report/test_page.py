@@ -1,11 +1,13 @@
 """`dlx report`: one page that stands alone, and works in a browser."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from commands import dlx
@@ -211,6 +213,43 @@ def test_the_page_works_in_a_browser_by_keyboard_too(root, tmp_path):
     assert said["focus"] is True
     assert said["pressed"] == "true"
     assert said["time"] == "10 s: wide valid/error 0.15; narrow valid/error 0.5"
+
+
+def screenshot(html, folder, size=None):
+    """The brightness of a page as chromium shows it in light colours, (height, width)."""
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir(exist_ok=True)
+    (folder / "page.html").write_text(html)
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    command += [f"--user-data-dir={folder / 'profile'}", "--window-size=1000,1400", "--virtual-time-budget=60000"]
+    subprocess.run([*command, f"--screenshot={folder / 'page.png'}", f"file://{folder / 'page.html'}"],
+                   capture_output=True, timeout=300, check=True)  # fmt: skip
+    image = Image.open(folder / "page.png").convert("L")
+    return np.asarray(image.resize(size or (image.width // 4, image.height // 4)), dtype=float) / 255
+
+
+@browser
+def test_the_page_looks_as_it_was_seen_and_approved(root, tmp_path):
+    """Mean difference of brightness, at a fourth of the size: fonts of machines differ by a pixel or two.
+
+    DLX_WRITE_GOLDEN=1 writes the picture anew; look at it before it is committed.
+    """
+    import numpy as np
+    from PIL import Image
+
+    golden = Path(__file__).parents[1] / "golden" / "page.png"
+    html = page(["wide", "narrow"], root, PageOptions()).html
+    html = html.replace("</style>", "section:not(#results, #curves, #confusion) { display: none; }</style>", 1)
+    now = screenshot(html, tmp_path / "now")
+    if os.environ.get("DLX_WRITE_GOLDEN"):
+        Image.fromarray(np.round(now * 255).astype(np.uint8)).save(golden, optimize=True)
+    approved = np.asarray(Image.open(golden), dtype=float) / 255
+    without = screenshot(html.replace("window.vegaEmbed=", "window.nothing="), tmp_path / "without")
+
+    assert abs(now - approved).mean() < 0.02
+    assert abs(without - approved).mean() > 0.03  # a page without its charts
 
 
 @browser

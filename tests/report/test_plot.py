@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from commands import dlx
 from jsonschema import ValidationError
-from made_runs import made_run
+from made_runs import made_run, made_study
 
 from dlx.errors import DlxError
 from dlx.report.charts import chart
@@ -360,6 +360,53 @@ def test_names_with_markup_in_them_are_text(tmp_path):
     assert re.sub(r"\\[{}]", "", tikz).count("{") == re.sub(r"\\[{}]", "", tikz).count("}")
 
 
+# --- trials ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def study(tmp_path):
+    rate, width = "train.optimizer.adam.lr", "network.layers.linear_1"
+    points = [({rate: 0.1, width: 8}, 0.4), ({rate: 0.001, width: 32}, 0.1), ({rate: 0.01, width: 20}, 0.3)]
+    return made_study(
+        tmp_path,
+        [(point | {"train.optimizer": name}, value) for name, (point, value) in zip("aba", points, strict=True)],
+    )
+
+
+def test_a_scatter_of_a_study_has_a_point_for_each_trial(study, tmp_path):
+    (series,) = plot(
+        [str(study)], tmp_path, Options(("test/error",), "scatter", "train.optimizer.adam")
+    ).figure.series
+    assert sorted(zip(series.x.tolist(), series.y.tolist(), strict=True)) == [(0.001, 0.1), (0.01, 0.3), (0.1, 0.4)]
+    # other kinds show its best trial alone
+    (best,) = plot([str(study)], tmp_path, Options(("valid/error",))).figure.series
+    assert best.y.tolist() == [0.1]
+
+
+def test_the_trials_of_a_study_are_lines_over_what_varies(study, tmp_path):
+    found = plot([str(study)], tmp_path, Options(kind="parallel")).figure
+    places = {axis.name: axis.places for axis in found.axes}
+    # 0.001 to 0.1 is a ratio of 100: logarithmic, and 0.01 is half of the way
+    assert places["lr"] == pytest.approx((1, 0, 0.5))
+    assert places["linear_1"] == pytest.approx((0, 1, 0.5))  # (20 - 8) / (32 - 8)
+    assert places["optimizer"] == (0, 1, 0)
+    assert places["test/error"] == pytest.approx((1, 0, 2 / 3))
+    assert (found.best, found.rising) == (1, False)
+    assert found.as_json()["trials"][1] == {
+        "trial": 1,
+        "lr": 0.001,
+        "linear_1": 32,
+        "optimizer": "b",
+        "test/error": 0.1,
+    }
+    svg = content_of(found, "svg").decode()
+    lines = re.findall(
+        r'<path aria-label="[^"]*" role="graphics-symbol" aria-roledescription="line mark" d="(M[^"]*)"', svg
+    )
+    assert sum(one.count("L") for one in lines) == 4 * 3  # three trials and the best once more, over four axes
+    assert b"trial,lr,linear_1,optimizer,test/error" in content_of(found, "csv")
+
+
 # --- sentences ------------------------------------------------------------------------------------------------------
 
 
@@ -380,6 +427,8 @@ def test_names_with_markup_in_them_are_text(tmp_path):
             ["wide", "--kind", "bar", "--x", "step"],
             "`--x` is for `--kind curve or scatter`, and this is `--kind bar`",
         ),
+        (["wide", "--kind", "parallel"], "`--kind parallel` shows the trials of one study, and `wide` is none"),
+        (["wide", "--kind", "gradients"], "wide recorded no gradients\n  Train with `train.log_gradients=true`."),
         (["narrow", "--kind", "confusion"], "narrow recorded no confusion matrix\n  Train with"),
         (["gan", "--kind", "confusion"], "gan recorded no confusion matrix\n  Classes are not learned."),
         (
@@ -390,8 +439,8 @@ def test_names_with_markup_in_them_are_text(tmp_path):
             ["wide", "--kind", "confusion", "--metric", "x"],
             "`--metric` is for `--kind curve or bar or scatter`",
         ),
-        (["wide", "--part", "test"], "`--part` is for `--kind confusion`"),
-        (["wide", "--kind", "bar", "--x-scale", "log"], "`--x-scale` is for `--kind curve or scatter`"),
+        (["wide", "--part", "test"], "`--part` is for `--kind confusion or calibration or features"),
+        (["wide", "--kind", "bar", "--x-scale", "log"], "`--x-scale` is for `--kind curve or scatter or gradients`"),
         (["wide", "--kind", "confusion", "--scale", "log"], "`--scale` is for `--kind curve or bar or scatter`"),
         (["wide", "--kind", "scatter", "--x", "params", "--band", "range"], "`--band` is for `--kind curve or bar`"),
         (["wide", "--theme", "dark", "--format", "csv"], "`--theme dark` is for pictures, and the format is csv"),

@@ -74,7 +74,8 @@ def _nouns(node: LayerNode, options: dict[str, Any]) -> list[str]:
         for name, noun in NOUNS.items()
         if name in options and options[name] is not None and options[name] != fields[name].default
     ]
-    return [*words, *(["causal"] if options.get("is_causal") is True else [])]
+    ways = {"is_causal": "causal", "bidirectional": "bidirectional"}
+    return [*words, *(word for name, word in ways.items() if options.get(name) is True)]
 
 
 def _is_short(value: Any) -> bool:

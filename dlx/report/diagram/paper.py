@@ -124,14 +124,27 @@ def _groups(graph: Graph, items: Sequence[Item]) -> tuple[list[Group], dict[str,
             holder |= dict.fromkeys(names, before)
             uses[last.name] += uses[takes[0]] - 1
             continue
-        volume = _volume(item)
+        volumes = _volumes(item)
         if before is not None and uses[takes[0]] == 1 and _is_as_large(groups[before], last.shape):
-            groups[before] = Group((*groups[before].volumes, volume), groups[before].takes)
+            groups[before] = Group((*groups[before].volumes, *volumes), groups[before].takes)
         else:
-            groups.append(Group((volume,), takes))
+            groups.append(Group(volumes, takes))
             before = len(groups) - 1
         holder |= dict.fromkeys(names, before)
     return groups, holder
+
+
+def _volumes(item: Item) -> tuple[Volume, ...]:
+    """Return what a box is drawn as: a repeated block of several kinds of layers, such as attention and the linear
+    ones of a transformer, as each of them, with the number of times above the middle."""
+    inner = [node for node in item.first if node.params and family(node) != "norm"] if isinstance(item, Block) else []
+    if isinstance(item, Stack) or item.times == 1 or len({family(node) for node in inner}) < 2:
+        return (_volume(item),)
+    times = [item.times if i == len(inner) // 2 else 1 for i in range(len(inner))]
+    return tuple(
+        Volume(node.shape, family(node), f"{item.title}: {title(node)}", many)
+        for node, many in zip(inner, times, strict=True)
+    )
 
 
 def _volume(item: Item) -> Volume:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor
 
 from ...graph import Graph, LayerNode
@@ -44,3 +45,22 @@ def window(length: int, size: Number | None, stride: Number, start: Number, next
         return 0, length
     place = max(0, round((length / 2 - size / 2 - start) / stride)) if stride else 0
     return floor(start + (place + next_by) * stride), floor(size)
+
+
+def around(node: LayerNode, size: Sequence[int]) -> tuple[tuple[float, float, float, float], ...]:
+    """Return left, top, width and height of what the middle of a layer sees of a picture, then its neighbour's.
+
+    Empty where the layer sees no picture of this height and width, or what it sees is not known.
+    """
+    field = node.receptive_field
+    if field == "global":
+        return ((0.0, 0.0, float(size[1]), float(size[0])),)
+    if not isinstance(field, ReceptiveField) or len(field.size) != 2:
+        return ()
+    found = []
+    for next_by in (0, 1):
+        of = zip(size, field.size, field.stride, field.start, strict=True)
+        axes = [window(length, seen, stride, start, next_by) for length, seen, stride, start in of]
+        (top, height), (left, width) = axes
+        found.append((float(left), float(top), float(width), float(height)))
+    return tuple(found)

@@ -151,6 +151,9 @@ class Train(Strict):
     log_every: PositiveInt | None = Field(
         None, description="steps between two points of the loss curve; else about 500 points"
     )
+    log_gradients: bool = Field(
+        False, description="record at these points the norms of gradients and updates of each layer, too"
+    )
     samples: Samples | None = Field(
         None, description="texts that a language model writes on its way: every how many steps, or in full"
     )

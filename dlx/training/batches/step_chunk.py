@@ -33,6 +33,7 @@ class StepChunk:
         self.optimizers, self.averages = list(job.learner.optimizers.values()), list(job.learner.averages.values())
         self.followings = list(job.learner.followings.values())
         self.values = job.learner.values
+        self.scales = job.learner.scales
         self.done = 0
         self.log_every = job.log_every
 
@@ -71,6 +72,8 @@ class StepChunk:
                 scheduled.set_momentum(step)
         if self.values:
             self.values.set(step)
+        if self.scales is not None and (step + 1) % self.log_every == 0:
+            self.scales.before()
 
     def after(self) -> None:
         """Count an update that has been taken; averages of the weights and networks that follow others take part."""
@@ -82,6 +85,8 @@ class StepChunk:
         if progress.step % self.log_every == 0:
             # only noted here: its mean loss would make the host wait for the device
             progress.pending_points.append((progress.step, self.feed.epoch, self.learner.rates()))
+            if self.scales is not None:
+                self.scales.after(progress.step)
         for average in self.averages:
             average.update(progress.step)
         for following in self.followings:
