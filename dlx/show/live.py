@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..experiment.recorder import TrainingStarted
 
-SOONEST, LATEST = 0.25, 2.0
+SOONEST, LATEST = 0.25, 10.0
 """Seconds between two pictures."""
 SHARE = 1 / 300
 """Of the seconds of the processor that drawing may take."""
