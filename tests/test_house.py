@@ -48,7 +48,7 @@ GUESTS = {
     "ray": ["sweeps"],
     "tensorboard": ["track"],
     "matplotlib": ["sheets", "sweeps", "trained"],
-    "pandas": ["api"],
+    "pandas": ["api", "track"],
     "tokenizers": ["text"],
     "graphlay": ["report"],
     "vl_convert": ["report"],

@@ -262,7 +262,9 @@ def test_two_seeds_that_are_killed_and_resumed_have_each_point_once(tmp_path):
         assert sync(run).complete  # a busy machine leaves the process beside behind, and this waits for it
         points = expected(run)
         assert [s for s, _, _ in points["train/running_loss"]] == [*range(1, 2001)]
-        assert by_metric(table(run)) == {k: [(s, round(t, 3), v) for s, t, v in p] for k, p in points.items()}
+        assert by_metric(table(run)) == {
+            k: [(s, round(t * 1000) / 1000, v) for s, t, v in p] for k, p in points.items()
+        }
         there = events(run)
         assert {k: [(s, v) for s, _, v in p] for k, p in there.items()} == {
             k: [(s, v) for s, _, v in p] for k, p in in_single_precision(points).items()
