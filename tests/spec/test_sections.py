@@ -151,7 +151,9 @@ WRONG = {
     "train: {steps: 1, optimizer: {sgd: {lr: .nan}}}": "`lr` must be a finite number, not .nan\n  lr: learning rate.",
     "train: {steps: 1, optimizer: {sgd: {lr: -1}}}": "`lr` must be at least 0, not -1",
     "train: {steps: 1, schedule: {step: {}}}": "`step_size` is missing",
-    "track: no": '`track` must be a mapping, not "no"\n  There are the fields csv, experiment, mlflow, tensorboard, uri.',
+    "track: no": (
+        '`track` must be a mapping, not "no"\n  There are the fields csv, experiment, mlflow, tensorboard, uri.'
+    ),
     "freeze:": "`freeze` takes names of nodes, with `*`, not nothing",
     "trian: {steps: 3}": "a spec has no `trian`\n  Did you mean `train` or `track`?",
 }
