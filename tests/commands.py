@@ -59,7 +59,8 @@ def dlx_on_terminal(*argv: object, cwd: Path = ROOT, columns: int = 80) -> tuple
     """Run a command on a terminal of so many columns; its exit status and what it prints."""
     master, slave = pty.openpty()
     env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color"}
-    env.pop("NO_COLOR", None)
+    for name in ("NO_COLOR", "CI"):
+        env.pop(name, None)
     with NOTHING.open() as nothing:
         command = _begin("dlx", argv, cwd, env, nothing.fileno(), slave, slave)
     os.close(slave)

@@ -33,23 +33,22 @@ class UpdateScales:
         self.pending: dict[int, Tensor] = {}
         """Of each point that is not written yet, the values (2, layers) on the device, by its step."""
 
-    @torch.no_grad()
     def before(self) -> None:
         """Copy the weights, before an update whose sizes are wanted."""
         self.earlier = [one.detach().clone() for one in self.weights]
 
-    @torch.no_grad()
     def after(self, step: int) -> None:
         """Compute the sizes of the update that has been taken, which is that of a step."""
-        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in self.weights]
-        moved = torch._foreach_sub(self.weights, self.earlier)
-        gradient, update, weight = (self._norms(each) for each in (gradients, moved, self.earlier))
-        self.pending[step] = torch.stack([gradient, update / weight])
+        with torch.no_grad():
+            gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in self.weights]
+            moved = [now - earlier for now, earlier in zip(self.weights, self.earlier, strict=True)]
+            gradient, update, weight = (self._norms(each) for each in (gradients, moved, self.earlier))
+            self.pending[step] = torch.stack([gradient, update / weight])
         self.earlier = []
 
     def _norms(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return the norm over all weights of each layer (layers,)."""
-        squares = torch.stack(torch._foreach_norm(list(tensors))).float().square()
+        squares = torch.stack([torch.linalg.vector_norm(one) for one in tensors]).float().square()
         return squares.new_zeros(len(self.layers)).index_add_(0, self.place, squares).sqrt()
 
     def written(self, step: int) -> Mapping[str, float]:

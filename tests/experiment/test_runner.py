@@ -46,6 +46,7 @@ def test_a_run_folder_holds_all_that_the_run_was(spec, tmp_path):
         "inputs.safetensors",
         "metrics.jsonl",
         "checkpoints",
+        "origin.json",
     }
     assert trace(load(folder / "spec.yaml")).params == 6 * 7 + 7 + 7 * 3 + 3
     assert json.loads((folder / "plan.json").read_text()) == trace(load(spec, ["vars.hidden=7"])).as_json()
