@@ -101,18 +101,25 @@ def sync(
 ) -> None:
     """Deliver to MLflow what has not arrived there yet.
 
+    Of runs that are named or behind also the pictures, which are drawn where they are missing.
+
     Example: dlx runs sync
     """
     from .. import track
+    from ..report import artifacts
     from ..runs import lookup
     from ..runs.folder import RunFolder
-    from ..show import listings
+    from ..show import console, listings
     from ..sweeps import mlflow_study
+    from ..track import arrivals
 
     studies = mlflow_study.studies(run, runs)
     chosen = [] if run and studies else [lookup.find(run, runs)] if run else lookup.all_runs(runs)
+    incomplete = [one.dir for one in chosen if run or arrivals.is_behind(one)]
+    for problem in artifacts.write_all([*incomplete, *studies]):
+        console.say(problem)
     done = [(one, track.sync(one, uri)) for one in chosen]
-    done += [(RunFolder(folder), mlflow_study.deliver(folder, uri)) for folder in studies]
+    done += [(RunFolder(folder), mlflow_study.StudyDelivery(folder, uri).sync()) for folder in studies]
     listings.synced(done, as_json)
     if not all(result.complete for _, result in done):
         raise typer.Exit(1)

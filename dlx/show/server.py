@@ -21,9 +21,10 @@ def up(found: Arrivals, store: str, url: str, as_json: bool, everybody: bool) ->
     model = found.models.get(store)
     serve = serve_line(url, model[1]) if model is not None else ""
     if as_json:
-        document({"url": url, **_facts(found, store), "serve": serve or None})
+        document({"url": url, "page": found.page(store, url), **_facts(found, store), "serve": serve or None})
         return
-    out(f"MLflow shows the runs of {found.root} at {url}; Ctrl-C ends it")
+    out(f"MLflow shows the runs of {found.root} at {found.page(store, url)}")
+    out("Ctrl-C ends it")
     if everybody:
         say("Everybody in the network can see and change them there: it asks for no password.")
     _missing(found, store)
@@ -34,9 +35,9 @@ def up(found: Arrivals, store: str, url: str, as_json: bool, everybody: bool) ->
 def elsewhere(found: Arrivals, store: str, as_json: bool) -> None:
     """Print the address of a server that has the runs already."""
     if as_json:
-        document({"url": store, **_facts(found, store), "serve": None})
+        document({"url": store, "page": found.page(store, store), **_facts(found, store), "serve": None})
         return
-    out(f"the runs of {found.root} are on the server {store}: open it there")
+    out(f"the runs of {found.root} are on a server: open {found.page(store, store)}")
     _missing(found, store)
 
 

@@ -250,7 +250,9 @@ def delivered(found: SweepResult, uri: str) -> None:
     """Print where MLflow and the figures show the study."""
     if found.tracking:
         out(f"mlflow  {tracked(found.tracking, uri, str(found.study.folder))}")
-    folder = found.study.folder / "figures"
+    from ..sweeps.figures import FOLDER
+
+    folder = found.study.folder / FOLDER
     if folder.is_dir():
         out(f"figures {folder}")
 

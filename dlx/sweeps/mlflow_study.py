@@ -2,8 +2,8 @@
 does it.
 
 A sweep starts one such process, which reads the study's folder and never talks to the sweep: it ends when its input
-ends, because the sweep closed it or is gone; then it draws the figures too. The curve of a trial is delivered at each
-rung and at its end, averaged over its seeds.
+ends, because the sweep closed it or is gone; its pictures are drawn after that. The curve of a trial is delivered at
+each rung and at its end, averaged over its seeds.
 """
 
 from __future__ import annotations
@@ -157,15 +157,11 @@ class StudyDelivery(Delivery[StudyState]):
             known.bests = ended
 
     def close(self, study: Study) -> None:
-        """Send what comes at the end: the journal, the figures, the best trial's model, and the status."""
+        """Send what comes at the end: the journal, the best trial's model, and the status."""
         known = self.state
-        if self.following:
-            self.draw(study)
         if is_cross_validation(study) and state_of(study) != known.state:
             self.log_metrics(known, fold_points(study))
         self.log_file(self.folder.dir / JOURNAL)
-        for path in sorted((self.folder.dir / "figures").glob("*.*")):
-            self.log_file(path, "figures")
         if known.best is not None:
             run = RunFolder(study.runs / next(iter(study.trials[known.best].runs.values())))
             self.log_model(run, run.end(), known.trials[known.best].run_id)
@@ -173,18 +169,6 @@ class StudyDelivery(Delivery[StudyState]):
         if state != known.state:
             self.set_status(known.run_id, STATUS[state], time.time())
             known.state = state
-
-    def draw(self, study: Study) -> None:
-        """Draw the figures, unless they are newer than the journal. An error is printed to the log."""
-        from . import figures
-
-        times = [file.stat().st_mtime for file in (self.folder.dir / figures.FOLDER).glob("*.png")]
-        if min(times, default=0) >= (self.folder.dir / JOURNAL).stat().st_mtime:
-            return
-        try:
-            figures.of_study(study)
-        except Exception as error:  # noqa: BLE001  what was measured is delivered all the same
-            print(f"the figures could not be drawn: {type(error).__name__}: {error}", flush=True)
 
     # --- a child ----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,15 @@ class Arrivals:
     def own(self) -> str:
         """The address of the store in the folder itself, whether there is one or not."""
         return f"{store.SQLITE}{(self.root.absolute() / 'mlflow.db').as_posix()}"
+
+    def page(self, chosen: str, url: str) -> str:
+        """Return the address of the runs of the newest experiment on a server of a store; without one, the server's.
+
+        MLflow 3 begins in its pages on language models, and shows those of training where the address says so.
+        """
+        newest = self.newest.get(chosen)
+        number = newest.read_json(STATE_FILE).get("experiment_id") if newest is not None else None
+        return f"{url}/#/experiments/{number}/runs?workflowType=machine_learning" if number else url
 
     def others(self, chosen: str) -> list[str]:
         """Return the stores that have runs of the folder, beside the one that is looked at."""
@@ -67,23 +77,32 @@ def arrivals(root: Path) -> Arrivals:
     models: dict[str, tuple[RunFolder, str]] = {}
     folders = sorted(root.glob("*/*"), key=lambda folder: (folder.name, folder), reverse=True)
     for run in map(RunFolder, (folder for folder in folders if folder.is_dir())):
-        try:
+        with suppress(DlxError):
             state = run.read_json(STATE_FILE)
             if address := str(state.get("uri") or ""):
                 newest.setdefault(address, run)
                 ids = state.get("model")
                 if isinstance(ids, dict) and ids.get("model_id"):
                     models.setdefault(address, (run, str(ids["model_id"]).split()[0]))
-            missing = _is_behind(run, state)
-        except (DlxError, OSError):
-            missing = True
-        if missing:
+        if is_behind(run):
             behind.append(run)
     return Arrivals(root, newest, tuple(behind), models)
 
 
-def _is_behind(run: RunFolder, state: dict[str, Any]) -> bool:
+def is_shown(run: RunFolder) -> bool:
+    """Whether the spec of a run lets it be delivered to MLflow."""
+    return store.track_section(run).get("mlflow") is not False
+
+
+def is_behind(run: RunFolder) -> bool:
     """Whether MLflow lacks something of a run that has ended, or of a study whose last delivery failed."""
+    try:
+        return _lacks_something(run, run.read_json(STATE_FILE))
+    except (DlxError, OSError):  # it is damaged
+        return True
+
+
+def _lacks_something(run: RunFolder, state: dict[str, Any]) -> bool:
     if not ID.fullmatch(run.id):
         return bool(state.get("error"))
     records = run.dir / RECORDS
@@ -91,6 +110,6 @@ def _is_behind(run: RunFolder, state: dict[str, Any]) -> bool:
     if not size or run.status() == "running":
         return False
     if not state:
-        return store.track_section(run).get("mlflow") is not False
+        return is_shown(run)
     has_weights = (run.dir / "checkpoints" / "final.safetensors").exists()
     return bool(state.get("error")) or state.get("offset") != size or (has_weights and not state.get("model"))

@@ -7,6 +7,7 @@ by step, and before anything that may have arrived is sent again, MLflow is aske
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import time
 import warnings
@@ -21,7 +22,7 @@ from filelock import FileLock
 from pydantic import TypeAdapter
 
 from ..errors import DlxError
-from ..runs.folder import RunFolder, alive
+from ..runs.folder import ARTIFACTS, RunFolder, alive
 from ..runs.records import RunRecord
 from ..utils import passwords
 from . import content, model, store
@@ -84,6 +85,8 @@ class SyncState(MlflowRunState):
     model: dict[str, str] = field(default_factory=dict)
     """Digest of the checkpoint that was logged, and the ids of its models."""
     error: str = ""
+    delivered_by: int = 0
+    """Number of the mirror's process that has delivered all there was at the end; it may draw pictures after that."""
 
     @classmethod
     def of(cls, folder: RunFolder, uri: str, experiment: str, file: str = STATE_FILE) -> Self:
@@ -185,6 +188,8 @@ class Delivery(ABC, Generic[M]):
                     self._find_or_create()
                     state.error = ""
                     self.deliver(final)
+                    self.log_artifacts()
+                    state.delivered_by = os.getpid() if final and self.following else 0
                 except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
                     state.error = passwords.masked(error_text(error, shown))
                 self.folder.write_json(self.state_file, asdict(state))
@@ -328,6 +333,14 @@ class Delivery(ABC, Generic[M]):
             send()
         self.state.files[name or path.name] = digest
         self.save()
+
+    def log_artifacts(self) -> None:
+        """Send what is made to be looked at, each file that is new."""
+        for made in sorted((self.folder.dir / ARTIFACTS).rglob("*")):
+            if made.is_file() and not made.name.startswith("."):  # those are being written
+                inside = made.relative_to(self.folder.dir)
+                folder = str(inside.parent.relative_to(ARTIFACTS))
+                self.log_file(self.folder.file(str(inside)), folder, name=str(inside))
 
     def set_status(self, run_id: str, status: str, when: float) -> None:
         """Set MLflow's status of a run, and `when` it ended, in seconds of Unix time."""

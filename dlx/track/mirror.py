@@ -8,9 +8,11 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,17 @@ from .delivery import STATE_FILE, Delivery, Follower, follow
 
 LOG = "mlflow.log"
 
+LOOK = 0.02
+"""Seconds between two looks at what the mirror has delivered."""
+PICTURES = "dlx.report.artifacts"
+"""Module whose `write` draws the pictures of a folder at the end: a floor above, named and not imported here."""
 LOWEST_PRIORITY = 19
 """Niceness of the mirror, the lowest priority that Unix has."""
 PRIORITY = "DLX_MIRROR_PRIORITY"
 """Environment variable: `normal` lets the mirror compete with training, where a busy machine leaves it no time."""
+
+FIGURES = "DLX_MIRROR_FIGURES"
+"""Environment variable: `none` keeps the mirror from drawing pictures, where their seconds are wanted for others."""
 
 _STARTED: list[subprocess.Popen[bytes]] = []
 """Processes that were started. Kept so that one which outlives its Mirror is reaped by the next `start`."""
@@ -52,14 +61,24 @@ class Mirror:
         self.close_input()
         if self.process is None:
             return f"failed: {self.error}"
-        try:
-            code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return "behind"
+        until = time.monotonic() + timeout
+        while (code := self.process.poll()) is None:
+            if self._has_delivered(self.process.pid):
+                return "delivered"  # pictures are drawn by it after that, for which nobody waits
+            if time.monotonic() >= until:
+                return "behind"
+            time.sleep(LOOK)
         error = self._error()
         if code == 0 or (self.shared and self.mlflow and not error):
             return "delivered"
         return f"failed: {error or f'the mirror ended with {code}; {self.run.dir / LOG} says more'}"
+
+    def _has_delivered(self, pid: int) -> bool:
+        """Whether the process has delivered all there was at the end."""
+        try:
+            return self.run.read_json(STATE_FILE).get("delivered_by") == pid
+        except DlxError:
+            return False
 
     def _error(self) -> str:
         if not self.mlflow:
@@ -150,7 +169,25 @@ def main(kind: type[Delivery[Any]], prog: str, files: Callable[[Path], Follower]
     if args.follow:
         # the files first: they are whole when MLflow has the end
         followers = [*map(files, args.folder), *([] if args.files_only else each)]
-        return follow(followers, each[0].watch(args.follow))
+        code = follow(followers, each[0].watch(args.follow))
+        if code == 0 and not args.files_only:
+            draw(each)
+        return code
     results = [one.sync() for one in each]
     print(*results, sep="\n")
     return 0 if all(result.complete for result in results) else 1
+
+
+def draw(each: Sequence[Delivery[Any]]) -> None:
+    """Draw the pictures of folders that have been delivered, and deliver these; what is wrong goes to the log."""
+    if os.environ.get(FIGURES) == "none":
+        return
+    write = import_module(PICTURES).write
+    for one in each:
+        try:
+            for problem in write(one.folder.dir):
+                print(problem, flush=True)
+        except Exception as error:  # noqa: BLE001  all else has arrived, and `dlx runs sync` tries again
+            print(f"{one.folder.key} has no pictures: {type(error).__name__}: {error}", flush=True)
+        if not (result := one.sync()).complete:
+            print(result.error, flush=True)

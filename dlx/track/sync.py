@@ -13,7 +13,7 @@ from ..data import input_record
 from ..errors import DlxError
 from ..plugins import FOLDER
 from ..runs import origin
-from ..runs.folder import ARTIFACTS, BASELINE, TAGS, RunFolder
+from ..runs.folder import BASELINE, TAGS, RunFolder
 from ..runs.origin import ORIGIN
 from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
@@ -98,12 +98,6 @@ class RunDelivery(Delivery[RunState]):
         for copy in sorted((self.folder.dir / FOLDER).rglob("*.py")):
             inside = copy.relative_to(self.folder.dir)
             self.log_file(self.folder.file(str(inside)), str(inside.parent), name=str(inside))
-        for made in sorted((self.folder.dir / ARTIFACTS).rglob("*")):
-            if made.is_file() and not made.name.startswith("."):  # those are being written
-                inside = made.relative_to(self.folder.dir)
-                self.log_file(
-                    self.folder.file(str(inside)), str(inside.parent.relative_to(ARTIFACTS)), name=str(inside)
-                )
         # a record is sent whole: an offset inside of one could not be recorded
         for batch in _batches(self.folder, state):
             self.log_metrics(state, batch.points)

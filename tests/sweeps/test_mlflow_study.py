@@ -283,7 +283,7 @@ def test_only_the_best_has_a_model_and_the_figures_are_with_the_study(study):
         network = build(trace(load(folder / "spec.yaml"))).eval()
         (folder / "checkpoints").mkdir()
         checkpoint.save(folder / "checkpoints", "final", network, {"step": step})
-    _folder(study.folder / "figures").joinpath("history.png").write_bytes(b"a picture")
+    _folder(study.folder / "artifacts" / "figures").joinpath("history.png").write_bytes(b"a picture")
 
     result = StudyDelivery(study.folder).sync()
     assert result.complete, result.error

@@ -101,9 +101,10 @@ def test_figures_are_saved_where_they_are_asked_for(tmp_path):
     assert "mlflow" not in done.stdout
 
 
-def test_a_sweep_is_in_mlflow_with_its_trials_and_figures(tmp_path, empty_store, copied_mirrors):
+def test_a_sweep_is_in_mlflow_with_its_trials_and_figures(tmp_path, empty_store, copied_mirrors, monkeypatch):
     from mlflow import MlflowClient
 
+    monkeypatch.delenv("DLX_MIRROR_FIGURES")
     spec_in(tmp_path)
     (tmp_path / "runs").mkdir()
     shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
@@ -121,9 +122,12 @@ def test_a_sweep_is_in_mlflow_with_its_trials_and_figures(tmp_path, empty_store,
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert {run.data.params["train.optimizer.adam.lr"] for run in children} == {"0.1", "0.01"}
     assert all(set(run.data.params) == {"train.optimizer.adam.lr"} for run in children)
-    assert "figures/history.png" in [file.path for file in client.list_artifacts(parent.info.run_id, "figures")]
+    there = {file.path for file in client.list_artifacts(parent.info.run_id, "figures")}
+    assert {"figures/history.png", "figures/best_curves.svg", "figures/best_network.svg"} <= there
     assert json.loads(dlx(tmp_path, "runs", "sync", found["dir"], "--json").stdout)
 
 
 def _ended(state):
-    return state.exists() and json.loads(state.read_text())["state"] == "finished"
+    """Whether all is in MLflow, with the pictures, which are drawn after all else has arrived."""
+    known = json.loads(state.read_text()) if state.exists() else {"state": "", "files": ()}
+    return known["state"] == "finished" and "artifacts/figures/best_network.svg" in known["files"]

@@ -82,6 +82,7 @@ def test_the_pages_show_the_runs_and_what_has_not_arrived(delivered):
         try:
             about = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
             assert about["url"] == f"http://127.0.0.1:{port}"
+            assert re.fullmatch(r".*/#/experiments/\d+/runs\?workflowType=machine_learning", about["page"])
             assert (about["behind"], about["others"]) == ([late.key], [])
             assert f"models:/{run.read_json('mlflow.json')['model']['model_id']} " in about["serve"]
             asked = {"experiment_ids": [run.read_json("mlflow.json")["experiment_id"]]}
@@ -168,7 +169,10 @@ def test_runs_on_a_server_are_opened_there(delivered, tmp_path):
     RunFolder(copy).write_json("mlflow.json", state | {"uri": "http://192.0.2.1:5000"})
 
     done = dlx("ui", cwd=tmp_path, check=True)
-    assert done.stdout == "the runs of runs are on the server http://192.0.2.1:5000: open it there\n"
+    assert done.stdout == (
+        "the runs of runs are on a server: open http://192.0.2.1:5000/#/experiments/"
+        f"{state['experiment_id']}/runs?workflowType=machine_learning\n"
+    )
 
 
 def test_stores_beside_that_of_the_folder_are_named(delivered, tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from ...runs.folder import ARTIFACTS
 from ...spec.sections.sweep_values import Dimension
 from ..importance import dimensions_of
 from ..seed_averages import is_replicate
@@ -15,7 +16,7 @@ from . import history, points
 from .base import Picture, StudyView, styled, view_of
 
 Form = Literal["png", "svg"]
-FOLDER = "figures"
+FOLDER = f"{ARTIFACTS}/figures"
 PICTURES: dict[str, Callable[[StudyView], Picture | None]] = {
     "history": history.history,
     "pareto": history.pareto,
@@ -27,8 +28,9 @@ PICTURES: dict[str, Callable[[StudyView], Picture | None]] = {
 
 
 def of_study(study: Study, folder: Path | None = None, form: Form = "png") -> list[Path]:
-    """Draw a study, into `figures/` of its folder or another one. Returns the files; none where no trial has
-    finished.
+    """Draw a study, into `artifacts/figures/` of its folder or another one.
+
+    Returns the files; none where no trial has finished.
     """
     dimensions = [one for one in dimensions_of(study.identity.get("space", {})) if not is_replicate(one.key)]
     if not dimensions:
