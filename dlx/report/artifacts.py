@@ -34,6 +34,8 @@ MOST_PANELS = 12
 """Quantities in a picture of curves at most; those of held-out parts come before others."""
 SECONDS = 60.0
 """Time that samples may take; slower ones are for `dlx sample`."""
+LATER = 0.2
+"""Seconds after which it is raised again, should somebody have passed over it."""
 Pictures = Mapping[str, Callable[[], bytes | None]]
 """By the name of a file, what makes its content; None where the run has none."""
 
@@ -143,7 +145,7 @@ def _samples(run: RunFolder) -> list[str]:
         with _at_most(SECONDS):
             for ending, content in _made(run).items():
                 run.write_bytes(f"{SAMPLES}/final{ending}", content)
-    except TimeoutError:
+    except _Late:
         return [f"samples of {run.key} would take more than {SECONDS:.0f} seconds: `dlx sample {run.argument}`"]
     except Exception as error:  # noqa: BLE001  as above
         return [f"samples of {run.key} were not drawn: {_reason(error)}"]
@@ -167,18 +169,22 @@ def _made(run: RunFolder) -> Mapping[str, bytes]:
         return StageSheets(Samples(every=1)).files(job)
 
 
+class _Late(BaseException):
+    """The time is over: no OSError and no Exception, which what runs meanwhile may expect and pass over."""
+
+
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError where the block takes longer; only the main thread can."""
+    """Raise _Late where the block takes longer; only the main thread can."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
 
     def late(_: int, __: FrameType | None) -> None:
-        raise TimeoutError
+        raise _Late
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, LATER)
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from made_runs import made_run
 from dlx.report import artifacts
 from dlx.runs.folder import RunFolder
 from dlx.track import delivery, mirror
+from dlx.track.scalars import ScalarFiles
 from dlx.track.sync import RunDelivery
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -194,12 +195,12 @@ def test_they_are_drawn_once_all_else_is_in_mlflow_and_follow_it(tmp_path, empty
     monkeypatch.setattr(mirror, "import_module", lambda name: {mirror.PICTURES: stand_in}[name])
     monkeypatch.setattr(delivery, "alive", lambda pid: False)
     monkeypatch.setattr(sys, "argv", ["mirror", str(run.dir), "--follow", "1", "--uri", uri])
-    assert mirror.main(RunDelivery, "dlx.track") == 0
+    assert mirror.main(RunDelivery, "dlx.track", ScalarFiles) == 0
     assert seen == []  # as the environment of the tests asks
     monkeypatch.delenv(mirror.FIGURES)
 
     assert artifacts.__name__ == mirror.PICTURES
-    assert mirror.main(RunDelivery, "dlx.track") == 0
+    assert mirror.main(RunDelivery, "dlx.track", ScalarFiles) == 0
     assert seen == [(os.getpid(), "FINISHED", 0.2)]
     state = run.read_json("mlflow.json")
     assert "figures/curves.svg" in [one.path for one in client.list_artifacts(state["run_id"], "figures")]
