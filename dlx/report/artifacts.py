@@ -23,7 +23,8 @@ from ..sweeps.study import JOURNAL, Study, is_study
 from ..track import arrivals
 from ..trained.difference import RunGroup
 from .charts_files import content_of
-from .plot import Drawing, Options, confusion, curve, panel_of
+from .plot import Drawing, confusion, curve, panel_of
+from .plot_options import Options
 
 if TYPE_CHECKING:
     from ..training.fit import Job
