@@ -33,8 +33,8 @@ def keep_freed_memory() -> bool:
     """Let glibc keep freed memory for the next step, and return whether it does.
 
     By default glibc unmaps large blocks as they are freed and returns the end of its heap, so each step asks the
-    kernel for its activations anew, zeroed page by page: a third to a half of the processor time of a small
-    convolutional net (benchmarks/freed_memory.py). Other C libraries are left as they are.
+    kernel for its activations anew, zeroed page by page: a fifth of the processor time of a small convolutional
+    net (benchmarks/freed_memory.py). Other C libraries are left as they are.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if any(name in os.environ for name in _OF_USERS) or "glibc.malloc." in tunables:
