@@ -8,22 +8,16 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..report.kinds import Band, Kind
 from . import completion
 from .options import AsJson, Runs
 
-Kind = Literal[
-    "curve",
-    "bar",
-    "scatter",
-    "parallel",
-    "confusion",
-    "calibration",
-    "gradients",
-    "filters",
-    "features",
-    "attention",
-    "fields",
-    "samples",
+AboutMean = Annotated[
+    Band,
+    typer.Option(
+        help="About a mean over runs: its 95 % interval, one standard deviation, all runs, nothing; auto is the "
+        "interval, of two runs their range."
+    ),
 ]
 
 
@@ -46,13 +40,7 @@ def plot(
     x_scale: Annotated[
         Literal["linear", "log"], typer.Option("--x-scale", help="Of the horizontal axis.")
     ] = "linear",
-    band: Annotated[
-        Literal["auto", "interval", "deviation", "range", "none"],
-        typer.Option(
-            help="About a mean over runs: its 95 % interval, one standard deviation, all runs, nothing; auto is the "
-            "interval, of two runs their range."
-        ),
-    ] = "auto",
+    band: AboutMean = "auto",
     each: Annotated[bool, typer.Option("--each", help="Each run by itself, and no others of its spec.")] = False,
     part: Annotated[
         str, typer.Option(metavar="PART", help="Of confusion, calibration and examples: train, valid or test.")
@@ -108,13 +96,7 @@ def report(
         int,
         typer.Option(min=0, max=100, metavar="N", help="The N worst examples, for which networks are measured anew."),
     ] = 0,
-    band: Annotated[
-        Literal["auto", "interval", "deviation", "range", "none"],
-        typer.Option(
-            help="About a mean over runs: its 95 % interval, one standard deviation, all runs, nothing; auto is the "
-            "interval, of two runs their range."
-        ),
-    ] = "auto",
+    band: AboutMean = "auto",
     each: Annotated[bool, typer.Option("--each", help="Each run by itself, and no others of its spec.")] = False,
     title: Annotated[str, typer.Option(metavar="WORDS", help="Title of the page.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Write it anew until the training has ended.")] = False,

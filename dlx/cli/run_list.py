@@ -119,7 +119,7 @@ def sync(
     for problem in artifacts.write_all([*incomplete, *studies]):
         console.say(problem)
     done = [(one, track.sync(one, uri)) for one in chosen]
-    done += [(RunFolder(folder), mlflow_study.StudyDelivery(folder, uri).sync()) for folder in studies]
+    done += [(RunFolder(folder), mlflow_study.deliver(folder, uri)) for folder in studies]
     listings.synced(done, as_json)
     if not all(result.complete for _, result in done):
         raise typer.Exit(1)

@@ -13,7 +13,7 @@ from ..runs.folder import ENSEMBLE, RunFolder
 from ..spec import Experiment
 from ..training import ensemble_metrics
 from ..training.checkpoints import checkpoint
-from .results import mean_of
+from ..utils.intervals import mean_of
 
 if TYPE_CHECKING:
     from ..training.prepared import Prepared

@@ -12,7 +12,7 @@ from ..data import DATASETS
 from ..errors import DlxError, Problem, SpecError
 from ..spec import Experiment
 from ..training.prepared import loaded
-from .results import half_interval, mean_of
+from ..utils.intervals import half_interval, mean_of
 
 Folds = int | Literal["leave_one_out"]
 DEFAULT_FOLDS = 5

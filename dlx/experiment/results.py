@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import Graphs
 from ..runs.folder import RunFolder
-from ..utils.intervals import half_interval, mean_of, student_t_quantile
+from ..utils.intervals import half_interval, mean_of
 
 if TYPE_CHECKING:
     from ..track import Mirror
@@ -82,6 +82,3 @@ class Results:
                 for r in self.results
             ]
         return document
-
-
-__all__ = ["Result", "Results", "half_interval", "mean_of", "student_t_quantile"]

@@ -24,6 +24,7 @@ from ..track import arrivals
 from ..trained.difference import RunGroup
 from .charts_files import content_of
 from .plot import Drawing, confusion, curve, panel_of
+from .plot_gradients import is_size
 from .plot_options import Options
 
 if TYPE_CHECKING:
@@ -103,10 +104,13 @@ def _pictures(run: RunFolder) -> Pictures:
 
 def _curves(drawing: Drawing, rates: bool) -> bytes | None:
     """Return the curves of all that runs have recorded, or of their learning rates."""
-    names = {name for runs in drawing.curves.values() for one in runs for name in one}
-    chosen = sorted((name for name in names if name.startswith("lr") == rates), key=_place)
-    panels = list(dict.fromkeys(map(panel_of, chosen)))[:MOST_PANELS]
-    chosen = [name for name in chosen if panel_of(name) in panels]
+    names = {name for runs in drawing.curves.values() for one in runs for name in one if not is_size(name)}
+    stages = {name: drawing.stages.get(name, "") for name in names}
+    own = {name: name.removeprefix(f"{stage}/") for name, stage in stages.items()}
+    chosen = sorted((name for name in names if own[name].startswith("lr") == rates), key=lambda one: _place(own[one]))
+    panel = {name: panel_of(name, stages[name]) for name in chosen}
+    panels = list(dict.fromkeys(panel.values()))[:MOST_PANELS]
+    chosen = [name for name in chosen if panel[name] in panels]
     if not chosen:
         return None
     return content_of(curve(drawing.with_options(Options(tuple(chosen)))), "svg")

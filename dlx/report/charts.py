@@ -13,8 +13,9 @@ from typing import Any
 from ..lazy import np
 from .charts_data import table
 from .charts_style import COLOURS, DASHES, HEIGHT, MOST_LABELLED, WIDTH, Theme, config
+from .kinds import Kind
 from .plot_calibration import Reliability, reliability_panel
-from .plot_figure import Figure, Kind, Matrices, Matrix, Series, rounded
+from .plot_figure import Figure, Matrices, Matrix, Series, rounded
 from .plot_trials import Parallel, parallel_panel
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"

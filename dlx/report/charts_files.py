@@ -8,19 +8,19 @@ import re
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
-from typing import Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
 from ..errors import DlxError
 from . import output as files
 from .charts import Json, chart
 from .charts_style import Theme
 from .charts_tikz import tikz
-from .plot_calibration import Reliability
 from .plot_figure import Figure, Matrices
-from .plot_trials import Parallel
 from .sheet import Sheet
 
-Shown = Figure | Matrices | Reliability | Parallel | Sheet
+if TYPE_CHECKING:
+    from .plot import Shown
+
 Format = Literal["svg", "png", "pdf", "tikz", "csv"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 OTHERS: Final = {"tex": "tikz"}

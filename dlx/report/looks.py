@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..data.images import png
 from ..errors import DlxError, did_you_mean
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
+T = TypeVar("T")
 MOST_MAPS = 32
 """Maps of a layer that are shown, the first ones."""
 MOST_FILTERS = 64
@@ -159,36 +161,34 @@ def last_sheets(run: RunFolder) -> list[Any]:
 def _rows(drawing: Drawing, of: Callable[[RunGroup], list[Row]]) -> tuple[Row, ...]:
     """Return the rows of all groups; a group that has none is a note, or the error where no group has one."""
     labels = [group.label for group in drawing.groups]
-    found: list[Row] = []
+    return tuple(
+        replace(row, heading=grouped(labels, group.label, row.heading), label=group.label)
+        for group, row in of_groups(drawing, of)
+    )
+
+
+def of_groups(drawing: Drawing, of: Callable[[RunGroup], list[T]]) -> list[tuple[RunGroup, T]]:
+    """Return what `of` makes of the first run of each group, with the group.
+
+    A group that has none is a note. DlxError where no group has one; NothingToShowError where none could have it.
+    """
+    found: list[tuple[RunGroup, T]] = []
     missing: list[DlxError] = []
     for group in drawing.groups:
         try:
-            rows = of(group)
+            found += [(group, one) for one in of(group)]
         except DlxError as error:
             missing.append(error)
             continue
-        for row in rows:
-            words = grouped(labels, group.label, row.heading)
-            found.append(Row(words, row.tiles, row.colours, row.size, row.about, group.label))
         if len(group.runs) > 1:
             first = group.runs[0].key
             drawing.notes.append(f"of {group.label} the first of {len(group.runs)} runs is shown: {first}")
-    if not found:
-        raise none_left(missing)
-    drawing.notes += sentences(missing)
-    return tuple(found)
-
-
-def none_left(missing: Sequence[DlxError]) -> DlxError:
-    """Return the error where no group has what is shown; that nothing is amiss, where none could have it."""
     problems = [problem for one in missing for problem in one.problems]
-    amiss = [one for one in missing if not isinstance(one, NothingToShowError)]
-    return DlxError(*problems) if amiss else NothingToShowError(*problems)
-
-
-def sentences(missing: Sequence[DlxError]) -> list[str]:
-    """Return the errors of groups that are left out as notes."""
-    return [" ".join(filter(None, (one.message, one.hint))) for error in missing for one in error.problems]
+    if not found:
+        is_amiss = not all(isinstance(one, NothingToShowError) for one in missing)
+        raise DlxError(*problems) if is_amiss else NothingToShowError(*problems)
+    drawing.notes += [" ".join(filter(None, (one.message, one.hint))) for one in problems]
+    return found
 
 
 def _inside(drawing: Drawing, group: RunGroup) -> Inside:

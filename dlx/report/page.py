@@ -11,11 +11,11 @@ from pathlib import Path
 from ..errors import DlxError, plural
 from ..sweeps.study import Study
 from . import output, page_curves, page_looks, page_results, page_runs
+from .kinds import Band
 from .page_bundle import bundle
 from .page_html import Markup, chart, joined, paragraph, section, text
 from .plot import Drawing
 from .plot_groups import groups, study_of
-from .plot_means import Band
 from .plot_options import Options
 
 HERE = Path(__file__).parent

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError, plural
 from ..experiment import confusion_matrix
-from ..experiment.results import half_interval, mean_of
 from ..runs.folder import RunFolder
 from ..sweeps.study import Study
+from ..utils.intervals import half_interval, mean_of
 from .page_html import Markup, folded, image, joined, paragraph, table, text
 from .plot import HOW, Drawing, confusion
 from .plot_groups import study_of

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import DlxError, plural
-from ..runs.folder import ARTIFACTS, RunFolder
+from ..runs.folder import RunFolder
 from ..trained.difference import RunGroup
 from ..trained.run_settings import flat, settings
 from ..training.checkpoints.checkpoint import graphs_of
 from .diagram import diagram_html
+from .looks import last_sheets
 from .page_html import Markup, facts, folded, image, joined, paragraph, table, text
 from .plot import Drawing
 from .plot_records import Curves
@@ -101,9 +102,7 @@ def samples(drawing: Drawing) -> list[Markup]:
     """Return the last sheet of samples of each name, of the first run of each group."""
     found = []
     for group in drawing.groups:
-        sheets = sorted((group.runs[0].dir / ARTIFACTS / "samples").glob("*.png"))
-        last = {path.stem.split("-", 2)[-1]: path for path in sheets}  # step-000500-NAME
-        for path in last.values():
+        for path in last_sheets(group.runs[0]):
             content = path.read_bytes()
             about = f"Samples of {group.label}, {path.stem}"
             small = len(content) <= MOST_BYTES

@@ -21,11 +21,12 @@ from ..trained.difference import RunGroup
 from ..trained.evaluate import Loaded, job_of_run
 from ..trained.inside import Inside
 from . import looks
+from .kinds import Band, Kind
 from .plot_calibration import Reliability, reliability
-from .plot_figure import Figure, Kind, Matrices, Matrix, Series, positive
+from .plot_figure import Figure, Matrices, Matrix, Series, positive
 from .plot_gradients import gradients, is_size
 from .plot_groups import groups, study_of
-from .plot_means import Axis, Band, chosen, half_width, series_of, words
+from .plot_means import Axis, chosen, half_width, series_of, words
 from .plot_options import AXES, Options
 from .plot_records import Curves, curves_of
 from .plot_stages import expanded, main_of_each, stages_of

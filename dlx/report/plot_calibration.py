@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DlxError
 from ..trained.calibration import Calibration, calibration
+from ..trained.difference import RunGroup
 from .charts_data import table
 from .charts_style import COLOURS, INK, Theme
-from .looks import none_left, sentences
-from .plot_figure import Kind
+from .kinds import Kind
+from .looks import of_groups
 
 if TYPE_CHECKING:
     from .plot import Drawing
@@ -62,28 +62,16 @@ class Reliability:
 
 def reliability(drawing: Drawing) -> Reliability:
     """Measure the calibration of the first run of each group. DlxError where none tells classes apart."""
-    found: list[tuple[str, Calibration]] = []
-    missing: list[DlxError] = []
-    for group in drawing.groups:
-        try:
-            each = calibration(
-                group.runs[0],
-                drawing.options.part or None,
-                drawing.options.bins,
-                loaded=drawing.loaded(group.runs[0]),
-            )
-        except DlxError as error:
-            missing.append(error)
-            continue
-        found += [(f"{group.label}: {one.head}" if one.head else group.label, one) for one in each]
-        if len(group.runs) > 1:
-            drawing.notes.append(
-                f"of {group.label} the first of {len(group.runs)} runs is shown: {group.runs[0].key}"
-            )
-    if not found:
-        raise none_left(missing)
-    drawing.notes += sentences(missing)
-    return Reliability(tuple(found))
+    options = drawing.options
+
+    def of(group: RunGroup) -> list[Calibration]:
+        run = group.runs[0]
+        return calibration(run, options.part or None, options.bins, loaded=drawing.loaded(run))
+
+    found = of_groups(drawing, of)
+    return Reliability(
+        tuple((f"{group.label}: {one.head}" if one.head else group.label, one) for group, one in found)
+    )
 
 
 def reliability_panel(label: str, one: Calibration, theme: Theme = "light") -> dict[str, Any]:

@@ -9,26 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import plural
 from ..lazy import np
+from .kinds import Kind
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[Any]
 
-Kind = Literal[
-    "curve",
-    "bar",
-    "scatter",
-    "parallel",
-    "confusion",
-    "calibration",
-    "gradients",
-    "filters",
-    "features",
-    "attention",
-    "fields",
-    "samples",
-]
 Scale = Literal["linear", "log"]
 DIGITS = 6
 """Significant digits of a value in a chart; in CSV and JSON all are written."""

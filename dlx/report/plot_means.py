@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..experiment.results import student_t_quantile
 from ..lazy import np
+from ..utils.intervals import student_t_quantile
+from .kinds import Band
 from .plot_figure import Series
 from .plot_records import Points
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 Axis = Literal["step", "epoch", "time"]
-Band = Literal["auto", "interval", "deviation", "range", "none"]
 WORDS: dict[Band, str] = {
     "interval": "95 % interval of the mean",
     "deviation": "one standard deviation",

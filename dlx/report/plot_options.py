@@ -7,8 +7,9 @@ from typing import Final
 
 from ..errors import DlxError, did_you_mean
 from ..trained.calibration import BINS
-from .plot_figure import Kind, Scale
-from .plot_means import Axis, Band
+from .kinds import Band, Kind
+from .plot_figure import Scale
+from .plot_means import Axis
 
 AXES: tuple[Axis, ...] = ("step", "epoch", "time")
 EXAMPLES: Final[tuple[Kind, ...]] = ("features", "attention", "fields")

@@ -12,7 +12,7 @@ from ..spec.validation import shown
 from ..sweeps.study import Study
 from .charts_data import Json, table
 from .charts_style import COLOURS, INK, Theme
-from .plot_figure import Kind
+from .kinds import Kind
 from .plot_values import is_number
 
 APART = 130

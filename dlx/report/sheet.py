@@ -11,7 +11,7 @@ from ..data.images import png
 from ..lazy import np
 from . import svg
 from .charts_style import INK, Theme
-from .plot_figure import Kind
+from .kinds import Kind
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -71,13 +71,13 @@ class _Watched:
 
     def goes_on(self) -> bool:
         """Whether something runs; where nothing does, whether it does a moment later."""
-        if self.runs_now():
+        if self.runs_now(self.runs()):
             return True
         time.sleep(GRACE)
-        return self.runs_now()
+        return self.runs_now(self.runs())
 
-    def runs_now(self) -> bool:
-        return any(map(is_running, self.studies)) or any(run.status() == "running" for run in self.runs())
+    def runs_now(self, runs: Sequence[RunFolder]) -> bool:
+        return any(map(is_running, self.studies)) or any(run.status() == "running" for run in runs)
 
     @property
     def studies(self) -> list[Path]:
@@ -99,7 +99,7 @@ class _Watched:
         return tuple((str(one), one.stat().st_size) for one in found if one.exists()) if files else None
 
     def wait(self, seconds: float) -> None:
-        """Wait so long, or until nothing runs."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and self.runs_now():
+        """Wait so long, or until nothing runs of what there is now."""
+        end, runs = time.monotonic() + seconds, self.runs()
+        while (left := end - time.monotonic()) > 0 and self.runs_now(runs):
             time.sleep(min(LOOK, left))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from math import isnan
 
 from ..errors import DlxError, did_you_mean
+from ..utils.numbers import as_number
 
 Value = float | int | str
 Facts = Mapping[str, Value]
@@ -176,11 +177,3 @@ def _ordered(value: Value, sign: str, text: str, number: float | None) -> bool:
     if isinstance(value, str):
         return number is None and ORDER[sign](value, text)  # type: ignore[arg-type]
     return number is not None and ORDER[sign](value, number)
-
-
-def as_number(text: str) -> float | None:
-    """Return the number that a text is; None where it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return None

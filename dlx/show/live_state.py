@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -170,10 +169,13 @@ class TrainingStates:
 
 def apart_from_seed(one: TrainingStarted) -> Mapping[str, object]:
     """Return what the start of a training says apart from its seed and run."""
-    same = replace(one, seed=0)
-    return {"graphs": same.graphs.name, "stage": same.stage, "steps": same.steps, "device": same.device} | {
-        "notes": same.notes,
-        "computed": same.computed,
-        "step": same.step,
-        "threads": same.threads,
+    return {
+        "graphs": one.graphs.name,
+        "stage": one.stage,
+        "steps": one.steps,
+        "device": one.device,
+        "notes": one.notes,
+        "computed": one.computed,
+        "step": one.step,
+        "threads": one.threads,
     }

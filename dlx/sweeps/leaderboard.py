@@ -15,7 +15,7 @@ from math import fsum, inf, isfinite, sqrt
 from typing import Any
 
 from ..errors import plural
-from ..experiment.results import mean_of, student_t_quantile
+from ..utils.intervals import mean_of, student_t_quantile
 from .trial import Trial
 
 COSTS: Mapping[str, Callable[[Trial], float]] = {

@@ -14,18 +14,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..errors import DlxError
 from ..runs import origin
 from ..runs.folder import RunFolder
 from ..track import Mirror, SyncResult, content, start_all
 from ..track.delivery import STATUS, Delivery, MlflowRunState, SyncState
 from ..track.mirror import main
-from ..track.scalars import FilesOfMany
+from ..track.scalars import FilesOfMany, error_of
 from ..track.seeds import PARENT
 from .folds import CrossValidation, is_cross_validation
 from .leaderboard import interval_of
@@ -324,13 +323,8 @@ def start(folder: Path, uri: str | None = None, experiment: str | None = None, *
 
 def deliver(folder: Path, uri: str | None = None) -> SyncResult:
     """Deliver what a study holds and MLflow does not, and write the files of its trials. Never raises."""
-    error = ""
-    try:
-        files_of(folder).update()
-    except DlxError as unwritten:
-        error = unwritten.problems[0].message
-    found = StudyDelivery(folder, uri).sync()
-    return replace(found, complete=False, error=error) if error and found.complete else found
+    error = error_of(files_of(folder))
+    return StudyDelivery(folder, uri).sync().with_error(error)
 
 
 def studies(text: str | None, runs: Path) -> list[Path]:

@@ -13,7 +13,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
@@ -50,6 +50,10 @@ class SyncResult:
     run_id: str
     uri: str
     error: str = ""
+
+    def with_error(self, error: str) -> SyncResult:
+        """Return it with what else went wrong, if something did and it has no error of its own."""
+        return replace(self, complete=False, error=error) if error and self.complete else self
 
     def __str__(self) -> str:
         if self.error:

@@ -237,12 +237,7 @@ class ScalarFiles:
         size = _size(self.run.dir / RECORDS) or 0
         if final or (size > self.offset and time.monotonic() >= self.due):
             self.due = time.monotonic() + PAUSE
-            try:
-                self.update()
-                self.code = 0 if final else None
-            except DlxError as error:
-                print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {error.problems[0].message}", flush=True)
-                self.code = 1 if final else None
+            self.code = _exit_code(self, final)
         return LOOK
 
 
@@ -271,15 +266,26 @@ class FilesOfMany:
         """Write what is new, and return the seconds until the next call; `gone` if the study has ended."""
         began = time.monotonic()
         if gone or began >= self.due:
-            try:
-                self.update()
-                self.code = 0 if gone else None
-            except DlxError as error:
-                print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {error.problems[0].message}", flush=True)
-                self.code = 1 if gone else None
+            self.code = _exit_code(self, gone)
             ended = time.monotonic()
             self.due = ended + max(PAUSE, 4 * (ended - began))
         return LOOK
+
+
+def error_of(each: ScalarFiles | FilesOfMany) -> str:
+    """Write what files lack, and return the error where one cannot be written; else an empty text."""
+    try:
+        each.update()
+    except DlxError as error:
+        return error.problems[0].message
+    return ""
+
+
+def _exit_code(each: ScalarFiles | FilesOfMany, final: bool) -> int | None:
+    """Write what files lack, with an error to the log, and return the exit status; None while more may come."""
+    if error := error_of(each):
+        print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {error}", flush=True)
+    return int(bool(error)) if final else None
 
 
 def check(experiment: Experiment) -> None:

@@ -19,7 +19,7 @@ from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
 from .datasets import datasets
 from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
-from .scalars import ScalarFiles
+from .scalars import ScalarFiles, error_of
 from .seeds import PARENT, SeedsDelivery
 
 
@@ -51,15 +51,10 @@ class RunState(SyncState):
 
 def sync(run: RunFolder, uri: str | None = None, experiment: str | None = None) -> SyncResult:
     """Deliver what the run folder holds and MLflow does not. Never raises; repeated calls send nothing twice."""
-    error = ""
-    try:
-        ScalarFiles(run.dir).update()
-    except DlxError as unwritten:
-        error = unwritten.problems[0].message
+    error = error_of(ScalarFiles(run.dir))
     if uri is None and store.track_section(run).get("mlflow") is False:
         return SyncResult(0, not error, run_id="", uri="MLflow, which its spec declines", error=error)
-    found = RunDelivery(run.dir, uri, experiment).sync()
-    return replace(found, complete=False, error=error) if error and found.complete else found
+    return RunDelivery(run.dir, uri, experiment).sync().with_error(error)
 
 
 class RunDelivery(Delivery[RunState]):

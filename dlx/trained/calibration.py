@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DlxError
 from ..lazy import np
 from ..metrics import METRICS
 from ..objectives import Supervised
 from ..runs.folder import RunFolder
 from ..training import device
-from .evaluate import PARTS, Loaded, job_of_run
+from .evaluate import Loaded, job_of_run, part_of
 from .examples import batches_of, heads_of, of_head
 from .inside import NothingToShowError
 
@@ -95,11 +94,7 @@ def calibration(
         if not heads:
             hint = "It is of objectives with classes, such as `classification`."
             raise NothingToShowError(f"{run.key} gives no probabilities of classes", hint=hint)
-        chosen = part or next(known for known in reversed(PARTS) if known in job.parts)
-        if chosen not in job.parts:
-            message = f"the data of {run.key} has no part `{chosen}`"
-            raise DlxError(message, hint=f"There is {', '.join(job.parts)}.")
-        return _of_heads(job, heads, chosen, bins)
+        return _of_heads(job, heads, part_of(job, part, run), bins)
 
 
 def _of_heads(job: Job, heads: Sequence[Any], part: str, bins: int) -> list[Calibration]:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DlxError, plural
-from ..experiment.results import half_interval, mean_of, student_t_quantile
 from ..runs import lookup
 from ..runs.folder import BASELINE, RunFolder
 from ..spec.syntax.read import read
 from ..sweeps.study import Study, is_study
+from ..utils.intervals import half_interval, mean_of, student_t_quantile
 
 Draw = tuple[int, int | None]
 """Seed and fold of a run."""

@@ -315,6 +315,15 @@ def weights_of(run: RunFolder, name: str) -> Path:
     return folder
 
 
+def part_of(job: Job, asked: str | None, run: RunFolder) -> str:
+    """Return the part that is looked at: `asked`, else test, else validation, else training. DlxError for another."""
+    chosen = asked or next(known for known in reversed(PARTS) if known in job.parts)
+    if chosen not in job.parts:
+        message = f"the data of {run.key} has no part `{chosen}`"
+        raise DlxError(message, hint=f"There is {', '.join(job.parts)}.")
+    return chosen
+
+
 def _parts(job: Job, asked: Sequence[str], run: RunFolder) -> list[str]:
     """Return the parts to evaluate: `asked`, else validation and test, else the training part."""
     if strange := [name for name in asked if name not in job.parts]:

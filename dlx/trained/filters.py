@@ -42,7 +42,7 @@ def first_filters(run: RunFolder, name: str = "final") -> list[Filters]:
         for node in graph.nodes:
             if (size := _sees(graph, node)) is None:
                 continue
-            module: Any = network.get_submodule((node.owner or node.name).replace("/", "."))
+            module: Any = network.get_submodule(node.home.replace("/", "."))
             weight = getattr(module, "weight", None)
             if weight is None:
                 continue

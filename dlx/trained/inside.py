@@ -16,7 +16,7 @@ from ..runs.folder import RunFolder
 from ..spec import load
 from ..training import device
 from . import pictures
-from .evaluate import PARTS, Loaded, input_record_of, job_of_run
+from .evaluate import Loaded, input_record_of, job_of_run, part_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -85,7 +85,7 @@ def inside(
     """
     with device.threads(run.threads()), torch.inference_mode():
         one = loaded or job_of_run(run, name)
-        chosen = part or next(known for known in reversed(PARTS) if known in one.job.parts)
+        chosen = part_of(one.job, part, run)
         batch = _example(one, run, chosen, number)
         graphs = trace_all(load(run.file("spec.yaml")).last_stage)
         nodes: dict[str, LayerNode] = {}
@@ -156,9 +156,6 @@ def _of_ones(attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, 
 
 def _example(one: Loaded, run: RunFolder, part: str, number: int) -> Batch:
     """Return an example of a part as a batch. DlxError where there is none of that number."""
-    if part not in one.job.parts:
-        message = f"the data of {run.key} has no part `{part}`"
-        raise DlxError(message, hint=f"There is {', '.join(one.job.parts)}.")
     data = one.job.parts[part]
     if not 0 <= number < len(data):
         message = f"the part `{part}` of {run.key} has no example {number:,}: it has {plural(len(data), 'example')}"

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DlxError, plural
-from ..experiment.results import half_interval, mean_of
 from ..runs import filters, lookup
 from ..runs.filters import Facts, Value
 from ..runs.folder import BASELINE, ENSEMBLE, TAGS, RunFolder
 from ..sweeps.study import JOURNAL, Study
+from ..utils.intervals import half_interval, mean_of
 from .difference import Draw, draw_in, numbers, spec_of_run, spec_without_draw
 from .run_settings import differing, settings_of, values_of_spec
 

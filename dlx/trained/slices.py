@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.batch import Batch
 from ..errors import DlxError, did_you_mean
-from ..experiment.results import half_interval
 from ..lazy import np, torch
 from ..objectives.heads import HeadMeters
 from ..objectives.learned import parameters_of
+from ..utils.intervals import half_interval
 from .examples import batches_of, heads_of, losses_of, of_head
 
 if TYPE_CHECKING:

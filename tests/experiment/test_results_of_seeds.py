@@ -4,10 +4,11 @@ from math import inf, isnan, nan
 
 import pytest
 
-from dlx.experiment.results import Result, Results, mean_of
+from dlx.experiment.results import Result, Results
 from dlx.runs.folder import RunFolder
 from dlx.sweeps.leaderboard import rank
 from dlx.sweeps.trial import Trial
+from dlx.utils.intervals import mean_of
 
 
 def results(tmp_path, *values):

@@ -113,6 +113,16 @@ def test_many_quantities_leave_the_first_twelve(tmp_path):
     assert "train/term_10" not in there
 
 
+def test_sizes_of_gradients_are_no_curves_of_their_own(tmp_path):
+    metrics = {"valid/error": 0.5, "gradient/linear_1": 0.1, "update/linear_1": 0.01}
+    run = made_run(tmp_path, evaluations={4: metrics, 8: metrics})
+    artifacts.write(run.dir)
+
+    there = words(run.dir / artifacts.FOLDER / "curves.svg")
+    assert "valid/error" in there
+    assert not [one for one in there if "linear_1" in one]
+
+
 # --- samples --------------------------------------------------------------------------------------------------------
 
 

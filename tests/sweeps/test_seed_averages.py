@@ -7,7 +7,6 @@ import pytest
 from studies import RATE, swept
 
 from dlx.errors import DlxError
-from dlx.experiment.results import student_t_quantile
 from dlx.show.leaderboard import leaderboard
 from dlx.show.sweep import ending
 from dlx.sweeps import figures
@@ -15,6 +14,7 @@ from dlx.sweeps.run import draw_figures
 from dlx.sweeps.seed_averages import averaged, is_replicate
 from dlx.sweeps.study import spec_in
 from dlx.sweeps.trial import Trial
+from dlx.utils.intervals import student_t_quantile
 
 SPEC = """\
 dlx: 1

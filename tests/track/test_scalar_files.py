@@ -241,6 +241,25 @@ def test_trials_of_a_study_have_their_files(tmp_path):
     assert events(trial) == in_single_precision(expected(trial))
 
 
+def test_runs_sync_writes_what_the_files_of_trials_lack(tmp_path, empty_store):
+    import shutil
+
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    (tmp_path / "s" / "sweep-0").mkdir(parents=True)
+    study = Study.begin(tmp_path / "s" / "sweep-0", {"metrics": ["valid/loss"], "rising": [False]})
+    study.record_generation(0, [Trial(0, {"lr": 1}, 0, 1, 1, runs={0: "s/trial-0"})], [])
+    study.close()
+    trial = RunFolder(tmp_path / "s" / "trial-0")
+    trial.dir.mkdir()
+    trial.write_text("spec.yaml", TRACK)
+    trial.append(step(1), step(2))
+    trial.close()
+
+    dlx("runs", "sync", "s/sweep-0", "--runs", tmp_path, cwd=tmp_path)
+
+    assert by_metric(table(trial)) == expected(trial)
+
+
 def test_two_seeds_that_are_killed_and_resumed_have_each_point_once(tmp_path):
     (tmp_path / "s.yaml").write_text(SPEC)
     runs = tmp_path / "runs"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
+from ...utils.numbers import as_number
 from ..base import ColumnUse
 from ..text.fields import Form, TextField, text_fields
 from .frame import Frame, plain
@@ -92,24 +93,22 @@ def text_notes(table: Table, frames: Sequence[Frame], fields: Mapping[str, TextF
     """Yield a note on each text field that holds numbers alone, and on each of which some texts are cut off."""
     for name, column in text_columns(table).items():
         form: Form = "input" if name in text_inputs(table) else "target"
-        each = [texts_of(frame, column) for frame in frames]
-        if all(_is_number(text) for texts in each for text in texts):
+        if _holds_numbers(frames, column):
             use = "values" if form == "input" else "values` or `classes"
             yield f"`{name}`: column `{column}` holds numbers alone, read as texts. `is: {use}` takes their values."
         if not fields[name].cut:
             continue
+        each = [texts_of(frame, column) for frame in frames]
         lost = sum(fields[name].longer(texts, form, column) for texts in each)
         if lost:
             count, length = f"{lost:,} of {sum(map(len, each)):,} texts", f"`length: {fields[name].length:,}`"
             yield f"`{name}`: {count} lose what is behind {length}, as `cut: true` asks."
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _holds_numbers(frames: Iterable[Frame], column: str) -> bool:
+    """Whether all texts of a column are numbers; the first that is none ends the look."""
+    values = (value.as_py() for frame in frames for value in plain(frame.table.column(column)))
+    return all(as_number(text) is not None for text in values)
 
 
 def described_texts(table: Table, fields: Mapping[str, TextField]) -> dict[str, Field]:

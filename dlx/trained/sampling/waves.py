@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import DlxError, first_line
 from ...lazy import np, torch
+from ...utils.numbers import as_number
 from ..row_files import as_csv, write_whole
 from .forms import Beginning, Sample, bits_of
 
@@ -108,17 +109,9 @@ def _read(path: Path) -> Any:
         return np.load(path).astype(np.float64)
     if path.suffix == ".csv":
         lines = path.read_text().split()
-        header = bool(lines) and not _is_number(lines[0])
+        header = bool(lines) and as_number(lines[0]) is None
         return np.array([float(line) for line in lines[header:]])
     raise ValueError(f"it ends in {path.suffix or 'nothing'}")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def table(titles: Sequence[str], waves: Sequence[Wave]) -> bytes:
