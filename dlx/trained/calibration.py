@@ -71,7 +71,8 @@ class Calibration:
 
 def binned(confidence: Array, right: Array, bins: int = BINS, part: str = "", head: str = "") -> Calibration:
     """Return predictions (n,) in bins of their confidence; `right` is 1 where a prediction is true, else 0."""
-    place = np.clip(np.ceil(np.asarray(confidence, float) * bins).astype(int) - 1, 0, bins - 1)
+    # in its own precision, in which 0.3 * 10 is rounded to 3: a float32 of 0.3 is above 3/10 as a float64
+    place = np.clip(np.ceil(np.asarray(confidence) * bins).astype(int) - 1, 0, bins - 1)
     count, sums, hits = (np.bincount(place, each, bins) for each in (None, confidence, right))
     with np.errstate(invalid="ignore"):
         return Calibration(part, head, count, sums / count, hits / count)
@@ -107,7 +108,7 @@ def _of_heads(job: Job, heads: Sequence[Any], part: str, bins: int) -> list[Cali
             meter.update(head.objective.scores_of(metric, scores), target)
     found = []
     for name, meter in meters.items():
-        confidence, right = (one.double().cpu().numpy() for one in meter.confidences())
+        confidence, right = (one.cpu().numpy() for one in meter.confidences())
         found.append(binned(confidence, right, bins, part, name))
     return found
 
