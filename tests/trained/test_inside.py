@@ -161,7 +161,7 @@ def test_who_is_right_as_often_as_he_says_has_no_error_and_who_always_says_1_has
 
 @pytest.mark.parametrize("bins", [10, 15, 20])
 def test_confidences_at_the_ends_of_bins_are_in_the_same_bins_in_single_and_double_precision(bins):
-    """Rounded up as doubles, a single of 0.3 is above 3/10: 0.025 in place of 0.325 for 0.3 (6 of 10) and 0.35 (none)."""
+    """Rounded up as a double, a single of 0.3 is above 3/10: 0.025, not 0.325, for 0.3 (6 of 10) and 0.35 (none)."""
     ends = np.arange(1, bins + 1) / bins
     for precision in (np.float32, np.float64):
         assert binned(ends.astype(precision), np.ones(bins), bins).count.tolist() == [1] * bins
