@@ -321,6 +321,7 @@ FAMILIES: dict[str, Registry[Any]] = {
     "baseline": Registry("baseline", "dlx.baselines", "dlx.baselines", "baselines", many=True),
     "sampler": Registry("sampler", "dlx.sweeps.samplers", "dlx.samplers", "sweep.sampler"),
     "scheduler": Registry("scheduler", "dlx.sweeps.schedulers", "dlx.schedulers", "sweep.scheduler"),
+    "analysis": Registry("analysis", "dlx.analysis.kinds", "dlx.analyses", "analyses", many=True),
 }
 """All families by the name of their definition in the JSON schema. Arguments: the noun in messages, the package of
 dlx, the entry points of other packages, and the key of a spec."""

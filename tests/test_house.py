@@ -52,6 +52,7 @@ GUESTS = {
     "tokenizers": ["text"],
     "graphlay": ["report"],
     "vl_convert": ["report"],
+    "contourpy": ["report"],
     "IPython": ["show"],
 }
 BELOW_AUTOGRAD = [

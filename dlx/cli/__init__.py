@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import drawing, exit_status, reports, run_list, runs, specs, training
+from . import analyses, drawing, exit_status, reports, run_list, runs, specs, training
 from .on_demand import OnDemand, group_of
 
 COMMANDS = OnDemand(
@@ -24,6 +24,7 @@ COMMANDS = OnDemand(
     runs.neighbours,
     runs.activations,
     runs.compare,
+    analyses.analyze,
     reports.plot,
     reports.report,
     reports.ui,

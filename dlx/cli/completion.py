@@ -98,3 +98,9 @@ def _shipped(prefix: str) -> Iterator[str]:
         if name.startswith(prefix):
             words = name.split("/")
             yield "/".join(words[:depth]) + "/" * (len(words) > depth)
+
+
+def analyses(incomplete: str) -> list[str]:
+    folder = shipped.PACKAGE / "analysis" / "kinds"
+    found = (kind for path in folder.rglob("*.py") for kind in KIND.findall(path.read_text()))
+    return sorted(kind for kind in found if kind.startswith(incomplete))

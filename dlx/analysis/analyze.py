@@ -1,0 +1,131 @@
+"""`dlx analyze`: a kind with its options, applied to a spec or to runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import DlxError, Mark, Problem, SpecError, did_you_mean
+from ..lazy import torch
+from ..runs import lookup
+from ..spec import hydra_grammar, load, overrides, shipped
+from ..spec.analyses import ANALYSES, Analysis
+from ..spec.syntax.read import Node, located
+from ..spec.validation import choose
+from ..training import device, process
+from .result import Result
+from .subject import FINAL, Subject, of_runs, of_spec
+
+
+@dataclass(frozen=True)
+class Analyzed:
+    """An analysis with what it found."""
+
+    name: str
+    analysis: Analysis
+    subject: Subject
+    result: Result
+
+    @property
+    def kind(self) -> str:
+        return type(self.analysis).kind
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document of `dlx analyze --json`."""
+        options = self.analysis.model_dump(mode="json")
+        about = {"name": self.name, "kind": self.kind, "of": self.subject.name, "options": options}
+        more = {"source": type(self.analysis).source, "runs": [one.key for one in self.subject.runs]}
+        return {**about, **more, **self.result.as_json()}
+
+
+def subject_of(
+    names: Sequence[str],
+    changes: Sequence[str] = (),
+    runs: Path = Path("runs"),
+    checkpoint: str = "",
+    plugins: Sequence[str] = (),
+) -> Subject:
+    """Return the spec, or the runs, that texts name. DlxError where there are none, or overrides of a run."""
+    specs = [name for name in names if _is_spec(name)]
+    if not names:
+        raise DlxError("there is nothing to look at", hint="Name a spec or runs: `dlx analyze KIND SPEC`.")
+    if specs and len(names) > 1:
+        hint = "Name one spec, or runs: `dlx train SPEC` makes one."
+        raise DlxError(f"an analysis looks at one spec or at runs, and not at {' and '.join(names)}", hint=hint)
+    if specs:
+        if checkpoint:
+            raise DlxError(f"`{specs[0]}` is a spec, and `--checkpoint` is of runs", hint="Leave it out.")
+        return of_spec(lookup.with_source(load(Path(specs[0]), changes, plugins=plugins), runs))
+    found = [lookup.find(name, runs) for name in names]
+    if changes:
+        message = f"{found[0].key} is a run, whose spec stays what it was trained with: `{changes[0]}`"
+        raise DlxError(message, hint="Options of the analysis are `--set option=value`; overrides are for a SPEC.")
+    return of_runs(found, checkpoint or FINAL)
+
+
+def _is_spec(name: str) -> bool:
+    place = shipped.find_any(Path(name))
+    return place is not None and place.is_file()
+
+
+def with_options(kind: str, options: Sequence[str] = (), start: Node | None = None) -> Analysis:
+    """Return an analysis of a kind with options in the grammar of overrides, `lags=[1, 2]`, on top of `start`.
+
+    SpecError with all mistakes, or where there is no such kind.
+    """
+    if kind not in ANALYSES:
+        hint = did_you_mean(kind, ANALYSES, "the analyses") + " `dlx analyze --list` has them all."
+        raise DlxError(f"there is no analysis `{kind}`", hint=hint.strip())
+    at = Mark("--set")
+    root = Node({kind: start.copy() if start is not None and start.is_map else Node({}, at)}, at)
+    for text in options:
+        mark = Mark(f"--set {text}")
+        parsed = overrides.parse(text, mark)
+        if parsed.is_sweep_override():
+            raise SpecError(Problem("names several values, and an option has one", "A list is written [1,2].", mark))
+        key, value = parsed.key_or_group.replace("/", "."), hydra_grammar.plain(parsed.value())
+        overrides.put(root, f"{kind}.{key}", located(value, mark), mark, True)
+    problems: list[Problem] = []
+    made = choose(ANALYSES, root, "analysis", problems)
+    if problems or made is None:
+        raise SpecError(*problems)
+    return made
+
+
+def analyze(analysis: Analysis, subject: Subject, name: str = "") -> Analyzed:
+    """Run an analysis. SpecError with all reasons for which it does not fit the network, the data or the runs."""
+    if found := [*_of_kind(analysis, subject), *analysis.problems(subject)]:
+        raise SpecError(*found)
+    process.tune()
+    used = device.available_threads() if subject.experiment.train is None else _threads(subject)
+    with device.threads(used), torch.random.fork_rng(devices=[]):
+        result = analysis.run(subject)
+    notes = tuple(dict.fromkeys((*subject.notes, *result.notes)))
+    return Analyzed(name or type(analysis).kind, analysis, subject, replace(result, notes=notes))
+
+
+def _threads(subject: Subject) -> int:
+    train = subject.experiment.train
+    return train.threads if train is not None and train.threads != "auto" else device.available_threads()
+
+
+def _of_kind(analysis: Analysis, subject: Subject) -> list[Problem]:
+    """Return the problems that follow from what a kind says of itself."""
+    kind, cls, found = type(analysis).kind, type(analysis), list[Problem]()
+    if cls.trained and not subject.trained:
+        hint = f"Train it, then `dlx analyze {kind} RUN`: `dlx train {subject.experiment.path}`."
+        found.append(Problem(f"`{kind}` looks at trained weights, and {subject.name} is a spec", hint))
+    if cls.several == "no" and len(subject.runs) > 1:
+        found.append(Problem(f"`{kind}` looks at one run, and here are {len(subject.runs)}", "Name one of them."))
+    if cls.several == "seeds" and len(subject.runs) > 1 and (other := _unlike(subject)):
+        message = f"{other} is no other seed of {subject.runs[0].key}: their specs differ in more"
+        found.append(Problem(message, f"`{kind}` takes several runs as seeds of one spec: look at each alone."))
+    return found
+
+
+def _unlike(subject: Subject) -> str:
+    """Return the first run whose spec differs from that of the first run in more than the seed; empty without one."""
+    first, *others = (load(run.file("spec.yaml")).with_seed(0).resolved() for run in subject.runs)
+    return next((run.key for run, text in zip(subject.runs[1:], others, strict=True) if text != first), "")

@@ -1,0 +1,313 @@
+"""What an analysis looks at: a spec at its initialisation, or runs with their weights."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ..data.batch import Batch, FieldNames
+from ..errors import DlxError, Mark, RunError
+from ..experiment import runner
+from ..graph import Graph, Graphs, trace_all
+from ..lazy import torch
+from ..network import build_all
+from ..objectives import Supervised
+from ..runs.folder import RunFolder
+from ..spec import Experiment, Train, load
+from ..trained.evaluate import Loaded, job_of_run, weights_of
+from ..training import data_dependent_init, device, following, initial_weights, network_sources, random_generators
+from ..training.batches.augmentation import center_crops
+from ..training.checkpoints import checkpoint
+from ..training.prepared import Prepared, loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, fx
+    from torch import device as Device
+
+    from ..data import Facts, Sets
+    from ..objectives import Objective
+    from ..spec.sections.train import Train as TrainSection
+    from ..training.batches.data_part import DataPart
+
+FINAL = "final"
+HELD_OUT = ("test", "valid", "train")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A spec, or runs of it, with what analyses ask of them; built by `dlx.analysis.analyze`.
+
+    Nothing is loaded, drawn or imported before it is asked for, so that `Analysis.problems` needs neither torch nor
+    data: it looks at `experiment`, `graphs` and `facts`.
+    """
+
+    experiment: Experiment
+    """The spec, or its last stage."""
+    graphs: Graphs
+    runs: tuple[RunFolder, ...] = ()
+    """The runs; empty where a spec is looked at before training."""
+    checkpoint: str = FINAL
+    """The weights of the runs that are looked at."""
+
+    notes: list[str] = field(default_factory=list, compare=False)
+    """Sentences about the subject that the result takes over."""
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has the weights of a training."""
+        return bool(self.runs)
+
+    @property
+    def name(self) -> str:
+        """The name of the spec, or of the first run."""
+        return self.runs[0].key if self.runs else self.experiment.name
+
+    @property
+    def seed(self) -> int:
+        """The seed of the spec."""
+        return self.experiment.train.seed if self.experiment.train is not None else 0
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the one network. DlxError where the spec has several."""
+        if self.graphs.is_one:
+            return self.graphs.one
+        names = ", ".join(f"`{name}`" for name in self.graphs)
+        raise DlxError(f"this analysis looks at one `network`, and {self.name} has {names}")
+
+    def mark(self, *keys: str) -> Mark:
+        """Return the place of a section of the spec, for a problem."""
+        return self.experiment.place(*keys)
+
+    @cached_property
+    def each(self) -> tuple[Subject, ...]:
+        """The runs one by one; the subject itself where it is a spec."""
+        if len(self.runs) < 2:
+            return (self,)
+        return tuple(of_run(run, self.checkpoint) for run in self.runs)
+
+    # --- networks ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def device(self) -> Device:
+        train = self.experiment.train
+        return device.pick(train.device if train is not None else "auto")
+
+    def network(self, seed: int | None = None, run: int = 0, checkpoint: str = "") -> fx.GraphModule:
+        """Return the one network in evaluation mode: fresh weights of a seed, or those of a run."""
+        self.graph  # noqa: B018  # raises where there are several
+        return self.networks(seed, run, checkpoint)["network"]
+
+    def networks(self, seed: int | None = None, run: int = 0, checkpoint: str = "") -> dict[str, fx.GraphModule]:
+        """Return all networks by name in evaluation mode, new objects at each call.
+
+        Of a spec they are as `dlx train` draws them from `seed`, by default its own; of runs those of the number
+        `run` at a checkpoint. DlxError where the run has none of that name.
+        """
+        made = self._of_run(self.runs[run], checkpoint or self.checkpoint) if self.runs else self._initial(seed)
+        return {name: network.to(self.device).eval() for name, network in made.items()}
+
+    def several(self, seeds: int) -> Iterator[fx.GraphModule]:
+        """Yield the one network with the weights of each run, or of `seeds` seeds from that of the spec on."""
+        for index in range(len(self.runs) or seeds):
+            yield self.network(self.seed + index, min(index, max(len(self.runs) - 1, 0)))
+
+    def count(self, seeds: int) -> int:
+        """Return how many networks `several` yields."""
+        return len(self.runs) or seeds
+
+    def _of_run(self, run: RunFolder, name: str) -> dict[str, fx.GraphModule]:
+        weights_of(run, name)
+        found = {each: network for each, (network, _) in checkpoint.restore_all(run.dir, name).items()}
+        if missing := [each for each in self.graphs if each not in found]:
+            sources = network_sources.load(load(run.file("spec.yaml")).last_stage, run.dir)
+            elsewhere = network_sources.networks(self.graphs, sources, self.device)
+            found |= {each: cast("fx.GraphModule", elsewhere[each]) for each in missing if each in elsewhere}
+        return found
+
+    def _initial(self, seed: int | None) -> dict[str, fx.GraphModule]:
+        """Draw the weights of all networks in the order in which `dlx train` draws them."""
+        chosen = self.seed if seed is None else seed
+        random_generators.seed_all(chosen)
+        sources, views = network_sources.load(self.experiment), self.experiment.views()
+        others = {*sources, *self.graphs.followers}
+        own = {name: graph for name, graph in self.graphs.items() if name not in others}
+        made = build_all(own, {name: views[name].init for name in own})
+        made |= following.networks(self.graphs, self.device)
+        initial = initial_weights.load(self.experiment, self.graphs) if self.experiment.weights is not None else None
+        if initial is not None:
+            initial.fill(made)
+        for name, graph in own.items():
+            filled = initial.modules(name) if initial is not None else set[str]()
+            if data_dependent_init.modules_to_scale(graph, views[name].init, filled):
+                part = self.part("train")
+                on = made[name].to(self.device)
+                data_dependent_init.initialize(on, graph, views[name].init, part, chosen, filled)
+        elsewhere = network_sources.networks(self.graphs, sources, self.device)
+        return made | {name: cast("fx.GraphModule", one) for name, one in elsewhere.items()}
+
+    # --- data -------------------------------------------------------------------------------------------------------
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the spec names data."""
+        return self.experiment.data is not None
+
+    @property
+    def facts(self) -> Facts:
+        """Shapes, fields and classes of the data, before it is loaded. DlxError where the spec names none."""
+        if self.experiment.data is None:
+            raise DlxError(f"{self.name} names no `data`", hint="Add it to the spec, or override it: `+data=digits`.")
+        return self.experiment.data.facts()
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        return job_of_run(self.runs[0], self.checkpoint)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """Spec, data and objective of a spec before training; of one without `train`, as one step would have them."""
+        self.facts  # noqa: B018  # raises where there is no data
+        train: TrainSection = self.experiment.train or Train(steps=1)
+        experiment = replace(self.experiment, train=train)
+        return Prepared.unchecked(experiment, self.graphs, loaded(experiment))
+
+    @property
+    def sets(self) -> Sets:
+        """The data as it was loaded, with the names of its classes."""
+        return self._loaded.sets if self.runs else self.prepared.sets
+
+    @cached_property
+    def parts(self) -> dict[str, DataPart]:
+        """The parts of the data on the device, by name; images as large as the network takes them."""
+        if self.runs:
+            return dict(self._loaded.job.parts)
+        found = self.prepared.parts()
+        if not self.graphs.is_one:
+            return found
+        part = found["train"]
+        shape = list(self.graph.inputs.values())[part.names.inputs.index(part.main)]
+        return center_crops(found, shape.size)
+
+    def part(self, name: str = "") -> DataPart:
+        """Return a part: by default test, else valid, else train. DlxError where there is none of that name."""
+        chosen = name or next(known for known in HELD_OUT if known in self.parts)
+        if chosen in self.parts:
+            return self.parts[chosen]
+        there = " and ".join(f"`{one}`" for one in self.parts)
+        raise DlxError(f"the data of {self.name} has no part `{chosen}`", hint=f"It has {there}.")
+
+    def examples(self, count: int, seed: int = 0, part: str = "") -> Batch:
+        """Return at most `count` examples of a part as a batch, drawn without repetition: the same at each call.
+
+        Of a spec without data, standard normal inputs of the declared shapes, which a note tells.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        if not self.has_data:
+            return self._normal(count, generator)
+        chosen = self.part(part)
+        index = torch.randperm(len(chosen), generator=generator)[:count].to(self.device)
+        return chosen.take(index)
+
+    def _normal(self, count: int, generator: Any) -> Batch:
+        shapes = self.graph.inputs
+        if whole := [name for name, shape in shapes.items() if shape.dtype != "float"]:
+            message = f"the input `{whole[0]}` of {self.name} takes whole numbers, and the spec names no `data`"
+            raise DlxError(message, hint="Add `data` to the spec.")
+        self.note(f"{self.name} names no data: inputs are standard normal")
+        made = {name: torch.randn((count, *shape), generator=generator) for name, shape in shapes.items()}
+        fields = {name: value.to(self.device) for name, value in made.items()}
+        return Batch(fields, {}, FieldNames(tuple(shapes), ()))
+
+    def class_names(self, of: str = "") -> tuple[str, ...]:
+        """Return the names of the classes of the first target, or of the field `of`; else their numbers."""
+        named, facts = self.sets.names_of_classes, self.facts
+        target = of or facts.target_name
+        count = facts.fields[target].classes if target in facts.fields else None
+        return tuple(named.get(target, ())) or tuple(str(i) for i in range(count or 0))
+
+    def note(self, sentence: str) -> None:
+        """Tell something about the subject in the result, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    # --- objective and training -------------------------------------------------------------------------------------
+
+    @property
+    def objective(self) -> Objective:
+        """The objective as a training has it, with what it takes from the training targets."""
+        return self._loaded.job.objective if self.runs else self.prepared.objective
+
+    @property
+    def supervised(self) -> Supervised:
+        """The objective, where one network learns targets. DlxError for any other."""
+        found = self.objective
+        if isinstance(found, Supervised):
+            return found
+        raise DlxError(f"this analysis is of networks that learn targets, and `{found.kind}` has phases of its own")
+
+    def loss_function(self) -> Callable[[Tensor, Any], Tensor]:
+        """Return the loss of outputs (N, ...) and targets, their mean over the batch; without penalties."""
+        return self.supervised.loss_function()
+
+    def loss(self, network: fx.GraphModule, batch: Batch) -> Tensor:
+        """Return the loss of a network on a batch, a scalar with its graph of gradients."""
+        objective = self.supervised
+        return self.loss_function()(objective.main(network(*batch.inputs)), objective.target(batch))
+
+    def train(self, *changes: str) -> Subject:
+        """Train a variant of the spec, and return it as a subject; its run folder goes when the subject does.
+
+        `changes` are overrides in Hydra's grammar: `train.optimizer.sgd.lr=0.1`, `++network.width=8`. Several
+        `train.seeds` give as many runs, packed where dlx packs. SpecError or RunError as of `dlx train`.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="dlx-analysis-"))
+        try:
+            varied = self.experiment.changed([*changes, "++track={mlflow: false}"])
+            results = runner.run(varied, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if failed := [one for one in results.results if one.status not in ("finished", "stopped_early")]:
+            raise RunError(f"a variant of {self.name} ended as {failed[0].status}: {' '.join(changes)}")
+        made = of_runs([one.run for one in results.results])
+        weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
+        return made
+
+
+def of_spec(experiment: Experiment, graphs: Graphs | None = None) -> Subject:
+    """Return a spec as a subject, of one with stages the last. SpecError with all mistakes of the spec."""
+    traced = graphs or trace_all(experiment)
+    return Subject(experiment.last_stage, traced)
+
+
+def of_run(run: RunFolder, name: str = FINAL) -> Subject:
+    """Return a run as a subject. Its data is not asked for before an analysis needs it."""
+    return of_runs([run], name)
+
+
+def of_runs(runs: Sequence[RunFolder], name: str = FINAL) -> Subject:
+    """Return runs as a subject, whose spec is that of the first."""
+    experiment = load(runs[0].file("spec.yaml"))
+    return Subject(experiment.last_stage, checkpoint.graphs_of(runs[0].dir, experiment), tuple(runs), name)
+
+
+def layers_of(graph: Graph, patterns: Sequence[str]) -> list[str]:
+    """Return the nodes that patterns name, in their order: all without patterns, else by name or `block_*`."""
+    from fnmatch import fnmatchcase
+
+    names = [node.name for node in graph.nodes]
+    return [name for name in names if not patterns or any(fnmatchcase(name, one) for one in patterns)]
+
+
+__all__ = ["FINAL", "Subject", "layers_of", "of_run", "of_runs", "of_spec"]

@@ -1,0 +1,64 @@
+"""`dlx analyze`: the experiments of the books on a spec or on runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import completion
+from .options import AsJson, Checkpoint, Plugins, Runs
+
+
+def analyze(
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help="What is looked at; --list has all.", autocompletion=completion.analyses),
+    ] = "",
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SPEC | RUN... [KEY=VALUE]",
+            help="A spec before training, or runs; changes to the spec, in Hydra's grammar.",
+            autocompletion=completion.specs,
+        ),
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="An option of the kind; once for each.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="A picture .svg, .png, .pdf; .csv or .json.")
+    ] = None,
+    theme: Annotated[str, typer.Option(help="Colours of a picture: light or dark.")] = "light",
+    checkpoint: Checkpoint = None,
+    listed: Annotated[bool, typer.Option("--list", help="All kinds, with what each shows.")] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Look at a network as the books do: a figure, a table and numbers, each with its source.
+
+    A spec is looked at with the weights that training would begin with, several seeds where a kind draws; a run with
+    its trained ones. `dlx layers KIND` explains a kind and its options.
+
+    Example: dlx analyze activation_scale udl/residual-54
+    """
+    from ..analysis import analyze as analyses
+    from ..report import analysis_files
+    from ..show import analyses as shown
+    from ..spec import use_plugins_of
+
+    if listed or not kind:
+        use_plugins_of(None, plugin or [])
+        shown.kinds(as_json)
+        return
+    form = analysis_files.format_of(output) if output is not None else None
+    texts = names or []
+    changes = [text for text in texts if "=" in text and not Path(text).exists()]
+    places = [text for text in texts if text not in changes]
+    subject = analyses.subject_of(places, changes, runs, checkpoint or "", plugin or [])
+    found = analyses.analyze(analyses.with_options(kind, options or []), subject)
+    if output is not None and form is not None:
+        analysis_files.write(found, output, form, "dark" if theme == "dark" else "light")
+    shown.analyzed(found, output, as_json)

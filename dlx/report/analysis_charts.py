@@ -1,0 +1,195 @@
+"""Panels of analyses as specifications of Vega-Lite: lines with bands, points, bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..analysis.result import Bars, Heat, Lines, Mark, Panel, Pictures, Points
+from ..lazy import np
+from . import analysis_heat
+from .charts import Json, framed
+from .charts_data import table
+from .charts_style import COLOURS, HEIGHT, WIDTH, Theme
+from .plot_figure import rounded
+
+BAR = 26
+"""Pixels of the width of a bar, or of those side by side."""
+
+
+def chart(panels: Sequence[Panel], theme: Theme = "light") -> Json:
+    """Return the specification of panels side by side, without those of pictures."""
+    made = framed([panel_of(one, theme) for one in panels if not is_pictures(one)], theme)
+    if "concat" in made:
+        made["resolve"] = {"legend": {"color": "independent"}, "scale": {"color": "independent"}}
+    return made
+
+
+def is_pictures(panel: Panel) -> bool:
+    """Whether a panel holds pictures, which are drawn as a sheet."""
+    return any(isinstance(one, Pictures) for one in panel.marks)
+
+
+def panel_of(panel: Panel, theme: Theme) -> Json:
+    """Return one panel: maps below, then bars, lines and points."""
+    maps = [one for one in panel.marks if isinstance(one, Heat)]
+    bars = [one for one in panel.marks if isinstance(one, Bars)]
+    curves = [one for one in panel.marks if isinstance(one, Lines | Points)]
+    layers = [layer for one in maps for layer in analysis_heat.layers(one, panel)]
+    layers += bar_layers(bars, panel, theme) if bars else []
+    if curves:
+        # one group, whose marks have the colours of their labels and one legend
+        each = [layer for one in curves for layer in _layers(one, panel)]
+        colours = dict(zip(labels := labels_of(curves), COLOURS * len(labels), strict=False))
+        layers.append({"layer": each, "encoding": {"color": _colour(colours, curves)}})
+    own = {"legend": {"color": "independent"}, "scale": {"color": "independent"}}
+    return {"title": panel.title, **_size(panel, bars), "layer": layers, "resolve": own}
+
+
+def _size(panel: Panel, bars: Sequence[Bars]) -> Json:
+    if any(isinstance(one, Heat) for one in panel.marks):
+        return {"width": WIDTH, "height": WIDTH}
+    names = len({name for one in bars for name in one.x})
+    return {"width": max(WIDTH, BAR * names * max(1, len(bars) // 2)), "height": HEIGHT}
+
+
+def labels_of(marks: Sequence[Mark]) -> list[str]:
+    """Return the labels of lines and points, the classes of points among them, in their order."""
+    found: dict[str, None] = {}
+    for one in marks:
+        if isinstance(one, Points) and one.labels is not None:
+            found |= dict.fromkeys(map(str, one.labels))
+        elif isinstance(one, Lines | Points):
+            found[one.label] = None
+    return list(found)
+
+
+def _colour(colours: dict[str, str], marks: Sequence[Mark]) -> Json:
+    symbol = "stroke" if all(isinstance(one, Lines) for one in marks) else "circle"
+    legend = {"title": None, "symbolType": symbol, "columns": 4 if len(colours) > 8 else 1, "symbolLimit": 60}
+    scale = {"domain": list(colours), "range": list(colours.values())}
+    shown = None if len(colours) < 2 else legend
+    return {"field": "label", "type": "nominal", "scale": scale, "legend": shown}
+
+
+def axis(title: str, scale: str, values: Sequence[Any], *, zero: bool = False) -> Json:
+    """Return an axis of numbers; where all are one it reaches beyond: Vega would round its only tick."""
+    along: Json = {"type": "quantitative", "title": title or None}
+    every = np.concatenate([np.asarray(one, float).reshape(-1) for one in values]) if values else np.zeros(0)
+    every = every[np.isfinite(every)]
+    if scale == "log":
+        return along | {"scale": {"type": "log", "nice": False}}
+    if len(every) and every.min() == every.max() and not zero:
+        value = float(every[0])
+        ends = [value - (abs(value) / 10 or 1), value + (abs(value) / 10 or 1)]
+        return along | {"scale": {"domain": ends, "nice": True}}
+    return along | {"scale": {"zero": zero, "nice": True}}
+
+
+def _axes(panel: Panel) -> tuple[Json, Json]:
+    """Return the axes of a panel of lines, points and maps, the same for all its marks."""
+    if any(isinstance(one, Heat) for one in panel.marks):
+        return analysis_heat.axes(panel)
+    curves = [one for one in panel.marks if isinstance(one, Lines | Points)]
+    bands = [end for one in curves if isinstance(one, Lines) for end in (one.low, one.high) if end is not None]
+    whole = all(np.asarray(one.x).dtype.kind in "iu" for one in curves) and panel.x_scale == "linear"
+    x = axis(panel.x, panel.x_scale, [one.x for one in curves])
+    y = axis(panel.y, panel.y_scale, [*(one.y for one in curves), *bands])
+    return x | ({"axis": {"tickMinStep": 1, "format": ",d"}} if whole else {}), y
+
+
+def _line(one: Lines, panel: Panel) -> list[Json]:
+    x, y = _axes(panel)
+    count = len(one.x)
+    rows = _placed([one.x, one.y, one.low, one.high], panel, count)
+    # points are joined in their order: a path may turn back
+    data = table(
+        ("i", "x", "y", "low", "high", "label"), [[i, *row, one.label] for i, row in enumerate(rows)], NUMBERS
+    )
+    at = {"x": x | {"field": "x"}, "y": y | {"field": "y"}}
+    mark: Json = {"type": "line", "clip": True}
+    if one.dashed:
+        mark["strokeDash"] = [5, 4]
+    found: list[Json] = [{"data": data, "mark": mark, "encoding": at | {"order": {"field": "i"}}}]
+    if count == 1:
+        found.append({"data": data, "mark": {"type": "point", "filled": True}, "encoding": at})
+    if one.low is not None and one.high is not None:
+        ends = {"x": at["x"], "y": at["y"] | {"field": "low"}, "y2": {"field": "high"}}
+        area = {"type": "area", "opacity": 0.18, "clip": True}
+        found.insert(0, {"data": data, "mark": area, "encoding": ends})
+    return found
+
+
+NUMBERS = dict.fromkeys(("i", "x", "y", "low", "high"), "number")
+
+
+def _placed(columns: Sequence[Any], panel: Panel, count: int) -> list[tuple[str, ...]]:
+    """Return rows of numbers as text; what has no place on a logarithmic axis is missing, a band ends below it."""
+    x, y = (np.asarray(one, float) for one in columns[:2])
+    low, high = (None if one is None else np.asarray(one, float) for one in columns[2:])
+    if panel.y_scale == "log":
+        y = np.where(y > 0, y, np.nan)
+        least = np.nanmin(y) if np.isfinite(y).any() else 1.0
+        low = low if low is None else np.where(low > 0, low, least / 10)
+    if panel.x_scale == "log":
+        y = np.where(x > 0, y, np.nan)
+        x = np.where(x > 0, x, np.nan)
+    return list(zip(*(rounded(one, count) for one in (x, y, low, high)), strict=True))
+
+
+def _layers(one: Lines | Points, panel: Panel) -> list[Json]:
+    return _line(one, panel) if isinstance(one, Lines) else _points(one, panel)
+
+
+def _points(one: Points, panel: Panel) -> list[Json]:
+    x, y = _axes(panel)
+    rows = _placed([one.x, one.y, None, None], panel, len(one.x))
+    labels = [one.label] * len(one.x) if one.labels is None else list(map(str, one.labels))
+    data = table(("x", "y", "label"), [[*row[:2], label] for row, label in zip(rows, labels, strict=True)], NUMBERS)
+    at: Json = {"x": x | {"field": "x"}, "y": y | {"field": "y"}}
+    size = 60 if len(one.x) <= 40 else 18
+    mark: Json = {"type": "point", "filled": True, "size": size, "opacity": 0.85}
+    if any(isinstance(below, Heat) for below in panel.marks):  # a rim, on whatever colour
+        mark |= {"stroke": "#ffffff", "strokeWidth": 0.8, "opacity": 1}
+    if one.numbers:
+        mark = {"type": "text", "fontSize": 10}
+        at["text"] = {"field": "label", "type": "nominal"}
+    return [{"data": data, "mark": mark, "encoding": at}]
+
+
+def bar_layers(bars: Sequence[Bars], panel: Panel, theme: Theme) -> list[Json]:
+    """Return bars by name, several of a name side by side, with their lines of error."""
+    rows = []
+    for one in bars:
+        count = len(one.x)
+        columns = (rounded(values, count) for values in (one.y, one.low, one.high))
+        rows += [[one.label, *row] for row in zip(map(str, one.x), *columns, strict=True)]
+    names, labels = list(dict.fromkeys(str(name) for one in bars for name in one.x)), [one.label for one in bars]
+    data = table(("label", "x", "y", "low", "high"), rows, dict.fromkeys(("y", "low", "high"), "number"))
+    turned = -35 if max(map(len, names)) > 4 and len(names) > 5 else 0
+    place: Json = {
+        "x": {
+            "field": "x",
+            "type": "nominal",
+            "sort": names,
+            "title": panel.x or None,
+            "axis": {"labelAngle": turned},
+        },
+    }
+    if len(bars) > 1:
+        place["xOffset"] = {"field": "label", "sort": labels}
+    height = axis(panel.y, panel.y_scale, [], zero=panel.y_scale == "linear")
+    colour = _colour(dict(zip(labels, COLOURS * len(labels), strict=False)), ()) | {"type": "nominal"}
+    if colour["legend"] is not None:
+        colour["legend"]["symbolType"] = "square"
+    mark = {"type": "bar", "width": {"band": 0.8}}
+    found: list[Json] = [
+        {"data": data, "mark": mark, "encoding": place | {"y": height | {"field": "y"}, "color": colour}}
+    ]
+    if any(one.low is not None for one in bars):
+        ends = {"y": height | {"field": "low"}, "y2": {"field": "high"}}
+        ink = "#7d8791" if theme == "light" else "#c3cbd3"
+        found.append(
+            {"data": data, "mark": {"type": "rule", "strokeWidth": 1.6, "color": ink}, "encoding": place | ends}
+        )
+    return found

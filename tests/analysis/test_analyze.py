@@ -1,0 +1,165 @@
+"""`dlx analyze`: what it looks at, its options, the forms that a result is written in, its mistakes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import dlx
+from helpers import experiment_of
+
+from dlx.analysis import analyze
+from dlx.analysis.kinds.activation_scale import ActivationScale
+from dlx.analysis.result import Bars, Heat, Lines, Panel, Pictures, Points, Result
+from dlx.analysis.subject import of_spec
+from dlx.errors import DlxError, SpecError
+from dlx.experiment import runner
+from dlx.report import analysis_charts, analysis_files
+
+TEXT = """
+name: small
+data: {synthetic: {shape: [6], classes: 3, train: 60, valid: 20, test: 20}}
+network: {layers: [{linear: 8}, relu, {linear: 3}]}
+train: {steps: 20, batch_size: 20, optimizer: {sgd: 0.1}}
+track: {mlflow: false}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return runner.run(experiment_of(TEXT), tmp_path_factory.mktemp("runs")).results[0].run
+
+
+@pytest.fixture
+def spec(tmp_path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(f"dlx: 1\n{TEXT}")
+    return path
+
+
+def test_a_spec_is_looked_at_with_the_weights_that_training_begins_with(run):
+    from dlx.analysis.subject import of_run
+
+    subject = of_spec(experiment_of(TEXT))
+    fresh, again, other = subject.network(), subject.network(), subject.network(1)
+    started = of_spec(experiment_of(TEXT.replace("steps: 20", "steps: 1").replace("sgd: 0.1", "sgd: 1e-30"))).train()
+
+    assert torch.equal(fresh.linear_1.weight, again.linear_1.weight)
+    assert not torch.equal(fresh.linear_1.weight, other.linear_1.weight)
+    assert torch.equal(started.network().linear_1.weight, fresh.linear_1.weight)
+    assert not torch.equal(of_run(run).network().linear_1.weight, fresh.linear_1.weight)
+
+
+def test_examples_are_the_same_at_each_call_and_those_of_the_part():
+    subject = of_spec(experiment_of(TEXT))
+    first, again, other = subject.examples(5), subject.examples(5), subject.examples(5, seed=1)
+
+    assert torch.equal(first["input"], again["input"])
+    assert not torch.equal(first["input"], other["input"])
+    rows = {tuple(row.tolist()) for row in subject.part("test").x}
+    assert all(tuple(row.tolist()) in rows for row in first["input"])
+    assert len(subject.examples(1000, part="train")) == 60
+    with pytest.raises(DlxError, match="has no part `tets`"):
+        subject.part("tets")
+
+
+def test_without_data_inputs_are_normal_and_the_result_says_so():
+    subject = of_spec(experiment_of("name: bare\nnetwork: {inputs: [4], layers: [{linear: 3}]}"))
+    found = analyze.analyze(ActivationScale(), subject)
+
+    assert abs(float(subject.examples(4000)["input"].std()) - 1) < 0.05
+    assert found.result.notes == ("bare names no data: inputs are standard normal",)
+
+
+def test_a_variant_that_is_trained_leaves_no_folder_behind():
+    subject = of_spec(experiment_of(TEXT))
+    variant = subject.train("train.seeds=2", "train.steps=5")
+    folder = variant.runs[0].dir
+
+    assert len(variant.runs) == 2
+    assert variant.trained
+    assert folder.is_dir()
+    del variant
+    assert not folder.exists()
+
+
+def test_options_are_in_the_grammar_of_overrides():
+    made = analyze.with_options("activation_scale", ["seeds=3", "layers=[a, 'b_*']", "measure=variance"])
+
+    assert (made.seeds, made.layers, made.measure) == (3, ["a", "b_*"], "variance")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["sedes=3"], "`activation_scale` has no field `sedes`"),
+        (["seeds=none"], "`seeds` must be"),
+        (["seeds=1,2"], "names several values"),
+    ],
+)
+def test_a_wrong_option_is_an_error_at_its_place(options, sentence):
+    with pytest.raises(SpecError, match=sentence) as error:
+        analyze.with_options("activation_scale", options)
+    assert error.value.problems[0].mark.file == f"--set {options[0]}"
+
+
+def test_mistakes_of_the_command_are_sentences(spec, run, tmp_path):
+    def complaint(*argv: object) -> str:
+        found = dlx("analyze", *argv, cwd=tmp_path)
+        assert found.returncode == 2
+        return found.stderr
+
+    assert "Did you mean `activation_scale`?" in complaint("activation_scales", spec)
+    assert "there is nothing to look at" in complaint("activation_scale")
+    assert "Options of the analysis are `--set option=value`" in complaint("activation_scale", run.dir, "train.lr=1")
+    assert "has no layer `liner_1`" in complaint("activation_scale", spec, "--set", "layers=[liner_1]")
+    assert "`picture.gif` does not say its format" in complaint("activation_scale", spec, "--out", "picture.gif")
+    assert "an analysis looks at one spec or at runs" in complaint("activation_scale", spec, run.dir)
+
+
+def test_the_command_writes_a_picture_and_says_the_figures_as_json(spec, tmp_path):
+    found = dlx("analyze", "activation_scale", spec, "--set", "seeds=2", "--out", "a.svg", "--json", cwd=tmp_path)
+    told = json.loads(found.stdout)
+
+    assert told["kind"] == "activation_scale"
+    assert told["seeds"] == 2
+    assert told["file"] == "a.svg"
+    assert set(told["figures"]) >= {"growth_per_layer", "gradient_growth_per_layer"}
+    assert "standard deviation" in (tmp_path / "a.svg").read_text()
+
+
+def every_mark() -> tuple[Panel, ...]:
+    grid = np.linspace(-1, 1, 5)
+    return (
+        Panel(
+            "lines", "x", "y", (Lines("a", [1, 2], [1, 4], [0, 3], [2, 5]), Lines("b", [1, 2], [2, 2], dashed=True))
+        ),
+        Panel("points", "x", "y", (Points("p", [0, 1], [1, 0], labels=["7", "3"], numbers=True),)),
+        Panel("bars", "", "y", (Bars("a", ["u", "v"], [1, 2], [0, 1], [2, 3]), Bars("b", ["u", "v"], [2, 1]))),
+        Panel("values", "x", "y", (Heat(grid, grid, np.add.outer(grid, grid), contours=True, label="loss"),)),
+        Panel("classes", "x", "y", (Heat(grid, grid, np.eye(5, dtype=int), classes=("no", "yes"), contours=True),)),
+        Panel("pictures", "", "", (Pictures([("one", np.zeros((2, 2, 1))), ("two", np.ones((2, 2, 3)))], 1),)),
+    )
+
+
+def test_a_picture_has_every_mark_with_its_words():
+    spec = analysis_charts.chart(every_mark())
+    text = analysis_files.rendered(spec, "svg").decode()
+
+    for words in ("lines", "points", "bars", "values", "classes", "yes", "loss", ">7<", ">u<"):
+        assert words in text
+    assert "pictures" not in text  # a sheet of its own
+    sheet = analysis_files.sheet(every_mark()[-1:])
+    assert [len(row.tiles) for row in sheet.rows] == [1, 1]
+
+
+def test_a_result_is_json_whatever_it_holds():
+    result = Result({"a": 1.5, "b": float("nan")}, every_mark(), (("x",), [[np.float32(2)]]), seeds=3)
+    read = json.loads(json.dumps(result.as_json(), allow_nan=False))
+
+    assert read["figures"] == {"a": 1.5, "b": None}
+    assert read["table"] == {"titles": ["x"], "rows": [[2.0]]}
+    assert [one["marks"][0]["kind"] for one in read["panels"]] == ["lines", "points", "bars", "heat", "heat", "pictures"]
