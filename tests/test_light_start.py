@@ -55,6 +55,7 @@ ROOTS = {
     "baseline": "dlx.baselines.base.Baseline",
     "sampler": "dlx.spec.strategies.Sampler",
     "scheduler": "dlx.spec.strategies.Scheduler",
+    "analysis": "dlx.spec.analyses.Analysis",
 }
 
 

@@ -162,4 +162,5 @@ def test_a_result_is_json_whatever_it_holds():
 
     assert read["figures"] == {"a": 1.5, "b": None}
     assert read["table"] == {"titles": ["x"], "rows": [[2.0]]}
-    assert [one["marks"][0]["kind"] for one in read["panels"]] == ["lines", "points", "bars", "heat", "heat", "pictures"]
+    kinds = [one["marks"][0]["kind"] for one in read["panels"]]
+    assert kinds == ["lines", "points", "bars", "heat", "heat", "pictures"]
