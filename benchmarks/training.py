@@ -63,7 +63,7 @@ def rows(spec: str, asked: Experiment, found: Results) -> list[str]:
     """A row for each claim about the training of a spec."""
     seconds = statistics.fmean(one.seconds for one in found.results)
     rows = []
-    for claim in (c for c in claims(asked) if c.trained):
+    for claim in (c for c in [*claims(asked), *claims(asked, "recorded")] if c.trained):
         ours = found.metrics[claim.quantity]
         half = f" +- {found.intervals[claim.quantity]:.4f}" if found.intervals else ""
         verdict = judge(claim, ours).verdict

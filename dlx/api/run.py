@@ -108,7 +108,7 @@ class Run:
         with isolated():
             known = claims.receipts_of(self.spec, trace_all(self.spec))
         judged = {r.claim.path: r for r in of_results(self.spec, self.result)} if self.result else {}
-        return frames.receipts([judged.get(receipt.claim.path, receipt) for receipt in known])
+        return frames.receipts([judged.get(one.claim.path, one) for one in known if one.claim.is_receipt])
 
     @property
     def checkpoints(self) -> tuple[str, ...]:

@@ -11,14 +11,14 @@ from ..errors import DlxError, Mark, Problem, SpecError
 from ..graph import Graphs
 from ..graph.expect import Receipt, claims, of_results, receipts
 from ..spec import Experiment, load, shipped
-from ..spec.sections.expect import EXACT
+from ..spec.sections.expect import CLAIMING, EXACT
 from ..spec.syntax.read import MAX_BYTES, SUFFIXES
 from . import exact
 
 
 @dataclass(frozen=True)
 class VerifiedSpec:
-    """A spec with its receipts, in the order of its `expect`."""
+    """A spec with the receipts of its claims: those of `expect`, of `recorded` or both, in the order of the file."""
 
     experiment: Experiment
     graphs: Graphs
@@ -61,8 +61,13 @@ def _is_whole(path: Path) -> bool:
     return any(line.startswith((b"dlx:", b"dlx =", b"dlx=")) for line in lines)
 
 
-def verify(paths: Iterable[Path], changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> Iterator[VerifiedSpec]:
-    """Yield each spec with its receipts.
+def verify(
+    paths: Iterable[Path],
+    changes: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    sections: Sequence[str] = ("expect",),
+) -> Iterator[VerifiedSpec]:
+    """Yield each spec with the receipts of its claims in `sections`: `expect`, `recorded` or both.
 
     Errors: SpecError after the last spec, with the mistakes of all specs that cannot be loaded or traced.
     """
@@ -71,17 +76,17 @@ def verify(paths: Iterable[Path], changes: Sequence[str] = (), plugins: Sequence
         try:
             experiment = load(path, changes, plugins=plugins)
             traced = graphs.trace_all(experiment)
-            yield VerifiedSpec(experiment, traced, receipts_of(experiment, traced))
+            yield VerifiedSpec(experiment, traced, receipts_of(experiment, traced, sections))
         except DlxError as error:
             problems += error.problems
     if problems:
         raise SpecError(*problems)
 
 
-def receipts_of(experiment: Experiment, traced: Graphs) -> list[Receipt]:
+def receipts_of(experiment: Experiment, traced: Graphs, sections: Sequence[str] = ("expect",)) -> list[Receipt]:
     """Return the receipts of one spec, in the order of the file; torch is imported only for exact values."""
-    of_exact = [claim for claim in claims(experiment) if claim.quantity in EXACT]
-    results = receipts(experiment, traced)
+    of_exact = [claim for one in sections for claim in claims(experiment, one) if claim.quantity in EXACT]
+    results = [receipt for one in sections for receipt in receipts(experiment, traced, one)]
     if of_exact:
         results += list(exact.receipts(of_exact, experiment, traced.one))
     return sorted(results, key=lambda r: (r.claim.mark.file, r.claim.mark.line, r.claim.mark.column))
@@ -102,6 +107,7 @@ def after_training(verified: VerifiedSpec, runs: Path) -> VerifiedSpec:
         why = error.problems[0].message
         after = [replace(r, why=why) if r.claim.trained else r for r in verified.receipts]
     else:
-        by_path = {r.claim.path: r for r in of_results(verified.experiment, metrics)}
+        found = (of_results(verified.experiment, metrics, section) for section in CLAIMING)
+        by_path = {r.claim.path: r for each in found for r in each}
         after = [by_path.get(r.claim.path, r) for r in verified.receipts]
     return replace(verified, receipts=after)

@@ -195,6 +195,9 @@ def verify(
         Verdict | None, typer.Option(metavar="VERDICT", help="Show those that hold, that fail, ...")
     ] = None,
     training: Annotated[bool, typer.Option("--train", help="Train what makes claims about results.")] = False,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Train what has figures under `recorded`, and check those instead.")
+    ] = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
@@ -203,7 +206,8 @@ def verify(
 
     A table a spec: the claim, its source, the book's figure, dlx's, and the verdict: holds, book wrong (with the
     reason), FAILS, or not run, where the claim is about a training. The exit status is 1 where one fails, 2 where a
-    spec is wrong.
+    spec is wrong. Figures of one's own trainings, under `recorded`, are no receipts: --recorded checks them, and
+    with --train both.
 
     Example: dlx verify udl
     """
@@ -213,8 +217,9 @@ def verify(
     # A file may have `=` in its name.
     changes = [text for text in specs or [] if "=" in text and not Path(text).exists()]
     paths = [Path(text) for text in specs or [] if text not in changes]
-    found = verify.verify(verify.find_specs(paths), changes, plugin or [])
-    if training:
+    sections = [name for name, asked in {"expect": training or not recorded, "recorded": recorded}.items() if asked]
+    found = verify.verify(verify.find_specs(paths), changes, plugin or [], sections)
+    if training or recorded:
         found = (verify.after_training(one, runs) for one in found)
     if status := verdicts.verified(found, as_json, only):
         raise typer.Exit(status)

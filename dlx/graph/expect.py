@@ -11,10 +11,11 @@ from typing import Any, Literal
 from ..errors import Problem
 from ..spec import Experiment
 from ..spec.expressions import ExpressionError, evaluate
-from ..spec.sections.expect import EXACT, KEYS, Claim, claims_of
+from ..spec.sections.expect import EXACT, IN_WORDS, KEYS, Claim, claims_of
 from .graph import Graph
 from .graphs import Graphs
-from .measures import GraphPart, Unmeasured, measure, variables
+from .measures import GraphPart, LayerCounts, Unmeasured, measure, variables
+from .settings import Settings, settings_of
 
 Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
 # The largest exponent of a float64: float() of a longer integer raises OverflowError
@@ -72,25 +73,30 @@ FOR_ONE = "`{}` claims exact values, which are worked out for a spec with one `n
 ALONE = "Claim them in a spec in which that network is the only one."
 
 
-def claims(experiment: Experiment) -> list[Claim]:
-    """Return the claims in a spec's `expect`."""
-    return claims_of(experiment.root, experiment.source, experiment.vars)[0]
+def claims(experiment: Experiment, section: str = "expect") -> list[Claim]:
+    """Return the claims in a section of a spec, `expect` or `recorded`."""
+    return [
+        one for one in claims_of(experiment.root, experiment.source, experiment.vars)[0] if one.section == section
+    ]
 
 
-def receipts(experiment: Experiment, graph: Graph | Graphs) -> list[Receipt]:
-    """Return the receipts of all claims but those on exact values, which need torch.
+def receipts(experiment: Experiment, graph: Graph | Graphs, section: str = "expect") -> list[Receipt]:
+    """Return the receipts of all claims of a section but those on exact values, which need torch.
 
     Claims on the results of a training have the verdict "not run".
     """
-    return [_receipt(claim, experiment, graph) for claim in claims(experiment) if claim.quantity not in EXACT]
+    return [
+        _receipt(claim, experiment, graph) for claim in claims(experiment, section) if claim.quantity not in EXACT
+    ]
 
 
 def _receipt(claim: Claim, experiment: Experiment, graph: Graph | Graphs) -> Receipt:
     if claim.trained:
         return Receipt(claim, "not run")
     try:
-        if claim.quantity == "figures":
-            return judge(claim, _figure(evaluate(str(claim.figures["of"]), variables(graph, experiment.vars))))
+        if claim.quantity in IN_WORDS:
+            known = variables(graph, experiment.vars, settings_of(experiment))
+            return judge(claim, _figure(evaluate(str(claim.figures["of"]), known)))
         return judge(claim, measure(graph, claim.quantity, claim.of))
     except Unmeasured as error:
         return Receipt(claim, "FAILS", None, str(error))
@@ -99,7 +105,11 @@ def _receipt(claim: Claim, experiment: Experiment, graph: Graph | Graphs) -> Rec
 
 
 def _figure(value: Any) -> Any:
-    """Return the value of an expression. ExpressionError where it is a node and not a figure of it."""
+    """Return the value of an expression. ExpressionError where it is a node or section and not a figure of it."""
+    if isinstance(value, LayerCounts):
+        raise ExpressionError("`count` is no figure", "Name a kind of layers: `${count.conv}`.")
+    if isinstance(value, Settings):
+        raise ExpressionError(f"`{value.called}` is no figure", f"Name a field of it: `${{{value.called}...}}`.")
     if isinstance(value, GraphPart):
         hint = f"Ask for a quantity: `${{{value.called.replace('/', '.')}.params}}`."
         raise ExpressionError(f"`{value.called}` is no figure", hint)
@@ -162,10 +172,10 @@ def at_least(more: Any, less: Any) -> bool:
     return _numbers(more, less) and bool(more >= less)
 
 
-def of_results(experiment: Experiment, metrics: Mapping[str, float]) -> list[Receipt]:
+def of_results(experiment: Experiment, metrics: Mapping[str, float], section: str = "expect") -> list[Receipt]:
     """Return the receipts of the claims on a training, compared with its metrics; a metric that is missing fails."""
     found = []
-    for claim in (c for c in claims(experiment) if c.trained):
+    for claim in (c for c in claims(experiment, section) if c.trained):
         value = metrics.get(claim.quantity)
         missing = Receipt(claim, "FAILS", None, "there is no such metric")
         # to six figures, as `format_value` prints the figure that a claim is compared with

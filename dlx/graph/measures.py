@@ -16,6 +16,7 @@ from ..shapes import ReceptiveField, Shape, UnknownReceptiveField
 from ..spec.expressions import ExpressionError
 from .graph import AnyReceptiveField, Graph, LayerNode, trained_values
 from .graphs import Graphs
+from .settings import Settings
 
 MOST_BITS = 200_000
 """Longest number of linear regions that is computed, in bits, about."""
@@ -75,17 +76,43 @@ class GraphPart:
     def attribute(self, name: str) -> Any:
         """Return an attribute that an expression names: `${conv_1.params}`, `${stage_1.conv_2.shape}`.
 
+        Of a node it may be a field of its layer too, as it is built: `${dropout_1.p}`.
         Errors: ExpressionError where there is no such attribute, or the part does not have it.
         """
         inner = f"{self.name}/{name}" if self.name else name
         if exists(self.graph, inner):
             return GraphPart(self.graph, inner, self.network)
         if name not in ATTRIBUTES:
-            raise ExpressionError(f"there is no `{name}` of `{self.called}`", did_you_mean(name, ATTRIBUTES))
+            layer = self.graph.by_name[self.name].layer if self.name in self.graph.by_name else None
+            if layer is not None and name in type(layer).model_fields:
+                return Settings(self.called, layer).attribute(name)
+            known = [*ATTRIBUTES, *(type(layer).model_fields if layer is not None else ())]
+            raise ExpressionError(f"there is no `{name}` of `{self.called}`", did_you_mean(name, known))
         try:
             return ATTRIBUTES[name](self)
         except Unmeasured as error:
             raise ExpressionError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class LayerCounts:
+    """The layers of a part by kind: `${count.conv}`, `${stage_1.count.conv}`."""
+
+    whole: GraphPart
+
+    def attribute(self, kind: str) -> int:
+        """Return the number of layers of a kind. ExpressionError where there is no such kind."""
+        try:
+            return _count(self.whole.nodes, kind)
+        except Unmeasured as error:
+            raise ExpressionError(str(error)) from error
+
+
+def _count(nodes: Sequence[LayerNode], kind: str) -> int:
+    """Return the number of layers of a kind. Unmeasured where there is no such kind."""
+    if kind not in LAYERS and not any(node.kind == kind for node in nodes):
+        raise Unmeasured(f"there is no layer `{kind}`. {did_you_mean(kind, LAYERS)}".rstrip())
+    return sum(node.kind == kind for node in nodes)
 
 
 def exists(graph: Graph, name: str) -> bool:
@@ -144,57 +171,60 @@ def _of_all(graphs: Graphs, quantity: str, of: str) -> int:
 
 def _measure(graph: Graph, quantity: str, of: str) -> Any:
     if quantity == "count":
-        if of not in LAYERS and not any(node.kind == of for node in graph.nodes):
-            raise Unmeasured(f"there is no layer `{of}`. {did_you_mean(of, LAYERS)}".rstrip())
-        return sum(node.kind == of for node in graph.nodes)
+        return _count(graph.nodes, of)
     if quantity == "linear_regions_bound" and of:
         raise Unmeasured("linear regions are bounded for the whole network")
     return MEASURES[quantity](part(graph, of))
 
 
-def variables(graph: Graph | Graphs, known: Mapping[str, Any]) -> Mapping[str, Any]:
+def variables(graph: Graph | Graphs, known: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the variables of an expression in a figure: `vars`, the quantities of the network, and every part.
 
-    With several networks: their names, and the quantities that add up.
+    With several networks: their names, and the quantities that add up. What the spec sets, as `train`, comes last.
     """
     if isinstance(graph, Graph):
-        return _Variables(graph, known)
-    return _Variables(graph.one, known) if graph.is_one else _VariablesOfAll(graph, known)
+        return _Variables(graph, known, settings)
+    return _Variables(graph.one, known, settings) if graph.is_one else _VariablesOfAll(graph, known, settings)
 
 
 class _Variables(Mapping[str, Any]):
-    def __init__(self, graph: Graph, known: Mapping[str, Any]) -> None:
-        self.graph, self.known = graph, known
+    def __init__(self, graph: Graph, known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        self.graph, self.known, self.settings = graph, known, settings
 
     def __getitem__(self, name: str) -> Any:
         if exists(self.graph, name) and not (name in self.graph.inputs and name in self.known):
             return GraphPart(self.graph, name)
-        return self.known[name] if name in self.known else GraphPart(self.graph).attribute(name)
+        if name in self.known or name not in self.settings:
+            return self.known[name] if name in self.known else GraphPart(self.graph).attribute(name)
+        return self.settings[name]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (exists(self.graph, name) or name in self.known or name in ATTRIBUTES)
+        found = isinstance(name, str) and (exists(self.graph, name) or name in ATTRIBUTES)
+        return found or name in self.known or name in self.settings
 
     def __iter__(self) -> Iterator[str]:
-        yield from (*self.known, *ATTRIBUTES, *self.graph.by_name)
+        yield from (*self.known, *ATTRIBUTES, *self.graph.by_name, *self.settings)
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
 
 class _VariablesOfAll(Mapping[str, Any]):
-    def __init__(self, graphs: Graphs, known: Mapping[str, Any]) -> None:
-        self.graphs, self.known = graphs, known
+    def __init__(self, graphs: Graphs, known: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        self.graphs, self.known, self.settings = graphs, known, settings
 
     def __getitem__(self, name: str) -> Any:
         if name in self.graphs:
             return GraphPart(self.graphs[name], network=name)
-        return self.known[name] if name in self.known else _of_all(self.graphs, name, "")
+        if name in self.known or name not in self.settings:
+            return self.known[name] if name in self.known else _of_all(self.graphs, name, "")
+        return self.settings[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self.graphs or name in self.known or name in SUMMED
+        return name in self.graphs or name in self.known or name in SUMMED or name in self.settings
 
     def __iter__(self) -> Iterator[str]:
-        yield from (*self.graphs, *self.known, *SUMMED)
+        yield from (*self.graphs, *self.known, *SUMMED, *self.settings)
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -320,6 +350,7 @@ SUMMED = ("params", "trainable", "remaining", "buffers", "weights", "biases", "m
 
 ATTRIBUTES: dict[str, Callable[[GraphPart], Any]] = {
     **MEASURES,
+    "count": LayerCounts,
     "channels": lambda whole: whole.shape.channels,
     "size": lambda whole: list(whole.shape.size),
     "field": MEASURES["receptive_field"],

@@ -104,11 +104,18 @@ STRUCTURES = {
       weights_after: {steps: 1, at: [[1, 2]], target: [[5]], of: linear_1/bias, is: -0.02}      # by its own `train`
       figures:
         parameters per output: {of: "${params / linear_1.units}", is: 205}
+        epochs: {of: "${train.steps * train.batch_size / data.train}", is: 2500}
+      arithmetic:                                        # of numbers and `vars` alone; no receipt, counted apart
+        digits of 2^4096: {of: "${4096 * log10(2)}", about: 1233, within: 0.5}
       test/error: {about: 0.17, within: 0.05}            # after a training
+    recorded:                                            # of one's own trainings: `dlx verify --recorded`
+      test/error: {about: 0.063, within: 0.002, source: results/ladder.md}
     Quantities: params, trainable, remaining, buffers, weights, biases, macs, activation_bytes; shape, arriving,
     units; receptive_field, receptive_field_stride, receptive_field_start; depth (weight layers on the longest way),
     paths, count: {KIND: N}, linear_regions_bound (the most of one hidden ReLU layer).
-    A figure may name `vars`, these quantities, and those of any node or scope: `${stage_1.conv_1.params}`.
+    A figure names these quantities, and those of any node or scope, `${stage_1.conv_1.params}`; `${count.conv}`;
+    fields of layers, `${dropout_1.p}`; settings of `train`, `data` and `objective`, `${train.optimizer.sgd.lr}`;
+    and `vars` beside those.
     What another spec claims does not come along through `defaults`.""",
 }
 """Pages of what lists of layers can have besides layers."""

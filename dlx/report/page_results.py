@@ -236,7 +236,8 @@ def receipts(drawing: Drawing) -> list[Markup]:
         if any(True for _ in expect.claims(experiment)):
             metrics = (run.end() or {}).get("metrics", {})
             later = {r.claim.path: r for r in expect.of_results(experiment, metrics)} if metrics else {}
-            each = [later.get(r.claim.path, r) for r in expect.receipts(experiment, graph.trace_all(experiment))]
+            known = expect.receipts(experiment, graph.trace_all(experiment))
+            each = [later.get(r.claim.path, r) for r in known if r.claim.is_receipt]
         if each:
             rows = [
                 [r.claim.title, r.claim.source, expect.format_claim(r.claim), _value(r.ours), _verdict(r.verdict)]

@@ -21,6 +21,7 @@ from pathlib import Path
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from . import shipped
 from .plugin_list import PLUGINS, taken
+from .sections.expect import CLAIMING
 from .sections.kinds import are_networks, choice_at
 from .syntax.read import SUFFIXES, Node, read
 from .validation import shown
@@ -68,7 +69,7 @@ class Files:
     """The section that its content becomes; `mark` is the place of that entry of `defaults`."""
     mark: Mark | None = None
     claims: bool = True
-    """Whether its claims under `expect` count."""
+    """Whether its claims count."""
 
     def all_plugins(self) -> Iterator[Node]:
         """Yield the entries of `plugins` of all files, in the order of the merge."""
@@ -83,7 +84,7 @@ class Files:
             for part in self.parts:
                 whole = merge(whole, self.own if part is None else part.merged())
         if not self.claims:
-            whole = Node({key: node for key, node in whole.map.items() if key != "expect"}, whole.mark)
+            whole = Node({key: node for key, node in whole.map.items() if key not in CLAIMING}, whole.mark)
         return _nest(self.group, whole, self.mark or whole.mark) if self.group else whole
 
 
@@ -139,7 +140,7 @@ class _Composer:
         return tuple(found)
 
     def part(self, entry: Node, path: Path, above: tuple[Path, ...]) -> Files:
-        """Read one entry of `defaults`, without its `expect`: claims are about the spec that states them."""
+        """Read one entry of `defaults`, without its claims, which are about the spec that states them."""
         if isinstance(entry.value, str) and entry.value:
             return replace(self.found(entry.value, path, above, entry.mark), claims=False)
         group, option = next(iter(entry.map.items()), ("", entry))

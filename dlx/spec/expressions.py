@@ -147,6 +147,16 @@ def _only(text: str) -> str | None:
     return found[1] if found else None
 
 
+def names_in(text: str) -> set[str]:
+    """Return the names that the expressions of a text look up, without those of their own loops and of constants.
+
+    ExpressionError where one cannot be parsed.
+    """
+    names = [node for piece in _PIECE.findall(text) for node in ast.walk(_parse(piece)) if isinstance(node, ast.Name)]
+    stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return {node.id for node in names} - stored - _FUNCTIONS.keys() - _CONSTANTS.keys()
+
+
 def resolve(
     node: Node, scope: Scope, failed: Callable[[ExpressionError, Node], None], room: ItemBudget | None = None
 ) -> Node:

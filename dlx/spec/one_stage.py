@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
+from .sections.expect import CLAIMING
 from .sections.experiment import Experiment
 from .syntax.read import Node
 
@@ -12,7 +13,7 @@ STAGE = Mark("--stage")
 
 
 def stage_of(experiment: Experiment, name: str) -> Experiment:
-    """Return a stage as a spec without stages. The claims of `expect` go with the last one, whose they are.
+    """Return a stage as a spec without stages. The claims go with the last one, whose they are.
 
     Errors: SpecError where the spec has no stages, or none of that name.
     """
@@ -22,5 +23,5 @@ def stage_of(experiment: Experiment, name: str) -> Experiment:
         message = f"there is no stage `{name}`" if names else f"there is no stage `{name}`: the spec has no `stages`"
         raise SpecError(Problem(message, did_you_mean(name, names) if names else "", STAGE))
     is_last = found.stage == experiment.stages[-1].name
-    sections = {key: node for key, node in found.root.map.items() if is_last or key != "expect"}
+    sections = {key: node for key, node in found.root.map.items() if is_last or key not in CLAIMING}
     return replace(found, root=Node(sections, found.root.mark), whole=None, stage="")

@@ -13,6 +13,7 @@ from ..utils.passwords import masked
 from . import hydra_grammar
 from .compose import find, group_file
 from .plugin_list import add, taken
+from .sections.expect import CLAIMING
 from .sections.kinds import BY_NETWORK, are_networks, choice_at
 from .syntax.nodes import OriginalItems, refuse_too_large, too_large_number
 from .syntax.read import Node, located
@@ -23,7 +24,7 @@ OPEN = {
     ("networks",),
     ("network", "inputs"),
     ("network", "outputs"),
-    ("expect",),
+    *((section,) for section in CLAIMING),
     ("blocks",),
     ("weights", "map"),
 }

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import Mark, Problem, SpecError
 from ..plugins import Digest, Entry, Plugin, copies, load, use
+from .sections.expect import CLAIMING
 from .syntax.read import Node
 from .validation import shown
 
@@ -28,7 +29,7 @@ MAX_PLUGINS = 100
 def taken(node: Node, group: str = "") -> list[Node]:
     """Remove `plugins` from the content of a file and return its entries; in a group `vars` it is a variable."""
     listed = node.map.get(PLUGINS)
-    if listed is None or group.partition("/")[0] in {"vars", "expect"} or (group and listed.is_map):
+    if listed is None or group.partition("/")[0] in {"vars", *CLAIMING} or (group and listed.is_map):
         return []
     assert isinstance(node.value, dict)
     del node.value[PLUGINS]

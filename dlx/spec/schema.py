@@ -92,6 +92,7 @@ def _sections() -> Json:
         "freeze": {"anyOf": [*frozen, {"type": "array", "items": {"anyOf": frozen}}]},
         "prune": section_of(Prune),
         "expect": {"type": "object", "description": "what must come out"},
+        "recorded": {"type": "object", "description": "what came out in trainings of one's own, as `expect` has it"},
     }
     stage["properties"] |= {name: known[name] for name in MERGED if name in known}
     return {name: known.get(name, _ref(name)) for name in SECTIONS}

@@ -15,6 +15,7 @@ from ..runs import lookup
 from ..spec import Experiment, load, missing_sections, objective_of
 from ..spec.overrides import parse
 from ..spec.plugin_list import split
+from ..spec.sections.expect import CLAIMING, without_claims
 from ..spec.sections.sweep import Sweep
 from ..spec.sections.sweep_values import MOST, Dimension
 from ..spec.strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler
@@ -31,7 +32,7 @@ PLAN_METRICS = ("params", "macs")
 """Figures of a plan that may be searched for beside metrics."""
 NON_ADAPTIVE = ("grid", "random", "quasi_random")
 """Samplers that do not look at results."""
-IGNORED_SECTIONS = ("sweep", "expect", "track", "source", "dlx", "name")
+IGNORED_SECTIONS = ("sweep", *CLAIMING, "track", "source", "dlx", "name")
 """Sections on which no result of a trial depends."""
 
 
@@ -113,7 +114,7 @@ def plan(
         message = f"`until_alike` takes {MIN_SEEDS} seeds of each point to know chance, and there {_are(seeds)}"
         hint = f"Write `seeds: {MIN_SEEDS}` beside it."
         raise SpecError(Problem(message, hint, base.place("sweep", "until_alike"), "sweep.until_alike"))
-    bare = [f"++train.seed={base.train.seed}", "++train.seeds=1", *(["~expect"] if base.written.at("expect") else [])]
+    bare = [f"++train.seed={base.train.seed}", "++train.seeds=1", *without_claims(base.written)]
     _check_replicates(base, space, sampler, sweep, seeds)
     _check_stages(base, sweep)
     made = SweepPlan(

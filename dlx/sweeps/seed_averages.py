@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..spec.sections.expect import CLAIMING
 from .trial import Point, Trial
 
 REPLICATES = {"fold", "seed"}
@@ -23,7 +24,7 @@ def is_replicate(key: str) -> bool:
 
 def replicate_keys_of(variable: str, spec: Mapping[str, Any]) -> list[str]:
     """Return the keys of folds and seeds that use a variable; none where something else uses it too."""
-    keys = list(_users(variable.partition(".")[0], {k: v for k, v in spec.items() if k not in {"sweep", "expect"}}))
+    keys = list(_users(variable.partition(".")[0], {k: v for k, v in spec.items() if k not in {"sweep", *CLAIMING}}))
     return keys if all(map(is_replicate, keys)) else []
 
 

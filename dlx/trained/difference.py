@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import DlxError, plural
 from ..runs import lookup
 from ..runs.folder import BASELINE, RunFolder
+from ..spec.sections.expect import CLAIMING
 from ..spec.syntax.read import read
 from ..sweeps.study import Study, is_study
 from ..utils.intervals import half_interval, mean_of, student_t_quantile
@@ -22,7 +23,7 @@ Draw = tuple[int, int | None]
 """Seed and fold of a run."""
 PREPROCESSING = ("standardize", "preprocess")
 """Fields of the data that change inputs, and not which examples are in which part."""
-EXCLUDED = ("expect", "track", "sweep", "name", "source", "dlx")
+EXCLUDED = (*CLAIMING, "track", "sweep", "name", "source", "dlx")
 """Sections on which no result depends."""
 
 

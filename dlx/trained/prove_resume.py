@@ -29,6 +29,7 @@ from ..runs.folder import ENSEMBLE, RunFolder
 from ..runs.lookup import all_runs
 from ..runs.records import RECORDS
 from ..spec import Experiment, load
+from ..spec.sections.expect import without_claims
 from ..training import ensemble_metrics
 from ..training.prepared import prepare, span_of
 from . import compare
@@ -146,8 +147,7 @@ def shortened_spec(
         more += [f"++train.steps={total}", *(["~train.epochs"] if train.epochs is not None else [])]
     if train.max_time is not None:
         more.append("~train.max_time")  # two trainings are not as quick as each other
-    if experiment.root.at("expect") is not None:
-        more.append("~expect")  # what is claimed of a whole training
+    more += without_claims(experiment.root)  # what is claimed of a whole training
     made = load(path, [*changes, *more, "++track.mlflow=false"], plugins=plugins)
     try:
         ensemble_metrics.check_cycles(made, examples)
@@ -161,7 +161,7 @@ def _shortened_stages(
     experiment: Experiment, path: Path, changes: Sequence[str], steps: int, plugins: Sequence[str]
 ) -> tuple[Experiment, int]:
     """Return a spec with stages, each of them shortened, and the steps of all together."""
-    total, more = 0, [] if experiment.root.at("expect") is None else ["~expect"]
+    total, more = 0, without_claims(experiment.root)
     written = experiment.written.map["stages"].list
     for number, one in enumerate(prepared_stages(experiment).each):
         own = span_of(one.experiment, one.sets).steps

@@ -155,10 +155,14 @@ def test_the_command_for_machines(tmp_path):
                         "because": "the bias of the output is one",
                     }
                 ],
+                "arithmetic": [],
+                "recorded": [],
             }
         ],
         "receipts": 1,
         "verdicts": {"holds": 0, "book wrong": 1, "FAILS": 0, "not run": 0},
+        "arithmetic": {"holds": 0, "book wrong": 0, "FAILS": 0, "not run": 0},
+        "recorded": {"holds": 0, "book wrong": 0, "FAILS": 0, "not run": 0},
     }
 
 

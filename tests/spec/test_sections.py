@@ -117,6 +117,7 @@ WRONG = {
     "vars: [1, 2]": "`vars` must be a mapping of names to values, not [1, 2]\n  Write `vars: {width: 64}`.",
     "vars: {1d: 3}": "a variable cannot be called `1d`\n  Letters, digits and `_`.",
     "expect: 3": "`expect` must be a mapping of claims, not 3\n  Write `expect: {params: 2050}`.",
+    "recorded: 3": "`recorded` must be a mapping of claims, not 3\n  Write `recorded: {test/error: {about: 0.063,",
     "data: digis": "there is no data set `digis`\n  Did you mean `digits` or `digit_pairs`?",
     "data: [digits]": '`data` wants the kind of a data set, not ["digits"]\n  There are ar_process, arrays, blobs,',
     "data:": "`data` wants the kind of a data set, not nothing",
@@ -259,7 +260,20 @@ def with_its_files(path: Path) -> str:
 
 SPECS = {name: with_its_files(path) for name, path in ONE_NETWORK.items() if path.suffix == ".yaml"}
 SPECS |= {"all": EVERYTHING}
-FREE = {"vars", "expect", "blocks", "inputs", "outputs", "targets", "args", "for", "defaults", "values", "space"}
+FREE = {
+    "vars",
+    "expect",
+    "recorded",
+    "blocks",
+    "inputs",
+    "outputs",
+    "targets",
+    "args",
+    "for",
+    "defaults",
+    "values",
+    "space",
+}
 """Sections whose keys and values are the user's own: what is wrong with them shows elsewhere."""
 KNOWN = {word for r in (LAYERS, DATASETS, OBJECTIVES, LOSSES, INITIALIZERS, OPTIMIZERS, SCHEDULES) for word in r}
 KNOWN |= {"seed"}  # `seeds` that lost its last letter is a field, too

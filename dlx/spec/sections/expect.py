@@ -1,4 +1,4 @@
-"""Claims of a spec about itself, the section `expect`: figures, their sources, and errors of the sources.
+"""Claims of a spec about itself, the sections `expect` and `recorded`: figures, their sources, and their errors.
 
 expect:
   params: 2050                                              # the whole network
@@ -8,17 +8,20 @@ expect:
     a dense layer as large as its input: {of: "${(3 * 224 * 224) ** 2}", is: 22_658_678_784}
   output: {at: [0.5], is: [0.265]}                          # for the weights under `values`
   gradient: {at: [0.5], by: linear_1/weight, is: [[0.3]]}   # likewise `loss` and `weights_after`
+recorded:                                                   # the same, of earlier trainings of one's own
+  test/error: {about: 0.063, within: 0.002, source: results/ladder.md}
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
 from ...errors import Mark, Problem, did_you_mean
-from ..expressions import ExpressionError, resolve
+from ..expressions import ExpressionError, names_in, resolve
 from ..syntax.read import Node
 from ..validation import shown
 
@@ -46,8 +49,15 @@ QUANTITIES: Final = {
     "gradient": "of the loss where there is a `target`, else of the output or of a NODE with one value: "
     "{at: INPUT, target: TARGET, by: NODE/weight, NODE or INPUT, is: GRADIENT, of: NODE}",
     "weights_after": "where training brings a weight: {steps: 3, at: SAMPLES, target: TARGETS, of: NODE/bias, is: W}",
-    "figures": "arithmetic in words: {WORDS: {of: ${...}, is: FIGURE}}",
+    "figures": "what follows from quantities and settings: {WORDS: {of: ${...}, is: FIGURE}}",
+    "arithmetic": "of numbers and `vars` alone, which is no receipt: {WORDS: {of: ${...}, is: FIGURE}}",
 }
+CLAIMING: Final = ("expect", "recorded")
+"""The sections that hold claims: receipts, and figures of one's own measurements."""
+IN_WORDS: Final = ("figures", "arithmetic")
+"""Quantities that are written as an expression."""
+FILE: Final = re.compile(r"[^\s:,;]*\w\.\w+(?=[\s:,;]|$)")
+"""The beginning of the source of a recorded figure."""
 RENAMED: Final = {
     "linear_regions": ("linear_regions_bound", "the number is the most that there can be, and no count")
 }
@@ -66,6 +76,11 @@ LIKE: Final = {
     "gradient": "{at: [1, 2], target: [1], by: linear_1/weight, is: [[0.2, 0.4]]}",
     "weights_after": "{steps: 1, at: [[1]], target: [[2]], of: linear_1/weight, is: [[0.4]]}",
 }
+RECORDED: Final = "{about: 0.063, within: 0.002, source: results/ladder.md}"
+TIED: Final = (
+    "Name what it speaks of, such as `${params}`, `${conv_1.channels}`, `${train.steps}` or `${data.train}`, "
+    "or claim it under `arithmetic`, which is no receipt."
+)
 RESULTS: Final = ("train/", "valid/", "test/")
 KEYS: Final = ("is", "about", "within", "at_least", "at_most", "book", "because", "source")
 FIGURES: Final = ("is", "about", "at_least", "at_most", "book")
@@ -76,7 +91,10 @@ MOST_STEPS: Final = 10_000
 
 @dataclass(frozen=True)
 class Claim:
-    """A figure that a spec states. `of` is a node or scope, the words of a figure, or empty for the whole network."""
+    """A figure that a spec states. `of` is a node or scope, the words of a figure, or empty for the whole network.
+
+    `section` is the one that states it: `expect`, or `recorded` for a measurement of one's own.
+    """
 
     quantity: str
     of: str
@@ -84,6 +102,7 @@ class Claim:
     node: Node
     path: str
     source: str = ""
+    section: str = "expect"
 
     @property
     def mark(self) -> Mark:
@@ -92,11 +111,16 @@ class Claim:
     @property
     def title(self) -> str:
         """The claim in a table: `params`, `receptive_field of conv_1`, the words of a figure."""
-        if self.quantity == "figures":
+        if self.quantity in IN_WORDS:
             return self.of
         if self.quantity in EXACT:
             return _exact_title(self.quantity, self.figures)
         return f"{self.quantity} of {self.of}" if self.of else self.quantity
+
+    @property
+    def is_receipt(self) -> bool:
+        """Whether it is a figure of a source: no arithmetic, and no measurement of one's own."""
+        return self.section == "expect" and self.quantity != "arithmetic"
 
     @property
     def trained(self) -> bool:
@@ -118,9 +142,18 @@ def _exact_title(name: str, figures: dict[str, Any]) -> str:
 def claims_of(
     root: Node, source: str = "", variables: Mapping[str, Any] | None = None
 ) -> tuple[list[Claim], list[Problem]]:
-    """Parse the claims of a spec and return them with their mistakes; `source` is that of claims that name none."""
-    reader = _ClaimParser(source, variables or {})
-    return list(reader.section(root.at("expect"))), reader.problems
+    """Parse the claims of a spec and return them with their mistakes; `source` is that of claims that name none.
+
+    Those of `expect` come first, then those of `recorded`.
+    """
+    readers = [_ClaimParser(section, source, variables or {}) for section in CLAIMING]
+    found = [claim for reader in readers for claim in reader.read(root.at(reader.section))]
+    return found, [problem for reader in readers for problem in reader.problems]
+
+
+def without_claims(root: Node) -> list[str]:
+    """Return the overrides that drop the claims of a spec."""
+    return [f"~{section}" for section in CLAIMING if root.at(section) is not None]
 
 
 def apply_with(overrides: Sequence[str]) -> bool:
@@ -129,23 +162,25 @@ def apply_with(overrides: Sequence[str]) -> bool:
 
 
 class _ClaimParser:
-    """Parser of the section `expect`, which collects mistakes."""
+    """Parser of a section of claims, which collects mistakes."""
 
-    def __init__(self, source: str, variables: Mapping[str, Any]) -> None:
-        self.source, self.variables = source, variables
+    def __init__(self, section: str, source: str, variables: Mapping[str, Any]) -> None:
+        # what a spec says of its source is not where its own measurements are
+        self.section, self.source, self.variables = section, source if section == "expect" else "", variables
         self.problems: list[Problem] = []
 
     def fail(self, message: str, hint: str, node: Node, path: str) -> None:
         self.problems.append(Problem(message, hint, node.mark, path))
 
-    def section(self, node: Node | None) -> Iterator[Claim]:
+    def read(self, node: Node | None) -> Iterator[Claim]:
         if node is None or node.value is None:
             return
         if not node.is_map:
-            message = f"`expect` must be a mapping of claims, not {shown(node.plain())}"
-            self.fail(message, "Write `expect: {params: 2050}`.", node, "expect")
+            message = f"`{self.section}` must be a mapping of claims, not {shown(node.plain())}"
+            like = "params: 2050" if self.section == "expect" else f"test/error: {RECORDED}"
+            self.fail(message, f"Write `{self.section}: {{{like}}}`.", node, self.section)
         for name, child in node.map.items():
-            path = f"expect.{name}"
+            path = f"{self.section}.{name}"
             if name in RENAMED:
                 now, why = RENAMED[name]
                 self.fail(f"`{name}` is called `{now}`: {why}", f"Write `{now}`.", child, path)
@@ -162,8 +197,8 @@ class _ClaimParser:
         elif any(item.is_map for item in node.list) and not name.startswith(RESULTS):
             for i, one in enumerate(node.list):
                 yield from self.quantity(name, one, f"{path}.{i}")
-        elif name in {"figures", "count"} and not (node.is_map and not node.map.keys() & set(FIGURES)):
-            form = "{WORDS: {of: ${...}, is: 5}}" if name == "figures" else "{conv: 13, linear: 3}"
+        elif name in {*IN_WORDS, "count"} and not (node.is_map and not node.map.keys() & set(FIGURES)):
+            form = "{WORDS: {of: ${...}, is: 5}}" if name in IN_WORDS else "{conv: 13, linear: 3}"
             self.fail(
                 f"`{name}` must be a mapping, not {shown(node.plain())}", f"Write `{name}: {form}`.", node, path
             )
@@ -192,18 +227,23 @@ class _ClaimParser:
             yield from self.claim(name, of, one, f"{path}.{i}" if many else path, source)
 
     def claim(self, name: str, of: str, node: Node, path: str, source: str) -> Iterator[Claim]:
-        more = (*EXACT.get(name, ()), *MAY_SAY.get(name, ())) if name != "figures" else ("of",)
+        more = (*EXACT.get(name, ()), *MAY_SAY.get(name, ())) if name not in IN_WORDS else ("of",)
         resolved = self.resolved(node, path)
         if resolved.broken:
             return
         figures = resolved.plain() if node.is_map else {"is": resolved.plain()}
         known = [key for key in dict.fromkeys((*more, *KEYS)) if name not in EXACT or key not in BOUNDS]
+        known = [key for key in known if self.section == "expect" or key not in ("book", "because")]
         mistakes = list(_mistakes(name, figures, known))
+        if self.section == "recorded":
+            mistakes += _record_mistakes(str(figures.get("source", source)))
+        if name in IN_WORDS and not mistakes:
+            mistakes += _untied(name, of, str(figures["of"]), self.variables)
         for message, hint in mistakes:
             self.fail(message, hint, node, path)
         if not mistakes:
             own = figures.pop("source", source)
-            yield Claim(name, of, figures, node, path, str(own))
+            yield Claim(name, of, figures, node, path, str(own), self.section)
 
     def resolved(self, node: Node, path: str) -> Node:
         """Evaluate the expressions of a claim, but not that of `of`, which names quantities of the graph."""
@@ -215,6 +255,29 @@ class _ClaimParser:
             return resolve(node, self.variables, failed)
         entries = node.map.items()
         return Node({k: v if k == "of" else resolve(v, self.variables, failed) for k, v in entries}, node.mark)
+
+
+def _record_mistakes(source: str) -> Iterator[tuple[str, str]]:
+    """Yield the mistake of a recorded figure whose source is no file."""
+    if not FILE.match(source):
+        where = f"not with `{source}`" if source else "and it has none"
+        yield f"the `source` of a recorded figure begins with the file that has it, {where}", f"Write `{RECORDED}`."
+
+
+def _untied(name: str, words: str, of: str, variables: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the mistake of a figure that holds whatever the network and its training are, and the reverse."""
+    try:
+        tied = sorted(names_in(of) - variables.keys())
+    except ExpressionError:
+        return  # reported where it is evaluated
+    if name == "figures" and not tied:
+        yield f"`{words}` holds for any network and any training: it has numbers and `vars` alone", TIED
+    elif name == "arithmetic" and tied:
+        yield f"`{words}` is no mere arithmetic: it names {_listed(tied)}", "Claim it under `figures`."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _names(node: Node) -> bool:
@@ -235,7 +298,7 @@ def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Itera
     elif "about" in figures and "within" not in figures:
         yield "`about` wants `within`: how near is near", "Write `{about: 60e6, within: 3e6}`."
     yield from _book_mistakes(figures)
-    if name == "figures" and not (isinstance(figures.get("of"), str) and "${" in figures["of"]):
+    if name in IN_WORDS and not (isinstance(figures.get("of"), str) and "${" in figures["of"]):
         yield "a figure wants `of`, the arithmetic", 'Write `{of: "${params / macs}", is: 0.5}`.'
     if name in EXACT:
         yield from _exact_mistakes(name, figures)

@@ -20,6 +20,7 @@ from ..syntax import yaml_writer
 from ..syntax.read import BROKEN, Node
 from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 from . import data_paths
+from .expect import CLAIMING
 from .freeze import FreezePattern, parse_freeze
 from .kinds import SECTIONS
 from .networks import OF_OBJECTIVE, network_names, parse_init, parse_networks, parse_train
@@ -139,7 +140,7 @@ class Experiment:
 
         The others need not be there, and their mistakes are left out.
         """
-        own = {key: node for key, node in self.root.map.items() if key not in ("expect", "freeze", "prune")}
+        own = {key: node for key, node in self.root.map.items() if key not in (*CLAIMING, "freeze", "prune")}
         bare = replace(self.views()[name], freeze=(), prune=None, stages=())
         view = replace(bare, scope="", root=Node(own, self.root.mark), within=(self, name))
         return replace(view, problems=tuple(p for p in self.problems if not p.path.startswith("networks.")))
@@ -152,7 +153,7 @@ class Experiment:
     @property
     def is_overridden(self) -> bool:
         """Whether an override has set a value of it, other than its claims."""
-        sections = (node for key, node in self.written.map.items() if key != "expect")
+        sections = (node for key, node in self.written.map.items() if key not in CLAIMING)
         return any(node.mark.file.startswith(overrides.OVERRIDE) for one in sections for node in one.walk())
 
     def password_warning(self) -> Problem | None:

@@ -27,6 +27,7 @@ SECTIONS = (
     "prune",
     "stages",
     "expect",
+    "recorded",
     "track",
     "sweep",
     "baselines",
