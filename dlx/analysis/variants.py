@@ -78,8 +78,8 @@ def planned(base: Experiment, changes: Sequence[str], seeds: int = 1, draw: str 
         raise SpecError(
             Problem(message, "Take it out: `~train.ensemble`.", changed.place("train", "ensemble"), "train.ensemble")
         )
-    drawn = [[f"++{draw}={train.seed + i}"] if draw else [] for i in range(seeds)]
-    each = tuple(changed.with_seed(train.seed + i, more).with_overrides(()) for i, more in enumerate(drawn))
+    further = [[f"++{draw}={train.seed + i}"] if draw else [] for i in range(seeds)]
+    each = tuple(changed.with_seed(train.seed + i, more).with_overrides(()) for i, more in enumerate(further))
     return Plan(tuple(changes), each, trace_all(each[0]))
 
 
