@@ -70,16 +70,29 @@ def _is_spec(name: str) -> bool:
     return place is not None and place.is_file()
 
 
-def with_options(kind: str, options: Sequence[str] = (), start: Node | None = None) -> Analysis:
-    """Return an analysis of a kind with options in the grammar of overrides, `lags=[1, 2]`, on top of `start`.
+def chosen(word: str, options: Sequence[str], subject: Subject) -> tuple[str, Analysis]:
+    """Return the analysis that a word names, with its name: a kind, or one that the spec declares, with options.
 
-    SpecError with all mistakes, or where there is no such kind.
+    SpecError with all mistakes of the options; DlxError where there is none of that name.
     """
-    if kind not in ANALYSES:
-        hint = did_you_mean(kind, ANALYSES, "the analyses") + " `dlx analyze --list` has them all."
-        raise DlxError(f"there is no analysis `{kind}`", hint=hint.strip())
+    declared = subject.experiment.analyses
+    if word in ANALYSES:
+        return word, with_options(word, options)
+    if word in declared:
+        return word, with_options(type(declared[word]).kind, options, _written(declared[word]))
+    hint = did_you_mean(word, [*ANALYSES, *declared], "the analyses") + " `dlx analyze --list` has them all."
+    raise DlxError(f"there is no analysis `{word}`", hint=hint.strip())
+
+
+def _written(analysis: Analysis) -> Node:
+    """Return the options of an analysis that are not left to their defaults."""
+    return located(analysis.model_dump(mode="json", exclude_unset=True), Mark("analyses"))
+
+
+def with_options(kind: str, options: Sequence[str] = (), start: Node | None = None) -> Analysis:
+    """Return an analysis of a kind with options in the grammar of overrides, `lags=[1, 2]`, on top of `start`."""
     at = Mark("--set")
-    root = Node({kind: start.copy() if start is not None and start.is_map else Node({}, at)}, at)
+    root = Node({kind: start or Node({}, at)}, at)
     for text in options:
         mark = Mark(f"--set {text}")
         parsed = overrides.parse(text, mark)
@@ -96,14 +109,20 @@ def with_options(kind: str, options: Sequence[str] = (), start: Node | None = No
 
 def analyze(analysis: Analysis, subject: Subject, name: str = "") -> Analyzed:
     """Run an analysis. SpecError with all reasons for which it does not fit the network, the data or the runs."""
-    if found := [*_of_kind(analysis, subject), *analysis.problems(subject)]:
+    if analysis.weights == "initial" and subject.trained:
+        subject = of_spec(subject.experiment, subject.graphs)
+    if found := problems_of(analysis, subject):
         raise SpecError(*found)
     process.tune()
-    used = device.available_threads() if subject.experiment.train is None else _threads(subject)
-    with device.threads(used), torch.random.fork_rng(devices=[]):
+    with device.threads(_threads(subject)), torch.random.fork_rng(devices=[]):
         result = analysis.run(subject)
     notes = tuple(dict.fromkeys((*subject.notes, *result.notes)))
     return Analyzed(name or type(analysis).kind, analysis, subject, replace(result, notes=notes))
+
+
+def problems_of(analysis: Analysis, subject: Subject, *, declared: bool = False) -> list[Problem]:
+    """Return all reasons for which an analysis does not fit; of a spec that declares it, those after training too."""
+    return [*([] if declared else _of_kind(analysis, subject)), *analysis.problems(subject)]
 
 
 def _threads(subject: Subject) -> int:
@@ -114,7 +133,9 @@ def _threads(subject: Subject) -> int:
 def _of_kind(analysis: Analysis, subject: Subject) -> list[Problem]:
     """Return the problems that follow from what a kind says of itself."""
     kind, cls, found = type(analysis).kind, type(analysis), list[Problem]()
-    if cls.trained and not subject.trained:
+    if cls.trained and analysis.weights == "initial":
+        found.append(Problem(f"`{kind}` looks at trained weights alone", "Drop `weights=initial`."))
+    elif analysis.of_trained and not subject.trained:
         hint = f"Train it, then `dlx analyze {kind} RUN`: `dlx train {subject.experiment.path}`."
         found.append(Problem(f"`{kind}` looks at trained weights, and {subject.name} is a spec", hint))
     if cls.several == "no" and len(subject.runs) > 1:

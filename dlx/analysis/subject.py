@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..data.batch import Batch, FieldNames
-from ..errors import DlxError, Mark, RunError
+from ..errors import DlxError, Mark
 from ..experiment import runner
 from ..graph import Graph, Graphs, trace_all
 from ..lazy import torch
@@ -278,8 +278,9 @@ class Subject:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        if failed := [one for one in results.results if one.status not in ("finished", "stopped_early")]:
-            raise RunError(f"a variant of {self.name} ended as {failed[0].status}: {' '.join(changes)}")
+        if any(one.status == "stopped" and not one.notes for one in results.results):
+            shutil.rmtree(folder, ignore_errors=True)
+            raise KeyboardInterrupt
         made = of_runs([one.run for one in results.results])
         weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
         return made
@@ -302,12 +303,4 @@ def of_runs(runs: Sequence[RunFolder], name: str = FINAL) -> Subject:
     return Subject(experiment.last_stage, checkpoint.graphs_of(runs[0].dir, experiment), tuple(runs), name)
 
 
-def layers_of(graph: Graph, patterns: Sequence[str]) -> list[str]:
-    """Return the nodes that patterns name, in their order: all without patterns, else by name or `block_*`."""
-    from fnmatch import fnmatchcase
-
-    names = [node.name for node in graph.nodes]
-    return [name for name in names if not patterns or any(fnmatchcase(name, one) for one in patterns)]
-
-
-__all__ = ["FINAL", "Subject", "layers_of", "of_run", "of_runs", "of_spec"]
+__all__ = ["FINAL", "Subject", "of_run", "of_runs", "of_spec"]

@@ -10,6 +10,7 @@ from .. import graph as graphs
 from ..errors import DlxError, Mark, Problem, SpecError
 from ..graph import Graphs
 from ..graph.expect import Receipt, claims, of_results, receipts
+from ..runs.folder import RunFolder
 from ..spec import Experiment, load, shipped
 from ..spec.sections.expect import CLAIMING, EXACT
 from ..spec.syntax.read import MAX_BYTES, SUFFIXES
@@ -23,6 +24,8 @@ class VerifiedSpec:
     experiment: Experiment
     graphs: Graphs
     receipts: Sequence[Receipt]
+    runs: Sequence[RunFolder] = ()
+    """The runs of its training, where it was trained, one a seed."""
 
 
 def find_specs(paths: Sequence[Path]) -> list[Path]:
@@ -99,10 +102,14 @@ def after_training(verified: VerifiedSpec, runs: Path) -> VerifiedSpec:
     """
     from ..experiment import runner
 
-    if not any(receipt.claim.trained for receipt in verified.receipts):
+    experiment = verified.experiment
+    of_trained = {name for name, one in experiment.analyses.items() if one.of_trained}
+    if not any(r.claim.trained or (r.claim.analysis or ("",))[0] in of_trained for r in verified.receipts):
         return verified
+    trained: list[RunFolder] = []
     try:
-        metrics = runner.run(verified.experiment, runs).metrics
+        results = runner.run(experiment, runs)
+        metrics, trained = results.metrics, [one.run for one in results.results]
     except DlxError as error:
         why = error.problems[0].message
         after = [replace(r, why=why) if r.claim.trained else r for r in verified.receipts]
@@ -110,4 +117,4 @@ def after_training(verified: VerifiedSpec, runs: Path) -> VerifiedSpec:
         found = (of_results(verified.experiment, metrics, section) for section in CLAIMING)
         by_path = {r.claim.path: r for each in found for r in each}
         after = [by_path.get(r.claim.path, r) for r in verified.receipts]
-    return replace(verified, receipts=after)
+    return replace(verified, receipts=after, runs=trained)

@@ -14,7 +14,11 @@ from .options import AsJson, Checkpoint, Plugins, Runs
 def analyze(
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="What is looked at; --list has all.", autocompletion=completion.analyses),
+        typer.Argument(
+            metavar="KIND",
+            help="What is looked at, or the name of one of the spec's `analyses`; --list has all kinds.",
+            autocompletion=completion.analyses,
+        ),
     ] = "",
     names: Annotated[
         list[str] | None,
@@ -58,7 +62,8 @@ def analyze(
     changes = [text for text in texts if "=" in text and not Path(text).exists()]
     places = [text for text in texts if text not in changes]
     subject = analyses.subject_of(places, changes, runs, checkpoint or "", plugin or [])
-    found = analyses.analyze(analyses.with_options(kind, options or []), subject)
+    name, analysis = analyses.chosen(kind, options or [], subject)
+    found = analyses.analyze(analysis, subject, name)
     if output is not None and form is not None:
         analysis_files.write(found, output, form, "dark" if theme == "dark" else "light")
     shown.analyzed(found, output, as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from .options import (
     check_claims,
     garbage_collection_off,
 )
+
+if TYPE_CHECKING:
+    from ..claims.verify import VerifiedSpec
 
 
 def inspect(
@@ -221,8 +224,18 @@ def verify(
     found = verify.verify(verify.find_specs(paths), changes, plugin or [], sections)
     if training or recorded:
         found = (verify.after_training(one, runs) for one in found)
+    found = (_with_analyses(one, training) for one in found)
     if status := verdicts.verified(found, as_json, only):
         raise typer.Exit(status)
+
+
+def _with_analyses(one: VerifiedSpec, training: bool) -> VerifiedSpec:
+    """Return a spec with the receipts of its claims on analyses, for which torch is imported."""
+    if not one.experiment.analyses:
+        return one
+    from ..analysis import declared
+
+    return declared.judged(one, training=training)
 
 
 def specs(

@@ -9,7 +9,17 @@ import typer
 
 from ..errors import DlxError
 from . import completion, exit_status, options
-from .options import AsJson, InitFrom, Overrides, Plugins, Runs, SpecPath, check_claims, warn_of_password
+from .options import (
+    AsJson,
+    InitFrom,
+    Overrides,
+    Plugins,
+    Runs,
+    SpecPath,
+    check_analyses,
+    check_claims,
+    warn_of_password,
+)
 
 if TYPE_CHECKING:
     from ..experiment.runner import Results
@@ -86,6 +96,7 @@ def train(
         schedules.document(rates) if as_json else schedules.schedules(rates)
         return
     warn_of_password(loaded)
+    check_analyses(loaded)
     count = training.count_of(loaded) if loaded is not None else 1
     with training.progress(quiet=as_json or quiet, warnings=not as_json, count=count) as callback:
         if loaded is not None:

@@ -83,7 +83,7 @@ def claims(experiment: Experiment, section: str = "expect") -> list[Claim]:
 def receipts(experiment: Experiment, graph: Graph | Graphs, section: str = "expect") -> list[Receipt]:
     """Return the receipts of all claims of a section but those on exact values, which need torch.
 
-    Claims on the results of a training have the verdict "not run".
+    Claims on the results of a training, and on analyses, have the verdict "not run".
     """
     return [
         _receipt(claim, experiment, graph) for claim in claims(experiment, section) if claim.quantity not in EXACT
@@ -91,7 +91,7 @@ def receipts(experiment: Experiment, graph: Graph | Graphs, section: str = "expe
 
 
 def _receipt(claim: Claim, experiment: Experiment, graph: Graph | Graphs) -> Receipt:
-    if claim.trained:
+    if claim.trained or claim.analysis is not None:
         return Receipt(claim, "not run")
     try:
         if claim.quantity in IN_WORDS:

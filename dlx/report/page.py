@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import DlxError, plural
 from ..sweeps.study import Study
-from . import output, page_curves, page_looks, page_results, page_runs
+from . import output, page_analyses, page_curves, page_looks, page_results, page_runs
 from .kinds import Band
 from .page_bundle import bundle
 from .page_html import Markup, chart, joined, paragraph, section, text
@@ -83,6 +83,7 @@ def page(names: Sequence[str], root: Path, options: PageOptions) -> Page:
         "confusion": ("Confusion matrices", lambda: _matrices(drawing)),
         "mistakes": ("Worst mistakes", lambda: page_results.mistakes(drawing, options.mistakes)),
         "inside": ("Inside the networks", lambda: page_looks.inside(drawing, options.inside)),
+        "analyses": ("Analyses", lambda: page_analyses.analyses(drawing)),
         "samples": ("Samples", lambda: page_runs.samples(drawing)),
         "costs": ("Time and memory", lambda: page_runs.costs(drawing)),
         "spec": ("Specs", lambda: page_runs.specs(drawing)),

@@ -5,12 +5,18 @@ Their kinds are in `dlx/analysis/kinds`, which has the networks and data that th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from ..errors import Problem
 from ..registry import FAMILIES, Declared, Registry, family
+from .syntax.read import BROKEN, Node
+from .validation import choose, shown
 
 ANALYSES: Registry[Analysis] = FAMILIES["analysis"]
+SECTION = "analyses"
 
 
 @family(ANALYSES)
@@ -30,6 +36,27 @@ class Analysis(Declared):
     several: ClassVar[Literal["seeds", "networks", "no"]] = "seeds"
     """What several runs are to it: seeds of one spec (a mean with its interval), networks to compare, or an error."""
 
+    weights: Literal["initial", "trained"] | None = Field(
+        None,
+        description="weights that are looked at: of a spec before training, of a run after it; in `analyses` those "
+        "before training unless the kind needs trained ones",
+    )
+
+    @classmethod
+    def first_field(cls) -> str | None:
+        """Return the first option of the kind itself."""
+        return next((name for name in cls.model_fields if name not in Analysis.model_fields), None)
+
+    @property
+    def of_trained(self) -> bool:
+        """Whether it looks at the weights of a training, where a spec declares it."""
+        return self.weights == "trained" or (type(self).trained and self.weights is None)
+
+    @property
+    def after_training(self) -> bool:
+        """Whether its figures want a training: `verify` judges claims on them under `--train` alone."""
+        return self.of_trained or type(self).trains
+
     def problems(self, subject: Any) -> list[Problem]:
         """Return why it does not fit the network or the data of a `dlx.analysis.subject.Subject`; without torch."""
         return []
@@ -37,3 +64,29 @@ class Analysis(Declared):
     def run(self, subject: Any) -> Any:
         """Return a `dlx.analysis.result.Result`. Deterministic: equal subjects give equal results."""
         raise TypeError(f"{type(self).__name__} has no run()")
+
+
+def parse_analyses(node: Node, resolved: Callable[[Node, str], Node], problems: list[Problem]) -> dict[str, Analysis]:
+    """Return the analyses of the section by name; null leaves one out. Mistakes go to `problems`.
+
+    `resolved` evaluates the expressions of a node at a path.
+    """
+    found: dict[str, Analysis] = {}
+    if node.value is None or node.value is BROKEN:
+        return found
+    if not node.is_map:
+        hint = "Write `analyses: {scale: {activation_scale: {seeds: 6}}}`."
+        message = f"`analyses` must be a mapping of names to kinds, not {shown(node.plain())}"
+        problems.append(Problem(message, hint, node.mark, SECTION))
+        return found
+    for name, child in node.map.items():
+        path = f"{SECTION}.{name}"
+        if not name.isidentifier():
+            problems.append(
+                Problem(f"an analysis cannot be called `{name}`", "Letters, digits and `_`.", child.mark, path)
+            )
+        elif child.value is not None:
+            made = choose(ANALYSES, resolved(child, path), path, problems)
+            if made is not None:
+                found[name] = made
+    return found

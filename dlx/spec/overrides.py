@@ -25,6 +25,7 @@ OPEN = {
     ("network", "inputs"),
     ("network", "outputs"),
     *((section,) for section in CLAIMING),
+    ("analyses",),
     ("blocks",),
     ("weights", "map"),
 }

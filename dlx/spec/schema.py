@@ -93,6 +93,10 @@ def _sections() -> Json:
         "prune": section_of(Prune),
         "expect": {"type": "object", "description": "what must come out"},
         "recorded": {"type": "object", "description": "what came out in trainings of one's own, as `expect` has it"},
+        "analyses": {
+            **_map({"anyOf": [_ref("analysis"), {"type": "null"}]}),
+            "description": "analyses by name, for `dlx report` and claims `analysis/NAME/FIGURE`",
+        },
     }
     stage["properties"] |= {name: known[name] for name in MERGED if name in known}
     return {name: known.get(name, _ref(name)) for name in SECTIONS}

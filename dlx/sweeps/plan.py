@@ -32,7 +32,7 @@ PLAN_METRICS = ("params", "macs")
 """Figures of a plan that may be searched for beside metrics."""
 NON_ADAPTIVE = ("grid", "random", "quasi_random")
 """Samplers that do not look at results."""
-IGNORED_SECTIONS = ("sweep", *CLAIMING, "track", "source", "dlx", "name")
+IGNORED_SECTIONS = ("sweep", *CLAIMING, "analyses", "track", "source", "dlx", "name")
 """Sections on which no result of a trial depends."""
 
 

@@ -23,7 +23,7 @@ Draw = tuple[int, int | None]
 """Seed and fold of a run."""
 PREPROCESSING = ("standardize", "preprocess")
 """Fields of the data that change inputs, and not which examples are in which part."""
-EXCLUDED = (*CLAIMING, "track", "sweep", "name", "source", "dlx")
+EXCLUDED = (*CLAIMING, "analyses", "track", "sweep", "name", "source", "dlx")
 """Sections on which no result depends."""
 
 

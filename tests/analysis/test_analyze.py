@@ -115,7 +115,9 @@ def test_mistakes_of_the_command_are_sentences(spec, run, tmp_path):
     assert "Did you mean `activation_scale`?" in complaint("activation_scales", spec)
     assert "there is nothing to look at" in complaint("activation_scale")
     assert "Options of the analysis are `--set option=value`" in complaint("activation_scale", run.dir, "train.lr=1")
-    assert "has no layer `liner_1`" in complaint("activation_scale", spec, "--set", "layers=[liner_1]")
+    assert "names `liner_1`, and small has no such layer" in complaint(
+        "activation_scale", spec, "--set", "layers=[liner_1]"
+    )
     assert "`picture.gif` does not say its format" in complaint("activation_scale", spec, "--out", "picture.gif")
     assert "an analysis looks at one spec or at runs" in complaint("activation_scale", spec, run.dir)
 

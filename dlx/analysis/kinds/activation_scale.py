@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from ...errors import Problem, did_you_mean
 from ...lazy import np, torch
 from ...spec.analyses import Analysis
+from ..layers import layers_of, unknown_layers
 from ..measures.layer_values import layer_values
 from ..measures.over_seeds import over_seeds
 from ..result import Lines, Panel, Result
-from ..subject import Subject, layers_of
 
 if TYPE_CHECKING:
     from torch import fx
 
     from ...data.batch import Batch
+    from ...errors import Problem
+    from ..subject import Subject
 
 
 class ActivationScale(Analysis):
@@ -44,11 +45,7 @@ class ActivationScale(Analysis):
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return patterns that name no layer."""
-        names = [node.name for node in subject.graph.nodes]
-        missing = [one for one in self.layers if not layers_of(subject.graph, [one])]
-        return [
-            Problem(f"{subject.name} has no layer `{one}`", did_you_mean(one, names, "the layers")) for one in missing
-        ]
+        return unknown_layers(subject.graph, self.layers)
 
     def run(self, subject: Subject) -> Result:
         """Run a batch through each network forward and backward."""

@@ -82,6 +82,10 @@ TIED: Final = (
     "or claim it under `arithmetic`, which is no receipt."
 )
 RESULTS: Final = ("train/", "valid/", "test/")
+OF_ANALYSES: Final = "analysis/"
+"""Beginning of a claim about a figure of an analysis, `analysis/NAME/FIGURE`."""
+ALONE: Final = (*RESULTS, OF_ANALYSES)
+"""Beginnings of claims about one number, which is of no node."""
 KEYS: Final = ("is", "about", "within", "at_least", "at_most", "book", "because", "source")
 FIGURES: Final = ("is", "about", "at_least", "at_most", "book")
 NUMBERS: Final = ("about", "within", "at_least", "at_most")
@@ -123,6 +127,12 @@ class Claim:
         return self.section == "expect" and self.quantity != "arithmetic"
 
     @property
+    def analysis(self) -> tuple[str, str] | None:
+        """The name of the analysis and its figure that the claim is about; None where it is about something else."""
+        name, _, figure = self.quantity.removeprefix(OF_ANALYSES).partition("/")
+        return (name, figure) if self.quantity.startswith(OF_ANALYSES) else None
+
+    @property
     def trained(self) -> bool:
         """Whether the claim is about the result of a training."""
         return self.quantity.startswith(RESULTS)
@@ -146,7 +156,9 @@ def claims_of(
 
     Those of `expect` come first, then those of `recorded`.
     """
-    readers = [_ClaimParser(section, source, variables or {}) for section in CLAIMING]
+    declared = root.at("analyses")
+    analyses = list(declared.map) if declared is not None else []
+    readers = [_ClaimParser(section, source, variables or {}, analyses) for section in CLAIMING]
     found = [claim for reader in readers for claim in reader.read(root.at(reader.section))]
     return found, [problem for reader in readers for problem in reader.problems]
 
@@ -164,9 +176,10 @@ def apply_with(overrides: Sequence[str]) -> bool:
 class _ClaimParser:
     """Parser of a section of claims, which collects mistakes."""
 
-    def __init__(self, section: str, source: str, variables: Mapping[str, Any]) -> None:
+    def __init__(self, section: str, source: str, variables: Mapping[str, Any], analyses: Sequence[str]) -> None:
         # what a spec says of its source is not where its own measurements are
         self.section, self.source, self.variables = section, source if section == "expect" else "", variables
+        self.analyses = analyses
         self.problems: list[Problem] = []
 
     def fail(self, message: str, hint: str, node: Node, path: str) -> None:
@@ -184,17 +197,29 @@ class _ClaimParser:
             if name in RENAMED:
                 now, why = RENAMED[name]
                 self.fail(f"`{name}` is called `{now}`: {why}", f"Write `{now}`.", child, path)
-            elif name not in QUANTITIES and not name.startswith(RESULTS):
+            elif name.startswith(OF_ANALYSES) and (wrong := self.of_analysis(name)) is not None:
+                self.fail(*wrong, child, path)
+            elif name not in QUANTITIES and not name.startswith(ALONE):
                 hint = did_you_mean(name, [*QUANTITIES, "test/accuracy", "test/error", "test/loss"])
                 self.fail(f"there is no claim `{name}`", hint, child, path)
             elif child.value is not None:
                 yield from self.quantity(name, child, path)
 
+    def of_analysis(self, name: str) -> tuple[str, str] | None:
+        """Return message and hint where a claim is about no analysis of the spec."""
+        analysis, _, figure = name.removeprefix(OF_ANALYSES).partition("/")
+        if not figure or "/" in figure:
+            return f"`{name}` names no figure of an analysis", "Write `analysis/NAME/FIGURE`."
+        if analysis not in self.analyses:
+            hint = did_you_mean(analysis, self.analyses) or "Add it: `analyses: {NAME: KIND}`."
+            return f"the spec has no analysis `{analysis}`", hint
+        return None
+
     def quantity(self, name: str, node: Node, path: str) -> Iterator[Claim]:
         if name in EXACT:
             for i, one in enumerate(node.list or [node]):
                 yield from self.claim(name, "", one, f"{path}.{i}" if node.is_list else path, self.source)
-        elif any(item.is_map for item in node.list) and not name.startswith(RESULTS):
+        elif any(item.is_map for item in node.list) and not name.startswith(ALONE):
             for i, one in enumerate(node.list):
                 yield from self.quantity(name, one, f"{path}.{i}")
         elif name in {*IN_WORDS, "count"} and not (node.is_map and not node.map.keys() & set(FIGURES)):
@@ -202,7 +227,7 @@ class _ClaimParser:
             self.fail(
                 f"`{name}` must be a mapping, not {shown(node.plain())}", f"Write `{name}: {form}`.", node, path
             )
-        elif _names(node) and not node.map.keys() & set(FIGURES) and not name.startswith(RESULTS):
+        elif _names(node) and not node.map.keys() & set(FIGURES) and not name.startswith(ALONE):
             yield from self.by_name(name, node, path)
         else:
             yield from self.several(name, "", node, path, self.source)
@@ -293,7 +318,7 @@ def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Itera
     yield from _mistyped_values(figures)
     if not figures.keys() & set(FIGURES):
         yield "the claim states no figure", "Write what it `is`, or `about` what and `within` how much."
-    elif name.startswith(RESULTS) and isinstance(figures.get("is"), str | list | dict):
+    elif name.startswith(ALONE) and isinstance(figures.get("is"), str | list | dict):
         yield f"`{name}` wants a number and how near is near", "Write `{about: 0.17, within: 0.05}`."
     elif "about" in figures and "within" not in figures:
         yield "`about` wants `within`: how near is near", "Write `{about: 60e6, within: 3e6}`."

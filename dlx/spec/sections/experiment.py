@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ...baselines import Baseline
     from ...data import Dataset, Facts
     from ...objectives import Objective
+    from ..analyses import Analysis
     from .followers import Follower
     from .initial_weights import InitialWeights
     from .network_sources import NetworkSource
@@ -80,6 +81,8 @@ class Experiment:
     track: Track = field(default_factory=Track)
     sweep: Sweep | None = None
     baselines: tuple[Baseline, ...] = ()
+    analyses: Mapping[str, Analysis] = field(default_factory=dict)
+    """The analyses by name that its report shows and its claims are about."""
     plugins: tuple[Plugin, ...] = ()
     whole: Node | None = None
     """All nodes as written, where the spec has `stages`."""
@@ -140,7 +143,9 @@ class Experiment:
 
         The others need not be there, and their mistakes are left out.
         """
-        own = {key: node for key, node in self.root.map.items() if key not in (*CLAIMING, "freeze", "prune")}
+        own = {
+            key: node for key, node in self.root.map.items() if key not in (*CLAIMING, "analyses", "freeze", "prune")
+        }
         bare = replace(self.views()[name], freeze=(), prune=None, stages=())
         view = replace(bare, scope="", root=Node(own, self.root.mark), within=(self, name))
         return replace(view, problems=tuple(p for p in self.problems if not p.path.startswith("networks.")))
@@ -153,7 +158,7 @@ class Experiment:
     @property
     def is_overridden(self) -> bool:
         """Whether an override has set a value of it, other than its claims."""
-        sections = (node for key, node in self.written.map.items() if key not in CLAIMING)
+        sections = (node for key, node in self.written.map.items() if key not in (*CLAIMING, "analyses"))
         return any(node.mark.file.startswith(overrides.OVERRIDE) for one in sections for node in one.walk())
 
     def password_warning(self) -> Problem | None:
@@ -347,6 +352,7 @@ def _single(
         from ..baseline_list import parse_baselines
 
         sections["baselines"] = parse_baselines(listed, problems)
+    sections["analyses"] = _analyses(root.at("analyses"), variables, problems)
     network = root.at("network")
     if network is None and root.at("networks") is None:
         problems.append(Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark))
@@ -375,6 +381,16 @@ def _prune(node: Node | None, problems: list[Problem]) -> Prune | None:
     from .prune import parse_prune  # not at the top: pydantic builds a class that few specs need
 
     return parse_prune(node, problems)
+
+
+def _analyses(node: Node | None, variables: Mapping[str, Any], problems: list[Problem]) -> dict[str, Analysis]:
+    if node is None:
+        return {}
+    from ..analyses import parse_analyses  # as in `_prune`
+
+    return parse_analyses(
+        node, lambda one, path: resolve(one, variables, error_callback(problems, path, one)), problems
+    )
 
 
 def _sources(

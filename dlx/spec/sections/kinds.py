@@ -28,6 +28,7 @@ SECTIONS = (
     "stages",
     "expect",
     "recorded",
+    "analyses",
     "track",
     "sweep",
     "baselines",
@@ -44,6 +45,8 @@ def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:
     There another kind replaces the whole section. The name of a network in `path` is skipped, and that of a stage.
     """
     path = path[2:] if path[:1] == ("stages",) else path
+    if path[:1] == ("analyses",):
+        return _below(FAMILIES["analysis"], path[2:]) if len(path) > 1 else None
     for depth in (1, 2):
         if len(path) > depth and path[:depth] in BY_NETWORK and path[depth] not in (_choice(path[:depth]) or ()):
             path = path[:depth] + path[depth + 1 :]

@@ -1,0 +1,184 @@
+"""Analyses that a spec declares: their mistakes, the claims on their figures, their place in a report."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from commands import dlx
+from helpers import experiment_of
+from pydantic import Field
+
+from dlx.analysis import declared
+from dlx.analysis.result import Lines, Panel, Result
+from dlx.claims import verify
+from dlx.errors import SpecError
+from dlx.graph import trace_all
+from dlx.report import page
+from dlx.spec import load
+from dlx.spec.analyses import Analysis
+
+HEAD = """dlx: 1
+name: declared
+data: {synthetic: {shape: [6], classes: 3, train: 60, valid: 20, test: 20}}
+network: {layers: [{linear: 8}, relu, {linear: 3}]}
+train: {steps: 30, batch_size: 20, optimizer: {sgd: 0.5}}
+track: {mlflow: false}
+"""
+
+
+class FirstWeight(Analysis):
+    """The first weight of the first layer, which can be read off the network itself."""
+
+    kind: ClassVar[str] = "first_weight"
+    source: ClassVar[str] = "the network itself"
+
+    times: float = Field(1.0, description="what the weight is multiplied by")
+
+    def run(self, subject) -> Result:
+        value = float(subject.network().linear_1.weight.flatten()[0].detach()) * self.times
+        note = ("after training",) if subject.trained else ()
+        panels = (Panel("the first weight", "x", "y", (Lines("value", [0, 1], [value, value]),)),)
+        return Result({"value": value, "size": abs(value)}, panels, (("value",), [[value]]), note)
+
+
+def spec(folder: Path, more: str) -> Path:
+    path = folder / "declared.yaml"
+    path.write_text(HEAD + more)
+    return path
+
+
+def verdicts(path: Path, *changes: str, training: bool = False) -> list[tuple[str, object, str]]:
+    (one,) = verify.verify([path], changes)
+    one = verify.after_training(one, path.parent / "runs") if training else one
+    return [(r.verdict, r.ours, r.why) for r in declared.judged(one, training=training).receipts]
+
+
+@pytest.mark.parametrize(
+    ("more", "place", "sentence", "hint"),
+    [
+        ("analyses: [first_weight]", "8:1", "`analyses` must be a mapping of names to kinds", "Write `analyses:"),
+        ("analyses: {a-b: first_weight}", "8:12", "an analysis cannot be called `a-b`", "Letters, digits"),
+        ("analyses: {a: first_wait}", "8:12", "there is no analysis `first_wait`", "Did you mean `first_weight`?"),
+        ("analyses: {a: {first_weight: {tmes: 2}}}", "8:31", "`first_weight` has no field `tmes`", "`times`"),
+        ("analyses: {a: {first_weight: {times: two}}}", "8:31", "`times` must be a number", "multiplied by"),
+        (
+            "analyses: {a: first_weight}\nexpect: {analysis/b/value: 1}",
+            "9:10",
+            "the spec has no analysis `b`",
+            "There is a.",
+        ),
+        ("expect: {analysis/b/value: 1}", "8:10", "the spec has no analysis `b`", "Add it: `analyses:"),
+        ("expect: {analysis/b: 1}", "8:10", "`analysis/b` names no figure of an analysis", "`analysis/NAME/FIGURE`"),
+        (
+            "analyses: {a: first_weight}\nexpect: {analysis/a/value: [1]}",
+            "9:10",
+            "`analysis/a/value` wants a number",
+            "about",
+        ),
+    ],
+)
+def test_a_mistake_is_said_at_its_place_with_the_way_out(tmp_path, more, place, sentence, hint):
+    path = spec(tmp_path, f"\n{more}\n")
+    with pytest.raises(SpecError) as error:
+        trace_all(load(path))
+    (problem,) = error.value.problems
+    assert str(problem.mark) == f"{path}:{place}"
+    assert sentence in problem.message
+    assert hint in problem.hint
+
+
+def test_claims_on_an_analysis_hold_fail_and_say_what_there_is(tmp_path):
+    more = """
+analyses: {own: first_weight, thrice: {first_weight: 3}}
+expect:
+  analysis/own/size: {at_most: 0.41, source: "1 / sqrt(6), the bound of torch's initialisation"}
+  analysis/thrice/size: {at_most: 1e-9}
+  analysis/own/sise: 1
+"""
+    first = float(experiment_weights(tmp_path, more)[0])
+    found = verdicts(spec(tmp_path, more))
+
+    assert [verdict for verdict, _, _ in found] == ["holds", "FAILS", "FAILS"]
+    assert found[0][1] == pytest.approx(abs(first), rel=1e-5)
+    assert found[1][1] == pytest.approx(3 * abs(first), rel=1e-5)
+    assert found[2][2] == "`first_weight` has no figure `sise`. Did you mean `size`?"
+
+
+def experiment_weights(folder: Path, more: str):
+    from dlx.analysis.subject import of_spec
+
+    return of_spec(load(spec(folder, more))).network().linear_1.weight.detach().flatten()
+
+
+def test_an_override_of_an_option_reaches_the_claim(tmp_path):
+    path = spec(tmp_path, "analyses: {own: first_weight}\nexpect: {analysis/own/size: {at_least: 1e-3}}\n")
+
+    assert verdicts(path)[0][0] == "holds"
+    assert verdicts(path, "analyses.own.first_weight.times=0")[0][:2] == ("FAILS", 0.0)
+    assert verdicts(path, "+analyses.other=first_weight")[0][0] == "holds"
+
+
+def test_what_wants_a_training_is_judged_after_one_alone(tmp_path):
+    path = spec(
+        tmp_path,
+        "analyses: {before: first_weight, after: {first_weight: {weights: trained}}}\n"
+        "expect: {analysis/before/value: {at_least: -1}, analysis/after/value: {at_least: -1}}\n",
+    )
+    before, after = verdicts(path)
+    assert (before[0], after[0]) == ("holds", "not run")
+    assert "dlx verify --train" in after[2]
+
+    same, trained = verdicts(path, training=True)
+    assert (same[0], trained[0]) == ("holds", "holds")
+    assert same[1] == before[1]
+    assert not math.isclose(trained[1], before[1], rel_tol=1e-3)
+
+
+def test_an_analysis_that_does_not_fit_is_said_before_training(tmp_path):
+    path = spec(tmp_path, "analyses: {scale: {activation_scale: {layers: [liner_1]}}}\n")
+    experiment = load(path)
+    with pytest.raises(SpecError) as error:
+        declared.check(experiment, trace_all(experiment))
+
+    (problem,) = error.value.problems
+    assert str(problem.mark) == f"{path}:7:12"
+    assert "Did you mean `linear_1`?" in problem.hint
+    refused = dlx("train", path, "--runs", tmp_path / "runs", cwd=tmp_path)
+    assert (refused.returncode, (tmp_path / "runs").exists()) == (2, False)
+    assert "names `liner_1`" in refused.stderr
+
+
+def test_the_command_takes_the_name_of_a_declared_analysis(tmp_path):
+    path = spec(tmp_path, "analyses: {scale: {activation_scale: {seeds: 2, layers: [relu_1]}}}\n")
+    found = json.loads(dlx("analyze", "scale", path, "--set", "seeds=3", "--json", cwd=tmp_path).stdout)
+
+    assert (found["name"], found["kind"], found["seeds"]) == ("scale", "activation_scale", 3)
+    assert found["options"]["layers"] == ["relu_1"]
+
+
+def test_a_report_shows_them_and_leaves_the_pictures_with_the_run(tmp_path):
+    from dlx.experiment import runner
+
+    experiment = load(
+        spec(tmp_path, "analyses: {after: {first_weight: {weights: trained}}, no: {first_weight: 2}}\n")
+    )
+    run = runner.run(experiment, tmp_path / "runs").results[0].run
+    found = page.page([str(run.dir)], tmp_path / "runs", page.PageOptions())
+
+    assert 'id="analyses"' in found.html
+    assert "after training" in found.html
+    written = run.dir / "artifacts" / "figures"
+    assert {path.name for path in written.iterdir()} >= {"after.svg", "after.json", "no.svg", "no.json"}
+    after, no = (json.loads((written / f"{name}.json").read_text())["figures"]["value"] for name in ("after", "no"))
+    assert after != pytest.approx(no / 2, rel=1e-3)
+
+
+def test_a_spec_without_analyses_has_no_such_section_and_trains_to_the_same_bits(tmp_path):
+    plain, more = experiment_of(HEAD), experiment_of(HEAD + "analyses: {own: first_weight}\n")
+
+    assert plain.analyses == {}
+    assert more.analyses == {"own": FirstWeight()}
