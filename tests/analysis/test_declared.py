@@ -146,7 +146,7 @@ def test_an_analysis_that_does_not_fit_is_said_before_training(tmp_path):
 
     (problem,) = error.value.problems
     assert str(problem.mark) == f"{path}:7:12"
-    assert "Did you mean `linear_1`?" in problem.hint
+    assert "Did you mean `linear_1`" in problem.hint
     refused = dlx("train", path, "--runs", tmp_path / "runs", cwd=tmp_path)
     assert (refused.returncode, (tmp_path / "runs").exists()) == (2, False)
     assert "names `liner_1`" in refused.stderr
