@@ -57,10 +57,12 @@ def filter_normalised(weights: Sequence[Tensor], generator: torch.Generator) -> 
             direction.append(torch.zeros_like(weight))
             continue
         draws = torch.randn(weight.shape, generator=generator).to(weight)
-        axes = tuple(range(1, weight.dim()))
-        lengths = draws.norm(dim=axes, keepdim=True)
-        direction.append(draws / lengths.clamp_min(1e-30) * weight.detach().norm(dim=axes, keepdim=True))
+        direction.append(draws / _filter_lengths(draws).clamp_min(1e-30) * _filter_lengths(weight.detach()))
     return direction
+
+
+def _filter_lengths(weight: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.dim())), keepdim=True)
 
 
 def difference(ends: Sequence[Tensor], start: Sequence[Tensor]) -> Weights:
@@ -89,12 +91,12 @@ def barrier(losses: Sequence[float]) -> float:
 
 
 def bumpiness(values: npt.NDArray[Any]) -> float:
-    """Return how much more the rows and columns of a grid go up and down than lines with one minimum.
+    """Return how much the rows and columns of a grid go up and down beyond what one minimum takes.
 
-    It is the sum of |differences| over that of (first - least) + (last - least), minus 1: 0 for a bowl, however
-    stretched, and above for a surface with bumps. It does not change with the scale of the values.
+    Of each line it is the sum of |differences|, less (first - least) + (last - least); over all lines, divided by the
+    sum of their ranges. It is 0 for a bowl, however stretched, 2 for hills, and does not change with the scale.
     """
     lines = [*values, *values.T] if values.ndim == 2 else [values]
-    travelled = sum(float(np.abs(np.diff(line)).sum()) for line in lines)
-    needed = sum(float(line[0] + line[-1] - 2 * line.min()) for line in lines)
-    return max(0.0, travelled / needed - 1) if needed > 0 else 0.0
+    beyond = sum(float(np.abs(np.diff(line)).sum() - (line[0] + line[-1] - 2 * line.min())) for line in lines)
+    ranges = sum(float(np.ptp(line)) for line in lines)
+    return max(0.0, beyond / ranges) if ranges > 0 else 0.0

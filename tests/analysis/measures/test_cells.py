@@ -1,5 +1,6 @@
 """Cells of piecewise linear functions: against Zaslavsky's count, areas, and points that are tried one by one."""
 
+from itertools import pairwise
 from math import comb
 
 import numpy as np
@@ -11,10 +12,7 @@ from dlx.analysis.measures import cells
 def rectifiers(widths, seed=0):
     """Weights and biases of layers, drawn."""
     rng = np.random.default_rng(seed)
-    return [
-        (rng.normal(size=(n, m)) * (2 / m) ** 0.5, rng.normal(size=n))
-        for m, n in zip(widths, widths[1:], strict=False)
-    ]
+    return [(rng.normal(size=(n, m)) * (2 / m) ** 0.5, rng.normal(size=n)) for m, n in pairwise(widths)]
 
 
 def before(weights):
