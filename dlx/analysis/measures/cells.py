@@ -156,3 +156,28 @@ def patterns(values: Iterable[Any]) -> int:
     """Return how many patterns of signs points have, of the values before each activation (n, units)."""
     packed = np.concatenate([np.packbits(np.asarray(each) > 0, axis=1) for each in values], 1)
     return len(np.unique(packed, axis=0))
+
+
+def numbers(cells: Cells, colours: int) -> npt.NDArray[np.int64]:
+    """Return a number for each polygon (cells,), whose remainder by `colours` is not that of polygons beside it.
+
+    Where there are at most as many polygons, they are counted through; where a polygon has too many beside it, some
+    remainder comes twice.
+    """
+    if len(cells) <= colours:
+        return np.arange(len(cells))
+    at_corner: dict[tuple[float, ...], list[int]] = {}
+    for cell, polygon in enumerate(cells.polygons):
+        for corner in np.round(polygon, 9):
+            at_corner.setdefault(tuple(corner), []).append(cell)
+    beside: list[set[int]] = [set() for _ in range(len(cells))]
+    for each in at_corner.values():
+        for cell in each:
+            beside[cell].update(each)
+    found, used = np.full(len(cells), -1), [0] * colours
+    for cell, others in enumerate(beside):
+        taken = {int(found[other]) % colours for other in others if found[other] >= 0}
+        colour = next((i for i in range(colours) if i not in taken), cell % colours)
+        found[cell] = colour + colours * used[colour]
+        used[colour] += 1
+    return found
