@@ -81,14 +81,27 @@ def lanczos(product: Product, size: int, steps: int, generator: np.random.Genera
     return Density(values, vectors[0] ** 2)
 
 
-def extremes(product: Product, size: int, seed: int, tolerance: float = 1e-4) -> tuple[float, float]:
-    """Return the least and the largest eigenvalue, by the implicitly restarted Lanczos method of ARPACK."""
+def extremes(product: Product, size: int, seed: int) -> tuple[float, float]:
+    """Return the least and the largest eigenvalue, for a size of 3 or more."""
+    found = _eigenvalues(product, size, 2, "BE", seed)
+    return float(min(found)), float(max(found))
+
+
+def largest(product: Product, size: int, seed: int) -> float:
+    """Return the largest eigenvalue."""
+    if size < 3:
+        return float(np.linalg.eigvalsh(whole_hessian(product, size))[-1])
+    return float(_eigenvalues(product, size, 1, "LA", seed)[0])
+
+
+def _eigenvalues(product: Product, size: int, count: int, which: str, seed: int) -> Array:
+    """Return some eigenvalues by the implicitly restarted Lanczos method of ARPACK, to 1e-4 of their size."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
     start = np.random.default_rng(seed).standard_normal(size)
-    found = eigsh(operator, k=2, which="BE", v0=start, tol=tolerance, return_eigenvectors=False)
-    return float(min(found)), float(max(found))
+    found: Array = eigsh(operator, k=count, which=which, v0=start, tol=1e-4, return_eigenvectors=False)
+    return found
 
 
 class Sharpness(NamedTuple):
@@ -119,6 +132,35 @@ def sharpness(loss: Loss, weights: Sequence[Tensor], rho: float, steps: int) -> 
         rises.append(float(loss().detach()) - low)
     move(weights, start)
     return Sharpness(rises[0] if rises else 0.0, max([0.0, *rises]))
+
+
+def most_in_box(loss: Loss, weights: Sequence[Tensor], epsilon: float, steps: int) -> float:
+    """Return how much the loss rises where each weight w moves by at most epsilon (|w| + 1), as L-BFGS-B finds it.
+
+    The weights stay as they are. Source: Keskar et al. 2017, arXiv:1609.04836, equation 4, with A the identity.
+    """
+    from scipy.optimize import minimize
+
+    start = copies(weights)
+    centre = torch.cat([weight.flatten() for weight in start]).double().numpy(force=True)
+    sides = epsilon * (np.abs(centre) + 1)
+    low = float(loss().detach())
+
+    def fallen(share: Array) -> tuple[float, Array]:
+        """Return minus the rise at a point of the box, whose sides go from -1 to 1, and its gradient."""
+        move(weights, start, (1.0, unflattened(torch.as_tensor(share * sides).to(start[0]), weights)))
+        value = loss()
+        found = torch.autograd.grad(value, weights, allow_unused=True)
+        each = [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
+        gradient = torch.cat([part.flatten() for part in each]).double().numpy(force=True)
+        return low - float(value.detach()), -gradient * sides
+
+    # from a corner: in the middle of a minimum the gradient is 0
+    corner = np.where(fallen(np.zeros(len(centre)))[1] > 0, -1.0, 1.0)
+    bounds = [(-1.0, 1.0)] * len(centre)
+    found = minimize(fallen, corner, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
+    move(weights, start)
+    return max(0.0, -float(found.fun))
 
 
 def unflattened(vector: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
