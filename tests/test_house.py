@@ -34,7 +34,7 @@ GUESTS = {
     "mlflow": ["track"],
     "torchmetrics": [],
     "sklearn": ["baselines", "experiment"],
-    "scipy": ["baselines", "data", "experiment", "sweeps", "trained", "utils"],
+    "scipy": ["analysis", "baselines", "data", "experiment", "sweeps", "trained", "utils"],
     "hydra": ["spec"],
     "omegaconf": ["spec"],
     "rich": ["show"],
