@@ -90,6 +90,8 @@ def of_subject(subject: Subject, low: Corner, high: Corner, seed: int = 0) -> In
     many = shape.count > 2
     axes = min(shape.count, 2)
     values = _examples(subject, seed) if subject.has_data or many else None
+    spots: Array | None
+    titles: tuple[str, ...]
     if many:
         assert values is not None
         origin, second, third = values[:3]

@@ -102,14 +102,14 @@ class DecisionRegions(Analysis):
     def _panels(
         self, subject: Subject, plane: InputPlane, classes: Any, outputs: Any, names: list[str]
     ) -> tuple[Panel, ...]:
-        x, y = plane.axes(self.grid)
+        (x, y), (right, up) = plane.axes(self.grid), plane.titles
         marks: list[Mark] = [Heat(x, y, classes, classes=names, contours=True, label="class")]
         if plane.spots is not None and not plane.is_slice:
             marks.append(_spots(subject, plane, names))
-        panels = [Panel("classes", *plane.titles, tuple(marks))]
+        panels = [Panel("classes", right, up, tuple(marks))]
         if outputs.shape[1] == 1:
             values = outputs.reshape(self.grid, self.grid)
-            panels.append(Panel("output", *plane.titles, (Heat(x, y, values, contours=True, label="output"),)))
+            panels.append(Panel("output", right, up, (Heat(x, y, values, contours=True, label="output"),)))
         return tuple(panels)
 
 

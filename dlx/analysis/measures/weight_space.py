@@ -62,7 +62,8 @@ def filter_normalised(weights: Sequence[Tensor], generator: torch.Generator) -> 
 
 
 def _filter_lengths(weight: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.dim())), keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.dim())), keepdim=True)
+    return lengths
 
 
 def difference(ends: Sequence[Tensor], start: Sequence[Tensor]) -> Weights:
