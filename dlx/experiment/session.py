@@ -167,6 +167,7 @@ def start_job(
         taken = tuple(one.note for one in initial)
         about_sampling = sampling.notes(train, prepared.objective, prepared.sets)
         about = (*prepared.sets.notes, *prepared.objective.notes(), *infeasible.notes(prepared), *about_sampling)
+        about += _tracking_notes(experiment, prepared.device)
         notes = (*about, *taken, *frozen, *computed.notes(), *recorder.resume(job))
         notes += pruning.checked_notes(experiment, prepared.graphs, job.learner.pruning)  # the masks are there now
         if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
@@ -321,7 +322,17 @@ def mirrors_of(experiment: Experiment, folders: Sequence[RunFolder]) -> list[Mir
         return []
     from .. import track
 
-    return track.start_all(folders, asked.uri, asked.experiment or experiment.name, mlflow=asked.mlflow)
+    name, machine = asked.experiment or experiment.name, asked.system_metrics
+    return track.start_all(folders, asked.uri, name, mlflow=asked.mlflow, system_metrics=machine)
+
+
+def _tracking_notes(experiment: Experiment, target: torch.device) -> tuple[str, ...]:
+    """Return what `track` asks for and does not get on a device."""
+    if not experiment.track.system_metrics:
+        return ()
+    from ..track import system_metrics
+
+    return tuple(system_metrics.notes(target.type))
 
 
 def check_tracking(experiment: Experiment) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..metrics import RUNNING_LOSS
+from ..runs.folder import SYSTEM_METRICS
 from . import live, notebook
 from .confusion_matrix import matrix
 from .console import TextTable, out, say
@@ -163,6 +164,8 @@ def tracking(found: Results) -> None:
         out(f"files   {last.tracking}; later: `dlx runs sync {last.run.argument}`")
     if last.mirror is not None:
         _scalar_files(found.results[-1].run)
+        if not last.mirror.mlflow and (path := found.results[-1].run.dir / SYSTEM_METRICS).exists():
+            out(f"system  {path}")
 
 
 def _scalar_files(run: RunFolder) -> None:

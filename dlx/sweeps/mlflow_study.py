@@ -310,14 +310,22 @@ def files_of(folder: Path) -> FilesOfMany:
     return FilesOfMany(folder, runs)
 
 
-def start(folder: Path, uri: str | None = None, experiment: str | None = None, *, mlflow: bool = True) -> Mirror:
+def start(
+    folder: Path,
+    uri: str | None = None,
+    experiment: str | None = None,
+    *,
+    mlflow: bool = True,
+    system_metrics: bool = False,
+) -> Mirror:
     """Start a process that delivers the study in a folder until `close_input`. Takes milliseconds and never
-    raises. Without `mlflow` it writes files of scalars alone.
+    raises. Without `mlflow` it writes files alone; with `system_metrics` it measures the machine.
     """
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     module, stdin = "dlx.sweeps.mlflow_study", subprocess.PIPE
-    (mirror,) = start_all([RunFolder(folder)], uri, experiment, module, stdin, mlflow=mlflow)
+    runs = [RunFolder(folder)]
+    (mirror,) = start_all(runs, uri, experiment, module, stdin, mlflow=mlflow, system_metrics=system_metrics)
     return mirror
 
 

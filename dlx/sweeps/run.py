@@ -140,7 +140,8 @@ def _mirror(plan: SweepPlan) -> Mirror | None:
     track = plan.base.track
     if not track.mirrors:
         return None
-    return start(plan.folder, track.uri, track.experiment or plan.base.name, mlflow=track.mlflow)
+    name, machine = track.experiment or plan.base.name, track.system_metrics
+    return start(plan.folder, track.uri, name, mlflow=track.mlflow, system_metrics=machine)
 
 
 def _worker(plan: SweepPlan, options: SweepOptions, trainer: Trainer, callback: Callback) -> Worker:

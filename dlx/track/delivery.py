@@ -25,7 +25,7 @@ from ..errors import DlxError
 from ..runs.folder import ARTIFACTS, RunFolder, alive
 from ..runs.records import RunRecord
 from ..utils import passwords
-from . import content, model, store
+from . import content, model, store, system_metrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -88,6 +88,8 @@ class SyncState(MlflowRunState):
     """SHA-256 of each file as it was sent."""
     model: dict[str, str] = field(default_factory=dict)
     """Digest of the checkpoint that was logged, and the ids of its models."""
+    system: int = 0
+    """Bytes of the samples of the machine's load that have arrived."""
     error: str = ""
     delivered_by: int = 0
     """Number of the mirror's process that has delivered all there was at the end; it may draw pictures after that."""
@@ -192,6 +194,7 @@ class Delivery(ABC, Generic[M]):
                     self._find_or_create()
                     state.error = ""
                     self.deliver(final)
+                    self.log_system_metrics()
                     self.log_artifacts()
                     state.delivered_by = os.getpid() if final and self.following else 0
                 except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
@@ -346,6 +349,17 @@ class Delivery(ABC, Generic[M]):
                 folder = str(inside.parent.relative_to(ARTIFACTS))
                 self.log_file(self.folder.file(str(inside)), folder, name=str(inside))
 
+    def log_system_metrics(self) -> None:
+        """Send the samples of the machine's load, each once."""
+        for points, offset in system_metrics.points_from(self.folder, self.state.system):
+            self.log_metrics(self.state, points)
+            self.state.system = offset
+            self.save()
+
+    def is_behind(self) -> bool:
+        """Whether a sample of the machine's load was measured when all else had been delivered."""
+        return system_metrics.size(self.folder) > self.state.system
+
     def set_status(self, run_id: str, status: str, when: float) -> None:
         """Set MLflow's status of a run, and `when` it ended, in seconds of Unix time."""
         if status == "RUNNING":
@@ -364,8 +378,9 @@ class Delivery(ABC, Generic[M]):
     def poll(self, gone: bool) -> float:
         """Deliver what is new, and return the seconds until the next call; `gone` if training has ended."""
         self.following = True
-        final, now, began = gone or self.has_ended(), self.revision(), time.monotonic()
-        if now is None:
+        final, found, began = gone or self.has_ended(), self.revision(), time.monotonic()
+        now = (found, system_metrics.size(self.folder))
+        if found is None:
             self.code = 0 if final else None
         elif final or (now != self.last_revision and began >= self.due):
             result = self.sync(final)

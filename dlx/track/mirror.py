@@ -20,6 +20,7 @@ from ..errors import DlxError
 from ..runs.folder import RunFolder
 from ..utils import passwords
 from .delivery import STATE_FILE, Delivery, Follower, follow
+from .system_metrics import SystemMetrics
 
 LOG = "mlflow.log"
 
@@ -102,14 +103,16 @@ def start_all(
     stdin: int = subprocess.DEVNULL,
     *,
     mlflow: bool = True,
+    system_metrics: bool = False,
 ) -> list[Mirror]:
     """Start one process that mirrors several runs which are trained together; arguments as `start`.
 
-    Without `mlflow` it writes the files of scalars alone.
+    Without `mlflow` it writes files alone; with `system_metrics` it measures the machine.
     """
     more = ["--uri", passwords.mask_and_remember(uri)] if uri else []
     more += ["--experiment", experiment] if experiment else []
     more += [] if mlflow else ["--files-only"]
+    more += ["--system-metrics"] if system_metrics else []
     try:
         process = _launch(module, runs, more, stdin)
     except OSError as error:
@@ -163,12 +166,14 @@ def main(kind: type[Delivery[Any]], prog: str, files: Callable[[Path], Follower]
     )
     parser.add_argument("--experiment", help="MLflow's experiment; else the spec's name")
     parser.add_argument("--follow", type=int, metavar="PID", help="go on until this process has ended")
-    parser.add_argument("--files-only", action="store_true", help="write files of scalars, and no MLflow")
+    parser.add_argument("--files-only", action="store_true", help="write files, and no MLflow")
+    parser.add_argument("--system-metrics", action="store_true", help="measure the machine beside the training")
     args = parser.parse_args()
     each = [kind(folder, args.uri, args.experiment) for folder in args.folder]
     if args.follow:
+        machine = [SystemMetrics(args.folder)] if args.system_metrics else []
         # the files first: they are whole when MLflow has the end
-        followers = [*map(files, args.folder), *([] if args.files_only else each)]
+        followers = [*map(files, args.folder), *machine, *([] if args.files_only else each)]
         code = follow(followers, each[0].watch(args.follow))
         if code == 0 and not args.files_only:
             draw(each)
@@ -180,10 +185,11 @@ def main(kind: type[Delivery[Any]], prog: str, files: Callable[[Path], Follower]
 
 def draw(each: Sequence[Delivery[Any]]) -> None:
     """Draw the pictures of folders that have been delivered, and deliver these; what is wrong goes to the log."""
-    if os.environ.get(FIGURES) == "none":
-        return
-    write = import_module(PICTURES).write
+    wanted = os.environ.get(FIGURES) != "none"
+    write = import_module(PICTURES).write if wanted else lambda _: []
     for one in each:
+        if not wanted and not one.is_behind():
+            continue
         try:
             for problem in write(one.folder.dir):
                 print(problem, flush=True)

@@ -87,6 +87,9 @@ class SeedsDelivery(Delivery[SeedsState]):
             state.status = status
             self.save()
 
+    def log_system_metrics(self) -> None:
+        """Send nothing: the load of the machine is with each seed."""
+
     def describe(self) -> None:
         """Send what all seeds share: overrides, settings, counts of the plan."""
         params, tags = content.settings(self.folder.dir / "spec.yaml")

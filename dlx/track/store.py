@@ -112,6 +112,13 @@ def whole_address(uri: str) -> str:
     return whole
 
 
+def quiet() -> None:
+    """Set the environment of MLflow, before it is imported: it reads some of it then."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
 @cache
 def connect(uri: str) -> MlflowClient:
     """Return MLflow's client, with the password of an address that this process knows.
@@ -120,10 +127,7 @@ def connect(uri: str) -> MlflowClient:
     a password is missing.
     """
     whole = whole_address(uri)
-    for name, value in QUIET.items():
-        # set before the import below, at which MLflow reads some of them
-        os.environ.setdefault(name, value)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    quiet()
     from mlflow import MlflowClient
 
     # two processes that create the tables at once both run alembic's migrations, and one of them fails

@@ -16,10 +16,14 @@ class Track(Strict):
     csv: bool = Field(False, description="write the metrics to `metrics.csv` of the run, a row for each value")
     tensorboard: bool = Field(False, description="write an event file of TensorBoard in the run's folder")
 
+    system_metrics: bool = Field(
+        False, description="measure processor, memory, disk, network and GPUs beside the training, as MLflow does"
+    )
+
     @property
     def mirrors(self) -> bool:
         """Whether a process beside the training has something to write."""
-        return self.mlflow or self.csv or self.tensorboard
+        return self.mlflow or self.csv or self.tensorboard or self.system_metrics
 
 
 PASSWORDS = (
