@@ -153,7 +153,8 @@ WRONG = {
     "train: {steps: 1, optimizer: {sgd: {lr: -1}}}": "`lr` must be at least 0, not -1",
     "train: {steps: 1, schedule: {step: {}}}": "`step_size` is missing",
     "track: no": (
-        '`track` must be a mapping, not "no"\n  There are the fields csv, experiment, mlflow, system_metrics, tensorboard, uri.'
+        '`track` must be a mapping, not "no"\n'
+        "  There are the fields csv, experiment, mlflow, system_metrics, tensorboard, uri."
     ),
     "freeze:": "`freeze` takes names of nodes, with `*`, not nothing",
     "trian: {steps: 3}": "a spec has no `trian`\n  Did you mean `train` or `track`?",
