@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import DlxError, first_line
 from ..experiment import confusion_matrix
-from ..runs.folder import ARTIFACTS, RunFolder
+from ..runs import origin
+from ..runs.folder import ARTIFACTS, SEEDS_ARTIFACTS, RunFolder
 from ..runs.records import RECORDS
 from ..sweeps import figures
 from ..sweeps.study import JOURNAL, Study, is_study
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ..training.fit import Job
 
 FOLDER = f"{ARTIFACTS}/figures"
+SEEDS_FOLDER = f"{SEEDS_ARTIFACTS}/figures"
 SAMPLES = f"{ARTIFACTS}/samples"
 MOST_PANELS = 12
 """Quantities in a picture of curves at most; those of held-out parts come before others."""
@@ -55,21 +57,21 @@ def write_all(folders: Iterable[Path]) -> list[str]:
     return [problem for folder in folders if arrivals.is_shown(RunFolder(folder)) for problem in write(folder)]
 
 
-def _is_due(folder: Path, records: str) -> bool:
-    """Whether the records are newer than the pictures, or there are none."""
-    there = [path.stat().st_mtime for path in (folder / FOLDER).glob("*.*")]
-    known = folder / records
-    return known.exists() and max(there, default=0.0) < known.stat().st_mtime
+def _is_due(pictures: Path, records: Iterable[Path]) -> bool:
+    """Whether one of the records is newer than the pictures in a folder, or there are none."""
+    there = [path.stat().st_mtime for path in pictures.glob("*.*")]
+    known = [path.stat().st_mtime for path in records if path.exists()]
+    return bool(known) and max(there, default=0.0) < max(known)
 
 
-def _written(run: RunFolder, pictures: Pictures) -> list[str]:
-    """Write pictures into a folder; return a sentence for each that could not be drawn."""
+def _written(run: RunFolder, pictures: Pictures, folder: str = FOLDER) -> list[str]:
+    """Write pictures into a folder of a run; return a sentence for each that could not be drawn."""
     problems = []
     for name, make in pictures.items():
         try:
             content = make()
             if content is not None:
-                run.write_bytes(f"{FOLDER}/{name}", content)
+                run.write_bytes(f"{folder}/{name}", content)
         except Exception as error:  # noqa: BLE001  one picture that fails is no reason to lose the others
             problems.append(f"{name} of {run.key} was not drawn: {_reason(error)}")
     return problems
@@ -85,9 +87,33 @@ def _reason(error: Exception) -> str:
 
 
 def _of_run(run: RunFolder) -> list[str]:
-    if run.status() == "running" or not _is_due(run.dir, RECORDS):
+    if run.status() == "running":
         return []
-    return [*_written(run, _pictures(run)), *_samples(run)]
+    own = _is_due(run.dir / FOLDER, [run.dir / RECORDS])
+    return [*([*_written(run, _pictures(run)), *_samples(run)] if own else []), *_of_seeds(run)]
+
+
+def _of_seeds(run: RunFolder) -> list[str]:
+    """Draw the finished seeds of one command together, into a folder of the first, where none goes on."""
+    group = origin.group_of(run)
+    if group is None or group.kind != "seeds" or len(group.runs) < group.count:
+        return []
+    seeds = [RunFolder(run.root / key) for key in group.runs]
+    states = [one.status() for one in seeds if one.dir.is_dir()]
+    finished = tuple(one for one in seeds if one.dir.is_dir() and one.status() == "finished")
+    home = seeds[0]
+    if "running" in states or len(finished) < 2 or not home.dir.is_dir():
+        return []
+    if not _is_due(home.dir / SEEDS_FOLDER, [one.dir / RECORDS for one in finished]):
+        return []
+    drawing = Drawing((RunGroup(run.name, finished),), Options())
+    pictures: Pictures = {
+        "curves.svg": lambda: _curves(drawing, rates=False),
+        "learning_rate.svg": lambda: _curves(drawing, rates=True),
+        "confusion.svg": lambda: _confusion(*finished),
+        "network.svg": lambda: _networks(home),
+    }
+    return _written(home, pictures, SEEDS_FOLDER)
 
 
 def _pictures(run: RunFolder) -> Pictures:
@@ -122,10 +148,11 @@ def _place(name: str) -> tuple[int, str, str]:
     return (0 if panel == "loss" else 1 if name.startswith(("valid/", "test/")) else 2), panel, name
 
 
-def _confusion(run: RunFolder) -> bytes | None:
-    if not (run.dir / confusion_matrix.FILE).exists():
+def _confusion(*runs: RunFolder) -> bytes | None:
+    """Return the confusion matrices of runs, added up."""
+    if not all((run.dir / confusion_matrix.FILE).exists() for run in runs):
         return None
-    return content_of(confusion(Drawing((RunGroup(run.name, (run,)),), Options(kind="confusion"))), "svg")
+    return content_of(confusion(Drawing((RunGroup(runs[0].name, runs),), Options(kind="confusion"))), "svg")
 
 
 def _networks(run: RunFolder) -> bytes | None:
@@ -202,7 +229,7 @@ def _at_most(seconds: float) -> Iterator[None]:
 
 def _of_study(folder: Path) -> list[str]:
     """Draw the figures of a study, and the curves and networks of its best trial."""
-    if not _is_due(folder, JOURNAL):
+    if not _is_due(folder / FOLDER, [folder / JOURNAL]):
         return []
     study, home = Study.open(folder), RunFolder(folder)
     problems = []

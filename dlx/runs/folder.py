@@ -6,6 +6,7 @@ metrics.jsonl    one record a line, only ever appended      checkpoints/{final, 
 ensemble.json    the runs of its members, if it has any     inputs.safetensors  how inputs are preprocessed
 baseline.json    the estimator, of `dlx baseline`       origin.json how it came about: overrides, seeds
 tags.json        what people wrote to it with `dlx runs tag`
+seeds/           pictures of all seeds of one command, in the folder of the first
 system.jsonl     load of the machine beside the training, where `track` asks for it
 artifacts/       what is made to be looked at: texts and pictures of samples, coloured texts
 """
@@ -33,6 +34,8 @@ TAGS = "tags.json"
 SYSTEM_METRICS = "system.jsonl"
 ARTIFACTS = "artifacts"
 """Folder of what is made for people to look at, such as texts; MLflow gets all of it."""
+SEEDS_ARTIFACTS = "seeds"
+"""The same of all seeds of one command, in the folder of the first."""
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 

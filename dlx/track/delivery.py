@@ -124,6 +124,8 @@ class Delivery(ABC, Generic[M]):
     state_type: ClassVar[type[SyncState]]
     state_file: ClassVar[str] = STATE_FILE
     lock_file: ClassVar[str] = "mlflow.lock"
+    artifacts: ClassVar[str] = ARTIFACTS
+    """Folder of what is made to be looked at."""
     rest_factor: ClassVar[float] = 0.0
     """Pause after a delivery while training goes on, in multiples of the time that the delivery took."""
     state: M
@@ -343,10 +345,10 @@ class Delivery(ABC, Generic[M]):
 
     def log_artifacts(self) -> None:
         """Send what is made to be looked at, each file that is new."""
-        for made in sorted((self.folder.dir / ARTIFACTS).rglob("*")):
+        for made in sorted((self.folder.dir / self.artifacts).rglob("*")):
             if made.is_file() and not made.name.startswith("."):  # those are being written
                 inside = made.relative_to(self.folder.dir)
-                folder = str(inside.parent.relative_to(ARTIFACTS))
+                folder = str(inside.parent.relative_to(self.artifacts))
                 self.log_file(self.folder.file(str(inside)), folder, name=str(inside))
 
     def log_system_metrics(self) -> None:

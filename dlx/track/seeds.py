@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from ..runs import origin
-from ..runs.folder import RunFolder, alive
+from ..runs.folder import SEEDS_ARTIFACTS, RunFolder, alive
 from ..runs.records import RunRecord
 from ..utils.intervals import half_interval, mean_of
 from . import content
@@ -36,6 +36,7 @@ class SeedsDelivery(Delivery[SeedsState]):
     state_type: ClassVar[type[SyncState]] = SeedsState
     state_file: ClassVar[str] = "mlflow-seeds.json"
     lock_file: ClassVar[str] = "mlflow-seeds.lock"
+    artifacts: ClassVar[str] = SEEDS_ARTIFACTS
 
     def __init__(self, run: RunFolder, group: origin.Group, uri: str, experiment: str) -> None:
         self.group = group

@@ -11,6 +11,7 @@ from commands import dlx
 from made_runs import made_run
 
 from dlx.report import artifacts
+from dlx.runs import origin
 from dlx.runs.folder import RunFolder
 from dlx.track import delivery, mirror
 from dlx.track.scalars import ScalarFiles
@@ -121,6 +122,59 @@ def test_sizes_of_gradients_are_no_curves_of_their_own(tmp_path):
     there = words(run.dir / artifacts.FOLDER / "curves.svg")
     assert "valid/error" in there
     assert not [one for one in there if "linear_1" in one]
+
+
+# --- seeds ----------------------------------------------------------------------------------------------------------
+
+
+def two_seeds(root):
+    runs = [drawn_run(root, seed=seed, confusion=[[3 + seed, 1], [0, 4]]) for seed in range(2)]
+    origin.record_seeds(runs, 2)
+    return runs
+
+
+def test_the_seeds_of_a_command_have_pictures_of_their_means_with_bands_beside_those_of_each(tmp_path):
+    first, second = two_seeds(tmp_path)
+    for run in (first, second):
+        assert artifacts.write(run.dir) == []
+
+    together = first.dir / "seeds" / "figures"
+    names = {"confusion.svg", "curves.svg", "learning_rate.svg", "network.svg"}
+    assert {path.name for path in together.iterdir()} == names
+    assert {path.name for path in (first.dir / artifacts.FOLDER).iterdir()} == names
+    assert not (second.dir / "seeds").exists()
+    drawn, alone = together / "curves.svg", first.dir / artifacts.FOLDER / "curves.svg"
+    assert sorted(lines(drawn)) == sorted(lines(alone)) == [2, 2, 8]
+    assert {"7", "2", "8"} <= set(words(together / "confusion.svg"))
+    bands = [path.read_text().count('aria-roledescription="area mark"') for path in (drawn, alone)]
+    assert bands[0] > bands[1] == 0
+
+
+@pytest.mark.parametrize("states", [("running", "finished"), ("stopped", "finished"), ("finished",)])
+def test_seeds_that_go_on_or_of_which_one_alone_has_finished_have_none(tmp_path, states):
+    ends = {"running": None, "stopped": {"status": "stopped"}, "finished": {}}
+    runs = [made_run(tmp_path, seed=n, steps=[(1, 2.0), (2, 1.0)], end=ends[how]) for n, how in enumerate(states)]
+    for run, state in zip(runs, states, strict=True):
+        if state == "running":
+            run.write_json("lock.json", {"pid": os.getpid()})
+    origin.record_seeds(runs, 2)
+
+    assert artifacts.write(runs[-1].dir) == []
+    assert not (runs[0].dir / "seeds").exists()
+
+
+def test_pictures_of_seeds_are_drawn_anew_where_one_of_them_went_on(tmp_path):
+    first, second = two_seeds(tmp_path)
+    artifacts.write(second.dir)
+    curves = first.dir / "seeds" / "figures" / "curves.svg"
+    before = curves.stat().st_mtime_ns
+    artifacts.write(second.dir)
+    assert curves.stat().st_mtime_ns == before
+
+    later = time.time() + 5
+    os.utime(second.dir / "metrics.jsonl", (later, later))
+    artifacts.write(first.dir)
+    assert curves.stat().st_mtime_ns > before
 
 
 # --- samples --------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import os
 import shutil
 import statistics
+from pathlib import Path
 
 import pytest
 
@@ -201,3 +202,20 @@ def test_every_delivery_has_a_memory_of_its_own():
     assert issubclass(SeedsDelivery, Delivery)
     assert RunDelivery.state_file == StudyDelivery.state_file != SeedsDelivery.state_file
     assert RunDelivery.lock_file != SeedsDelivery.lock_file
+
+
+def test_the_parent_has_the_pictures_of_all_seeds_and_none_of_one_of_them(root):
+    runs = begun(root, 2, VALUES[:2], os.getpid())
+    runs[0].write_text("artifacts/figures/curves.svg", "of the first seed")
+    runs[0].write_text("artifacts/samples/final.png", "of the first seed")
+    runs[0].write_text("seeds/figures/curves.svg", "of both")
+    for seed, run in enumerate(runs):
+        finish(run, 20 + seed, 0.5)
+        assert sync(run).complete
+
+    there = Reader(root)
+    folder = Path(there.client.download_artifacts(there.parent.info.run_id, ""))
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["curves.svg"]
+    assert (folder / "figures" / "curves.svg").read_text() == "of both"
+    child = Path(there.client.download_artifacts(there.children["lr=0.1, seed 0"].info.run_id, "figures"))
+    assert (child / "curves.svg").read_text() == "of the first seed"
