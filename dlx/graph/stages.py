@@ -56,7 +56,8 @@ def of_all(experiment: Experiment, each: Mapping[str, Graphs]) -> Graphs:
     """Return the graphs of the last stage, with those of `each` and the warnings of all, each once."""
     warnings = {name: graphs.warnings for name, graphs in each.items()}
     last = each[experiment.stages[-1].name]
-    return replace(last, stages=each, warnings=tuple(experiment.problems_of_stages(warnings)))
+    found = experiment.problems_of_stages(warnings) + experiment.overrides_without_effect()
+    return replace(last, stages=each, warnings=tuple(found))
 
 
 def traced(experiment: Experiment, stage: str | None = None, shapes: Sequence[str] = ()) -> tuple[Experiment, Graphs]:

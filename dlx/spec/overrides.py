@@ -15,6 +15,7 @@ from .compose import find, group_file
 from .plugin_list import add, taken
 from .sections.expect import CLAIMING
 from .sections.kinds import BY_NETWORK, are_networks, choice_at
+from .sections.stages import OVERRIDE
 from .syntax.nodes import OriginalItems, refuse_too_large, too_large_number
 from .syntax.read import Node, located
 from .validation import ENTRY_KEYS, shown
@@ -33,8 +34,6 @@ OPEN = {
 
 STAGES = ("stages",)
 """The list whose items are stages, which overrides call by their names."""
-OVERRIDE = "override `"
-"""The beginning of the mark of what an override has set."""
 
 
 def apply(root: Node, overrides: Sequence[str], spec: Path) -> Node:
@@ -75,6 +74,9 @@ def parse(text: str, mark: Mark | None = None) -> Any:
     except HydraException as error:
         if "integer string conversion" in str(error):  # Python's own bound on the digits of a number
             raise SpecError(too_large_number(mark)) from error
+        if "=" not in text and not text.startswith("~"):
+            hint = "Behind the spec stand changes of it, `key=value`; each spec takes a command of its own."
+            raise SpecError(Problem("changes nothing: it has no `=`", hint, mark)) from error
         what = shortened(_of_hydra(str(error).split("\n")[0]), 100)
         hint = "Overrides read `key=value`, `+key=value` (new), `~key` (drop); quote lists and spaces for the shell."
         raise SpecError(Problem(f"is not in Hydra's override grammar: {what}", hint, mark)) from error
@@ -287,11 +289,32 @@ class _Target:
                 value.replaced = long_form(entry).map[str(kind)]
                 entry.map[str(kind)] = value  # `linear_1=20` means `linear: 20`
         elif isinstance(self.parent.value, dict):
+            self.replace_other_length()
             value.replaced = self.parent.value.get(str(self.key))
             self.parent.value[str(self.key)] = value
 
+    def replace_other_length(self) -> None:
+        """Take out the epochs of a training whose steps are set, or the other way round."""
+        other = self.other_length()
+        have = self.parent.at(other) if other else None
+        if have is None or have.plain() is None:
+            return
+        assert isinstance(self.parent.value, dict)
+        if have.mark.file.startswith(OVERRIDE):
+            both = f"`{'.'.join(self.keys)}` and `{'.'.join((*self.keys[:-1], other))}`"
+            raise self.fail(f"{both} are set, and a training lasts one of the two", "Leave one of them out.")
+        del self.parent.value[other]
+
+    def other_length(self) -> str:
+        """Return `epochs` where the key is the steps of a training, `steps` where it is its epochs; else nothing."""
+        of_training = self.keys[-2:-1] == ["train"] and (len(self.keys) == 2 or self.keys[0] == STAGES[0])
+        return {"steps": "epochs", "epochs": "steps"}.get(self.keys[-1], "") if of_training else ""
+
     def drop(self, expected: Any) -> None:
         have = self.parent.at(self.key)
+        other = self.parent.at(self.other_length()) if self.other_length() else None
+        if have is None and other is not None and other.mark.file.startswith(OVERRIDE):
+            return  # that override has taken it out
         if have is None:
             raise self.missing_key_error(self.parent, ".".join(self.keys))
         plain = have.plain()

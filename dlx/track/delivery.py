@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Sel
 from filelock import FileLock
 from pydantic import TypeAdapter
 
+from ..data import input_record
 from ..errors import DlxError
 from ..runs.folder import ARTIFACTS, RunFolder, alive
 from ..runs.records import RunRecord
 from ..utils import passwords
 from . import content, model, store, system_metrics
+from .datasets import datasets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -357,6 +359,15 @@ class Delivery(ABC, Generic[M]):
             self.log_metrics(self.state, points)
             self.state.system = offset
             self.save()
+
+    def log_datasets(self) -> None:
+        """Send the parts of the data, with their schema."""
+        try:
+            record = input_record.load(self.folder.dir)
+        except DlxError:  # a damaged record is told by what answers with the network
+            record = None
+        if inputs := datasets(self.folder.lock(), record):
+            self.client.log_inputs(self.state.run_id, inputs)
 
     def is_behind(self) -> bool:
         """Whether a sample of the machine's load was measured when all else had been delivered."""

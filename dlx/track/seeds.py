@@ -98,6 +98,7 @@ class SeedsDelivery(Delivery[SeedsState]):
         own |= content.overrides(origin.overrides_of(self.folder)) | {"train.seeds": str(self.group.count)}
         totals, fields = content.totals(self.folder.read_json("plan.json"))
         self.log_labels(self.state.run_id, tags, own | fields, totals, self.start_time())
+        self.log_datasets()
 
     def status(self) -> str:
         """Return MLflow's status of all together: running while one is, finished when all are."""

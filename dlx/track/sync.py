@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..data import input_record
 from ..errors import DlxError
 from ..plugins import FOLDER
 from ..runs import origin
@@ -17,7 +16,6 @@ from ..runs.folder import BASELINE, TAGS, RunFolder
 from ..runs.origin import ORIGIN
 from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
-from .datasets import datasets
 from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
 from .scalars import ScalarFiles, error_of
 from .seeds import PARENT, SeedsDelivery
@@ -153,14 +151,8 @@ class RunDelivery(Delivery[RunState]):
         self.log_labels(self.state.run_id, tags, params)
 
     def _send_lock(self) -> None:
-        lock = self.folder.lock()
-        self.log_labels(self.state.run_id, content.environment_tags(lock))
-        try:
-            record = input_record.load(self.folder.dir)
-        except DlxError:  # a damaged record is told by what answers with the network
-            record = None
-        if inputs := datasets(lock, record):
-            self.client.log_inputs(self.state.run_id, inputs)
+        self.log_labels(self.state.run_id, content.environment_tags(self.folder.lock()))
+        self.log_datasets()
 
     def _send_tags(self) -> None:
         tags = {content.name(key): content.cut(value, content.TAG) for key, value in self.folder.tags().items()}

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, cast
 
 from filelock import FileLock
 
@@ -24,19 +24,27 @@ from ..runs.records import last_line
 from ..utils import files, json_documents
 from . import content, store
 
-if TYPE_CHECKING:
-    from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
-
 LOCK = ".system.lock"
 PREFIX = "system/"
 """First part of the names, by which MLflow's pages find them."""
 INTERVAL, SAMPLES = "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING"
 """MLflow's environment variables: seconds from one measurement to the next, and how many make a sample."""
-SECONDS = 10.0
+SECONDS, SHORTEST = 10.0, 0.1
+"""From one measurement to the next, and the least that psutil advises for the use of the processor."""
 LOOK = 0.1
 GPU = "The load of the GPU is not measured: `pip install nvidia-ml-py` brings what that takes."
 
 Clock = Callable[[], float]
+
+
+class Monitor(Protocol):
+    """One of MLflow's monitors."""
+
+    def collect_metrics(self) -> None: ...
+
+    def aggregate_metrics(self) -> dict[str, float]: ...
+
+    def clear_metrics(self) -> None: ...
 
 
 class SystemMetrics:
@@ -51,8 +59,10 @@ class SystemMetrics:
         self.runs = [RunFolder(folder) for folder in folders]
         self.clock = clock
         self.interval, self.samples = seconds_of(os.environ.get(INTERVAL)), count_of(os.environ.get(SAMPLES))
-        self.monitors: list[BaseMetricsMonitor] = []
+        self.monitors: list[Monitor] = []
         self.measured = self.written = 0
+        self.began = 0.0
+        """When the monitors began: what the processor did is counted from there on."""
         self.due = clock() + self.interval
         self.code: int | None = None
         """Exit status once all runs have ended; None while more may come."""
@@ -60,7 +70,10 @@ class SystemMetrics:
     def poll(self, gone: bool) -> float:
         """Measure where it is time, and return the seconds until the next call; `gone` if training has ended."""
         going = [] if gone else [run for run in self.runs if run.end() is None]
-        self.monitors = self.monitors or monitors()
+        if not self.monitors:
+            self.monitors, self.began = monitors(), self.clock()
+        if not going and not self.written and self.clock() < self.began + SHORTEST:
+            return LOOK
         if self.clock() >= self.due or (not going and not self.written):
             self.due = self.clock() + self.interval
             for monitor in self.monitors:
@@ -87,7 +100,7 @@ class SystemMetrics:
                 )
 
 
-def monitors() -> list[BaseMetricsMonitor]:
+def monitors() -> list[Monitor]:
     """Return MLflow's monitors; that of a GPU where there is one, with the library that asks it."""
     import psutil
 
@@ -99,11 +112,13 @@ def monitors() -> list[BaseMetricsMonitor]:
     from mlflow.system_metrics.metrics.rocm_monitor import ROCMMonitor
 
     psutil.cpu_percent()  # a use since the last call, which the first one has not
-    found: list[BaseMetricsMonitor] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]  # type: ignore[no-untyped-call]
-    for kind in (GPUMonitor, ROCMMonitor):
+    found: list[Any] = [CPUMonitor, DiskMonitor, NetworkMonitor]
+    begun = [cast("Monitor", kind()) for kind in found]
+    gpus: list[Any] = [GPUMonitor, ROCMMonitor]
+    for kind in gpus:
         with suppress(Exception):  # each raises what it likes where its library or its device is missing
-            return [*found, kind()]  # type: ignore[no-untyped-call]
-    return found
+            return [*begun, cast("Monitor", kind())]
+    return begun
 
 
 def append(run: RunFolder, metrics: Mapping[str, float]) -> None:

@@ -66,6 +66,18 @@ def _copy(pairs: Pairs) -> None:
             own.copy_(other)
 
 
+def notes(graphs: Graphs, steps: int) -> tuple[str, ...]:
+    """Return notes on networks that become copies of others, and would for the first time after the training."""
+    late = {
+        name: one for name, one in graphs.followers.items() if one.how.every is not None and one.how.every > steps
+    }
+    return tuple(
+        f"`{name}` becomes a copy of `{one.of}` every {one.how.every:,} steps, and the training has {steps:,}: "
+        "it stays as it begins"
+        for name, one in late.items()
+    )
+
+
 def networks(graphs: Graphs, device: Device) -> dict[str, fx.GraphModule]:
     """Build the networks that follow others. Nothing is drawn from the run's generator."""
     with torch.random.fork_rng(devices=[]):

@@ -67,6 +67,10 @@ REFUSED = {
     ("--unfold", "inception_33"): ("there is no block `inception_33`", "Did you mean `inception_3`"),
     ("--unfold", "unit_1"): ("`unit_1` is one box, with nothing to fold or unfold", ""),
     ("--unfold", "inception_1", "--fold", "inception_1"): ("both name `inception_1`", "Leave one of them out."),
+    ("--fold", "inception_1", "--unfold", "inception_1/parallel_1"): (
+        "`--fold inception_1` closes what is around the block of `--unfold inception_1/parallel_1`",
+        "Leave one of them out.",
+    ),
     ("--output", "a.jpeg"): ("`a.jpeg` does not say its format", "End it in one of .svg, .png, .pdf, .mmd"),
     ("--output", "a.png", "--format", "pdf"): ("`--format pdf` and the file `a.png` differ", "Leave one of the two"),
     ("--image", "a.png"): ("`--image` is what a receptive field is drawn on", "`--receptive-field`"),
@@ -80,6 +84,18 @@ REFUSED = {
     ("--style", "paper", "--format", "mmd"): ("Mermaid has boxes and lines alone", "Take svg, png or pdf."),
     ("--output", "taken/a.svg"): ("taken/a.svg cannot be written", "Choose another file with `--output`."),
 }
+
+
+def test_the_receptive_field_of_a_block_is_that_of_its_last_layer(tmp_path):
+    for name, layer in (
+        ("block", "inception_1"),
+        ("layer", "inception_1/concat_1"),
+        ("other", "inception_2/concat_1"),
+    ):
+        dlx("draw", "cs231n/googlenet", "--receptive-field", layer, "-o", f"{name}.svg", cwd=tmp_path, check=True)
+    block, layer, other = ((tmp_path / f"{name}.svg").read_text() for name in ("block", "layer", "other"))
+    assert block == layer != other
+    assert "inception_1/concat_1 on " in block
 
 
 @pytest.mark.parametrize("options", REFUSED, ids=" ".join)

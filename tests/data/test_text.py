@@ -220,6 +220,23 @@ def test_a_mistake_in_a_file_is_told_with_both_sides(tmp_path, content, options,
     assert all(problem.hint for problem in told.value.problems)
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence", "hint"),
+    [
+        ("new.png", "new.png is a picture, and this run reads texts", "Give a file of text."),
+        ("new.bin", r"new.bin is not UTF-8: byte 0 .line 1. is 0x89", "Give a file of text in UTF-8, as the texts"),
+    ],
+)
+def test_a_new_input_that_is_no_text_is_told_with_what_a_run_can_take(tmp_path, name, sentence, hint):
+    path = old(tmp_path / "a.txt", "abcabcabc")
+    source = text(path=path, window=2)
+    record = input_record.of(source, source.load(), {"x": source.facts().input})
+    new = old(tmp_path / name, b"\x89PNG")
+    with pytest.raises(DataError, match=sentence) as told:
+        source.new_inputs(new, record)
+    assert told.value.problems[0].hint.startswith(hint)
+
+
 def test_a_wrong_byte_is_found_behind_the_first_piece(tmp_path, monkeypatch):
     monkeypatch.setattr("dlx.data.text.corpus.PIECE", 4)
     path = old(tmp_path / "a.txt", "aé\nbé\ncccc".encode() + b"\xe9")

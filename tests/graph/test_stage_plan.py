@@ -165,3 +165,33 @@ def test_doctor_examines_the_stage_that_is_named(path):
     assert (probe.graph.params, probe.train.steps) == (TRUNK + COARSE, 9)
     with pytest.raises(SpecError, match="there is no layer or block `liner`"):
         diagnosis.examined(load(path, ["stages.top.network={layers: [liner]}"]), "pretrain")
+
+
+@pytest.mark.parametrize(
+    ("override", "stages"),
+    [
+        ("train.steps=20", ("pretrain", "all")),
+        ("train.batch_size=4", ("pretrain",)),
+        ("train.optimizer={sgd: 0.1}", ()),
+        ("freeze=[trunk]", ("top", "all")),
+        ("data.synthetic.train=64", ()),
+        ("data.synthetic.classes=5", ("pretrain",)),
+        ("stages.top.train.steps=4", ()),
+    ],
+)
+def test_an_override_that_some_stages_do_not_follow_names_them(path, override, stages):
+    found = load(path, [override, "~expect", *(["+freeze=[]"] if override.startswith("freeze") else [])][::-1])
+    told = [one for one in found.overrides_without_effect() if str(one.mark) == f"override `{override}`"]
+    named = [name for one in told for name in ("pretrain", "top", "all") if f"`{name}`" in one.message]
+    assert tuple(named) == stages
+    for one in told:
+        key = override.partition("=")[0]
+        assert one.hint == f"What a stage has itself is set there: `stages.{stages[0]}.{key}=...`."
+
+
+def test_inspect_and_train_tell_of_an_override_that_a_stage_does_not_follow(path, tmp_path):
+    graphs = trace_all(load(path, ["train.steps=20", "~expect"]))
+    (told,) = [one for one in graphs.warnings if "changes nothing" in one.message]
+    assert told.message == "this changes nothing of the stages `pretrain` and `all`, which have their own"
+    results = runner.run(load(path, ["train.steps=2", "~expect"]), tmp_path / "runs")
+    assert told.message in [one.message for one in results.graphs.warnings]

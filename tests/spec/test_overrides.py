@@ -131,6 +131,38 @@ def test_a_tilde_takes_a_key_out(spec, override, path):
     assert changed(spec, override).at(*path.split()) is None
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("train.steps=7",),
+        ("train.steps=7", "~train.epochs"),
+        ("~train.epochs", "train.steps=7"),
+        ("++train.steps=7",),
+    ],
+    ids=" ".join,
+)
+def test_steps_take_the_epochs_of_a_training_away(spec, overrides):
+    train = changed(spec, *overrides).at("train").plain()
+    assert (train["steps"], "epochs" in train) == (7, False)
+
+
+def test_epochs_take_the_steps_of_a_stage_away_and_those_of_a_warmup_stay(tmp_path):
+    (tmp_path / "s.yaml").write_text(
+        "train: {epochs: 3, schedule: {warmup: {steps: 5}}}\nstages: [{name: one, train: {steps: 4}}, {name: two}]\n"
+    )
+    root = parse_yaml((tmp_path / "s.yaml").read_text(), str(tmp_path / "s.yaml"))
+    found = apply(root, ["stages.one.train.epochs=9", "train.schedule.warmup.steps=6"], tmp_path / "s.yaml").plain()
+    assert found["stages"][0]["train"] == {"epochs": 9}
+    assert found["train"] == {"epochs": 3, "schedule": {"warmup": {"steps": 6}}}
+
+
+def test_steps_and_epochs_on_one_command_line_are_refused(tmp_path):
+    text = report(tmp_path, SPEC, "train.steps=7", "train.epochs=2")
+    assert text.startswith(
+        "override `train.epochs=2`  train.epochs\n  `train.epochs` and `train.steps` are set, and a training lasts one"
+    )
+
+
 def test_a_tilde_takes_a_layer_out(spec):
     assert [
         e.value if isinstance(e.value, str) else next(iter(e.map))
@@ -163,7 +195,8 @@ def test_a_word_that_names_a_file_of_a_config_group_brings_that_file(spec):
 
 
 REFUSED = {
-    "train.epochs": ("", "is not in Hydra's override grammar: missing EQUAL at '<EOF>'"),
+    "train.epochs": ("", "changes nothing: it has no `=`\n  Behind the spec stand changes of it, `key=value`"),
+    "zoo/gan": ("", "each spec takes a command of its own."),
     "train.epochs=[1": ("", "is not in Hydra's override grammar: no viable alternative at input '[1'"),
     "train..epochs=3": ("", "is not in Hydra's override grammar: token recognition error at: '.'"),
     "--train.epochs=3": ("", "is not in Hydra's override grammar: token recognition error at: '-'"),

@@ -95,6 +95,23 @@ def test_a_table_like_titanic_is_read_as_one_would(tmp_path):
     assert "Age: median                   # 60 of 300" in text
 
 
+@pytest.mark.parametrize(("count", "parts"), [(2, None), (3, 1), (6, 1), (7, 0.15)])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_few_pictures_leave_one_for_each_part_that_is_held_out(tmp_path, count, parts, labelled):
+    for i in range(count):
+        path = tmp_path / "pets" / ("ab"[i % 2] if labelled else "") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((16, 16, 3), 40 * i, np.uint8)).save(path)
+    images = written(tmp_path, tmp_path / "pets")["data"]["images"]
+    assert (images.get("valid"), images.get("test")) == (parts, parts)
+    sets = load(tmp_path / "s.yaml").data.load()
+    sizes = {
+        part: len(getattr(sets, part).x) for part in ("train", "valid", "test") if getattr(sets, part) is not None
+    }
+    assert sum(sizes.values()) == count
+    assert min(sizes.values()) >= 1
+
+
 def test_numbers_that_are_names_are_categories(tmp_path):
     table = csv(tmp_path, rows("zip,post_code,size,price", lambda i: f"0010{i % 3},{i % 4},{i % 7},{i}.5"))
     assert written(tmp_path, table)["data"]["table"]["categorical"] == ["zip", "post_code"]

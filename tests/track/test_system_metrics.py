@@ -82,6 +82,11 @@ def poll_at(one, moment, seconds, *, gone=False):
     one.poll(gone)
 
 
+def poll_to_the_end(one):
+    while one.code is None:
+        time.sleep(one.poll(gone=True))
+
+
 def test_one_sample_each_ten_seconds_while_the_training_goes_on(run, loads):
     moment = [0.0]
     one = SystemMetrics([run.dir], clock=lambda: moment[0])
@@ -115,8 +120,12 @@ def test_a_short_training_has_one_sample_of_its_end_and_all_its_seeds_the_same(t
     runs = [RunFolder.create(tmp_path, "s") for _ in range(2)]
     for one in runs:
         one.append(START, END)
-    both = SystemMetrics([one.dir for one in runs], clock=lambda: 0.0)
-    both.poll(gone=False)
+    moment = [0.0]
+    both = SystemMetrics([one.dir for one in runs], clock=lambda: moment[0])
+    poll_at(both, moment, 1.0)
+    poll_at(both, moment, 1.05)  # the processor's use would be of no time at all
+    assert both.code is None
+    poll_at(both, moment, 1.1)
     assert both.code == 0
     assert [values(one) for one in runs] == [[(0, 1.0)], [(0, 1.0)]]
 
@@ -135,14 +144,13 @@ def test_a_damaged_file_is_told_and_nothing_is_written_into_it(run, loads, capsy
     (run.dir / "system.jsonl").write_text(text)
     with pytest.raises(DlxError, match="is damaged: a line is no sample"):
         system_metrics.append(run, {"load": 7.0})
-    SystemMetrics([run.dir], clock=lambda: 0.0).poll(gone=True)
+    poll_to_the_end(SystemMetrics([run.dir]))
     assert "cannot be written" in capsys.readouterr().out
     assert (run.dir / "system.jsonl").read_text() == text
 
 
 def test_the_monitors_are_those_of_mlflow_by_their_names(run):
-    one = SystemMetrics([run.dir], clock=lambda: 0.0)
-    one.poll(gone=True)
+    poll_to_the_end(SystemMetrics([run.dir]))
     (sample,) = samples(run)
     assert {name for name in sample["metrics"] if not name.startswith("gpu_")} == NAMES
     assert 0 <= sample["metrics"]["cpu_utilization_percentage"] <= 100

@@ -14,6 +14,7 @@ from helpers import experiment_of
 
 from dlx.errors import SpecError
 from dlx.experiment import runner, session
+from dlx.experiment.recorder import TrainingStarted
 from dlx.graph import trace_all
 from dlx.training.batches.step_chunk import step_chunks
 from dlx.training.fit import fit
@@ -148,6 +149,15 @@ def test_steps_in_one_call_are_not_for_what_follows_in_each():
     following, still = (next(step_chunks(job_of(text))) for text in (DISTILLED, FROZEN))
     assert still.changes_only_rates
     assert not following.changes_only_rates
+
+
+@pytest.mark.parametrize(("every", "found"), [(8, 1), (7, 0)])
+def test_a_copy_that_would_come_after_the_end_is_told(tmp_path, every, found):
+    text = TEXT.replace("{ema: 0.9}", f"{{every: {every}}}")
+    begun: list[Any] = []
+    runner.run(experiment_of(text), tmp_path, begun.append)
+    note = "`teacher` becomes a copy of `student` every 8 steps, and the training has 7: it stays as it begins"
+    assert [one.notes.count(note) for one in begun if isinstance(one, TrainingStarted)] == [found]
 
 
 @pytest.mark.parametrize("follow", ["{ema: 0.9}", "{every: 3}"])

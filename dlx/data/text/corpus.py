@@ -57,6 +57,8 @@ class Corpus:
     encoding: str = "utf-8"
     of_bytes: bool = False
     """Whether pieces are bytes as they lie, and nothing is decoded."""
+    way_out: str = "`encoding: latin-1` reads such a file; `tokens: bytes` any."
+    """What to do about a file of another encoding."""
     seen: dict[str, Scan] = field(default_factory=dict, compare=False)
 
     @property
@@ -113,7 +115,7 @@ class Corpus:
                 lines = _newlines(file, at)
             message = f"{path} is not {self.encoding.upper()}: byte {at:,} (line {lines + 1:,}) is "
             message += f"0x{error.object[error.start]:02x}"
-            raise DataError(message, hint="`encoding: latin-1` reads such a file; `tokens: bytes` any.") from None
+            raise DataError(message, hint=self.way_out) from None
 
     def _rows(self, path: Path) -> Iterator[Document]:
         for i, text in enumerate(_column(existing(path, folder=False), self.column)):

@@ -18,6 +18,7 @@ from ...shapes import Shape
 from ...text import BEGIN, PADDING, Tokenizer, Tokens, kind_of
 from ..base import Dataset, Facts, Sets, Split, TextFacts
 from ..file_reading import existing
+from ..images.image import SUFFIXES as PICTURES
 from ..input_record import reading_of
 from ..new_inputs import NewInputs
 from ..splits import PartSize, part_size, random_parts
@@ -286,8 +287,11 @@ class Text(Dataset):
     # --- inputs that come later -------------------------------------------------------------------------------------
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
-        """Cut the text of a file into windows; the last one ends with the text."""
-        corpus = Corpus(path, None, None, "*", self.encoding, self.of_bytes)
+        """Cut the text of a file into windows; the last one ends with the text. DataError for a picture."""
+        if path.suffix.lower() in PICTURES and not self.of_bytes:
+            raise DataError(f"{path} is a picture, and this run reads texts", hint="Give a file of text.")
+        way_out = f"Give a file of text in {self.encoding.upper()}, as the texts of the run are."
+        corpus = Corpus(path, None, None, "*", self.encoding, self.of_bytes, way_out=way_out)
         (document,) = corpus.documents()
         return self._windows_of(document, record)
 

@@ -27,9 +27,12 @@ MOST_BYTES: Final = 2**24
 def picture(graphs: Graphs, name: str, image: Path | None = None) -> svg.Picture:
     """Return the receptive field of the middle of a layer on the main input, with that of its neighbour.
 
+    Of a block it is that of its last layer, whose name stands in the title.
+
     Errors: DlxError where there is no such layer, the input is no picture, the field is not known, or `image` is no
         PNG or JPEG file.
     """
+    name = _last_of_block(graphs, name) or name
     try:
         network, node = graphs.find(name)
     except SpecError as error:
@@ -53,6 +56,12 @@ STYLE: Final = (
     ".n{fill:none;stroke:#bf7221;stroke-width:1.6;stroke-dasharray:5 4}"
     ".m{fill:#3d74ab;fill-opacity:.3;stroke:#3d74ab;stroke-width:2}"
 )
+
+
+def _last_of_block(graphs: Graphs, name: str) -> str:
+    """Return the last layer of a block; empty where the name is not that of one."""
+    inside = [full for full, _ in graphs.nodes() if full.startswith(f"{name.rstrip('/')}/")]
+    return inside[-1] if inside and name not in graphs else ""
 
 
 def _why_not(node: LayerNode, graph: Graph, name: str) -> str:

@@ -31,6 +31,8 @@ def opened(graphs: Graphs, folding: Folding) -> Mapping[str, tuple[Block, Opened
     """
     trees = {name: blocks(graph) for name, graph in graphs.items()}
     folded, unfolded = (_named(graphs, trees, names, option) for option, names in _by_option(folding))
+    for name, tree in trees.items():
+        _check_inside(graphs, name, tree, folded, unfolded)
     return {name: (tree, _rule(tree, folding, folded, unfolded)) for name, tree in trees.items()}
 
 
@@ -39,6 +41,18 @@ def _by_option(folding: Folding) -> Sequence[tuple[str, tuple[str, ...]]]:
     if both:
         raise DlxError(f"`--fold` and `--unfold` both name `{min(both)}`", hint="Leave one of them out.")
     return (("--fold", folding.folded), ("--unfold", folding.unfolded))
+
+
+def _check_inside(
+    graphs: Graphs, network: str, tree: Block, folded: frozenset[int], unfolded: frozenset[int]
+) -> None:
+    """Raise a DlxError where a block is to be folded and one inside it open."""
+    for outer in walk(tree):
+        inner = next((one for one in walk(outer) if id(one) in unfolded and one is not outer), None)
+        if id(outer) in folded and inner is not None:
+            closed, opened = (graphs.full(network, one.name) for one in (outer, inner))
+            message = f"`--fold {closed}` closes what is around the block of `--unfold {opened}`"
+            raise DlxError(message, hint="Leave one of them out.")
 
 
 def _rule(tree: Block, folding: Folding, folded: frozenset[int], unfolded: frozenset[int]) -> Opened:

@@ -24,7 +24,7 @@ from .expect import CLAIMING
 from .freeze import FreezePattern, parse_freeze
 from .kinds import SECTIONS
 from .networks import OF_OBJECTIVE, network_names, parse_init, parse_networks, parse_train
-from .stages import PATH, parse_stages, problems_of_all, unused
+from .stages import PATH, parse_stages, problems_of_all, unused, without_effect
 from .track import PASSWORDS, Track
 
 if TYPE_CHECKING:
@@ -212,6 +212,11 @@ class Experiment:
     def last_stage(self) -> Experiment:
         """The last of its stages by itself, whose mistakes and data are looked at alone; else the experiment."""
         return self.stages[-1].experiment if self.stages else self
+
+    def overrides_without_effect(self) -> list[Problem]:
+        """Return a warning for each override that some stages do not follow, which have values of their own."""
+        assert self.whole is not None
+        return list(without_effect(self.whole, {stage.name: stage.experiment.root for stage in self.stages}))
 
     def problems_of_stages(self, found: Mapping[str, Sequence[Problem]]) -> list[Problem]:
         """Return the problems that were found in stages, by their names, without those known so far; each once."""

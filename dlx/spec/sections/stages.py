@@ -25,6 +25,8 @@ MERGED = ("objective", "network", "networks", "data", "init", "weights", "freeze
 WHOLE = ("seed", "seeds", "ensemble", "device", "threads")
 """Fields of `train` that are those of the whole run."""
 PARTS = ("train", "valid", "test")
+OVERRIDE = "override `"
+"""The beginning of the mark of what an override has set."""
 EITHER = (("steps", "epochs"), ("epochs", "steps"))
 
 
@@ -74,6 +76,27 @@ def _unused(node: Node, stages: Sequence[StageNode], path: tuple[str, ...]) -> I
             yield from (one.mark for one in child.walk())
         elif child.is_map:
             yield from _unused(child, stages, here)
+
+
+def without_effect(root: Node, stages: Mapping[str, Node]) -> Iterator[Problem]:
+    """Yield a warning for each override of a spec that some of its stages, merged to `stages`, do not follow."""
+    for path, node in _overridden(Node({key: one for key, one in root.map.items() if key in MERGED}, root.mark), ()):
+        merged = {name: stage.at(*path) for name, stage in stages.items()}
+        own = [name for name, one in merged.items() if one is None or all(n.mark != node.mark for n in one.walk())]
+        if own:
+            words, dotted = " and ".join(f"`{name}`" for name in own), ".".join(map(str, path))
+            what = f"the stages {words}, which have their own" if own[1:] else f"the stage {words}, which has its own"
+            hint = f"What a stage has itself is set there: `{PATH}.{own[0]}.{dotted}=...`."
+            yield Problem(f"this changes nothing of {what}", hint, node.mark, dotted)
+
+
+def _overridden(node: Node, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Node]]:
+    """Yield what overrides have set, each value as a whole."""
+    if node.mark.file.startswith(OVERRIDE):
+        yield path, node
+        return
+    for key, child in [*node.map.items(), *enumerate(node.list)]:
+        yield from _overridden(child, (*path, key))
 
 
 def problems_of_all(found: Mapping[str, Sequence[Problem]], marks: Mapping[str, frozenset[Mark]]) -> list[Problem]:

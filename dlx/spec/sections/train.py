@@ -164,8 +164,7 @@ class Train(Strict):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
-            both = "; an override such as `~train.epochs` takes one away" if self.steps is not None else ""
-            raise ValueError(f"training lasts `steps: N` or `epochs: N`: give one of the two{both}")
+            raise ValueError("training lasts `steps: N` or `epochs: N`: give one of the two")
         return self
 
     @model_validator(mode="after")

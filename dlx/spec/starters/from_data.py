@@ -11,7 +11,7 @@ from ...errors import DataError
 from .from_table import table_draft
 from .from_text import is_text, text_draft
 from .from_unlabelled import array_draft, pictures_draft
-from .lines import Draft, listing, one_line, quoted, training_lines, with_comment
+from .lines import Draft, held_out, listing, one_line, quoted, training_lines, with_comment
 
 LARGEST = 96
 """Pixels up to which pictures of one size stay as they are."""
@@ -60,7 +60,6 @@ def _pictures(data: Path, path: str, name: str) -> Draft:
     sizes = {_size(file) for folder in classes for file in images_in(folder)[:20]}
     size = SIZE if len(sizes) > 1 or max(max(sizes)) > LARGEST else None
     facts = Images(path=data, size=size).facts()
-    held_out = [f"{part}: 0.15" for part in ("valid", "test") if part not in parts]
     many = sum(len(images_in(folder)) for folder in classes)
     lines = [
         f"# `dlx new --data {one_line(data.name)}`: {many:,} pictures, {len(classes)} classes",
@@ -70,7 +69,7 @@ def _pictures(data: Path, path: str, name: str) -> Draft:
         "  images:",
         with_comment(f"    path: {path}", f"{listing([folder.name for folder in classes])}"),
         *([with_comment(f"    size: {size}", "pixels, height and width")] if size else []),
-        *(f"    {one}" for one in held_out),
+        *held_out(many, [part for part in ("valid", "test") if part not in parts]),
         "    standardize: channel",
         *_convolutions(tuple(facts.input), int(facts.classes or 1)),
         *training_lines(int(many * 0.7), "{adam: {lr: 1e-3}}"),
@@ -125,7 +124,6 @@ def _arrays(data: Path, path: str, name: str) -> Draft:
         options |= {"channels": channels}
         named.append(f"    channels: {channels}")
     facts = Arrays(**options).facts()
-    held_out = [f"    {part}: 0.15" for part in ("valid", "test") if f"{part}_x" not in there]
     outputs = facts.classes or (facts.target or (1,))[0]
     objective = "classification" if facts.classes else "regression"
     shape = tuple(facts.input)
@@ -137,7 +135,7 @@ def _arrays(data: Path, path: str, name: str) -> Draft:
         "  arrays:",
         f"    path: {path}",
         *named,
-        *held_out,
+        *held_out(count, [part for part in ("valid", "test") if f"{part}_x" not in there]),
         "    standardize: feature" if len(shape) == 1 else "    standardize: channel",
         *(_convolutions(shape, outputs, objective) if len(shape) > 1 else _dense(count, outputs, objective)),
         *training_lines(int(count * 0.7), "{adam: {lr: 1e-3}}"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DataError, did_you_mean, plural
 from ...lazy import np
 from .from_series import found_series, series_draft
-from .lines import Draft, listing, one_line, quoted, training_lines, with_comment
+from .lines import Draft, held_out, listing, one_line, quoted, training_lines, with_comment
 
 if TYPE_CHECKING:
     from ...data.tables.columns import Column
@@ -296,8 +296,7 @@ def _table_lines(data: Path, path: str, name: str, frame: Frame, plan: TableChoi
         yield with_comment("    task: classification", "its whole numbers are classes")
     yield from _input_lines(plan, rows)
     yield with_comment("    standardize: feature", "numbers to mean 0 and standard deviation 1")
-    yield "    valid: 0.15"
-    yield "    test: 0.15"
+    yield from held_out(rows)
     if plan.stratify:
         yield with_comment("    stratify: true", "classes as frequent in each part")
     yield "network:"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import DataError, plural
-from .lines import Draft, one_line, training_lines, with_comment
+from .lines import Draft, held_out, one_line, training_lines, with_comment
 
 if TYPE_CHECKING:
     from ...data.tables.frame import Frame
@@ -33,7 +33,6 @@ def pictures_draft(data: Path, path: str, name: str) -> Draft:
     size = size_of([_size(file) for file in files[:40]])
     facts = Images(path=data, size=size, target=None).facts()
     channels, height, width = facts.input
-    held_out = [f"    {part}: 0.15" for part in ("valid", "test") if part not in parts]
     low = (height // HALVINGS, width // HALVINGS)
     code, flat = 32, 32 * low[0] * low[1]
     lines = [
@@ -45,7 +44,7 @@ def pictures_draft(data: Path, path: str, name: str) -> Draft:
         f"    path: {path}",
         with_comment("    target: null", "no labels: values from 0 to 1, channels first"),
         *([with_comment(f"    size: {size}", "pixels, height and width")] if size else []),
-        *held_out,
+        *held_out(len(files), [part for part in ("valid", "test") if part not in parts]),
         "networks:",
         "  encoder:",
         "    layers:",
@@ -105,8 +104,7 @@ def rows_draft(head: Sequence[str], columns: Sequence[str], rows: int, inputs: i
         *head,
         *columns,
         with_comment("    standardize: feature", "numbers to mean 0 and standard deviation 1"),
-        "    valid: 0.15",
-        "    test: 0.15",
+        *held_out(rows),
         "networks:",
         "  encoder:",
         "    layers:",

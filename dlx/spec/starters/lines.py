@@ -14,6 +14,8 @@ WORDS = {"yes", "no", "on", "off", "y", "n", "true", "false", "null"}
 """Texts that some readers of YAML take for something else than a text."""
 UPDATES = 1500
 """Updates that a training takes, about, where the data is small."""
+SHARE = 0.15
+"""Of the examples, what each part is that is held out."""
 COMMENT = 36
 """Column at which comments begin."""
 
@@ -56,3 +58,12 @@ def training_lines(examples: int, optimizer: str) -> Iterator[str]:
     yield f"  batch_size: {batch}"
     yield f"  optimizer: {optimizer}"
     yield "  schedule: cosine"
+
+
+def held_out(count: int, parts: Sequence[str] = ("valid", "test")) -> list[str]:
+    """Return the lines that hold parts out of `count` examples: a share, or one example where that is less than one.
+
+    Two examples are all for the training.
+    """
+    part = SHARE if count * SHARE >= 1 else 1
+    return [f"    {one}: {part}" for one in parts] if count > 2 else []
