@@ -167,8 +167,7 @@ def start_job(
         taken = tuple(one.note for one in initial)
         about_sampling = sampling.notes(train, prepared.objective, prepared.sets)
         about = (*prepared.sets.notes, *prepared.objective.notes(), *infeasible.notes(prepared), *about_sampling)
-        about += following.notes(prepared.graphs, job.total_steps)
-        about += _tracking_notes(experiment, prepared.device)
+        about += (*following.notes(prepared.graphs, job.total_steps), *_tracking_notes(experiment, prepared.device))
         notes = (*about, *taken, *frozen, *computed.notes(), *recorder.resume(job))
         notes += pruning.checked_notes(experiment, prepared.graphs, job.learner.pruning)  # the masks are there now
         if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):

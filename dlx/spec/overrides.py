@@ -15,7 +15,7 @@ from .compose import find, group_file
 from .plugin_list import add, taken
 from .sections.expect import CLAIMING
 from .sections.kinds import BY_NETWORK, are_networks, choice_at
-from .sections.stages import OVERRIDE
+from .sections.stages import OVERRIDE as OVERRIDE
 from .syntax.nodes import OriginalItems, refuse_too_large, too_large_number
 from .syntax.read import Node, located
 from .validation import ENTRY_KEYS, shown

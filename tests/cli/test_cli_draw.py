@@ -5,7 +5,12 @@ import json
 import pytest
 from commands import dlx
 
+from dlx.errors import DlxError
+from dlx.graph import trace_all
+from dlx.report.diagram.blocks import walk
+from dlx.report.diagram.folding import Folding, opened
 from dlx.report.output import LARGEST
+from dlx.spec import load
 
 BEGINNINGS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF", "mmd": b"flowchart TD"}
 
@@ -67,10 +72,6 @@ REFUSED = {
     ("--unfold", "inception_33"): ("there is no block `inception_33`", "Did you mean `inception_3`"),
     ("--unfold", "unit_1"): ("`unit_1` is one box, with nothing to fold or unfold", ""),
     ("--unfold", "inception_1", "--fold", "inception_1"): ("both name `inception_1`", "Leave one of them out."),
-    ("--fold", "inception_1", "--unfold", "inception_1/parallel_1"): (
-        "`--fold inception_1` closes what is around the block of `--unfold inception_1/parallel_1`",
-        "Leave one of them out.",
-    ),
     ("--output", "a.jpeg"): ("`a.jpeg` does not say its format", "End it in one of .svg, .png, .pdf, .mmd"),
     ("--output", "a.png", "--format", "pdf"): ("`--format pdf` and the file `a.png` differ", "Leave one of the two"),
     ("--image", "a.png"): ("`--image` is what a receptive field is drawn on", "`--receptive-field`"),
@@ -84,6 +85,18 @@ REFUSED = {
     ("--style", "paper", "--format", "mmd"): ("Mermaid has boxes and lines alone", "Take svg, png or pdf."),
     ("--output", "taken/a.svg"): ("taken/a.svg cannot be written", "Choose another file with `--output`."),
 }
+
+
+def test_a_block_inside_a_folded_one_cannot_be_open(tmp_path):
+    (tmp_path / "s.yaml").write_text(
+        "blocks: {inner: {layers: [{linear: 4}, relu]}, outer: {layers: [{inner: , name: b}, tanh]}}\n"
+        "network: {inputs: [3], layers: [{outer: , name: a}, {linear: 2}]}\n"
+    )
+    graphs = trace_all(load(tmp_path / "s.yaml"))
+    with pytest.raises(DlxError, match="`--fold a` closes what is around the block of `--unfold a/b`"):
+        opened(graphs, Folding(folded=("a",), unfolded=("a/b",)))
+    (tree, is_open), *_ = opened(graphs, Folding(folded=("all",), unfolded=("a/b",))).values()
+    assert [block.name for block in walk(tree) if is_open(block)] == ["", "a", "a/b"]
 
 
 def test_the_receptive_field_of_a_block_is_that_of_its_last_layer(tmp_path):

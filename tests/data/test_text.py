@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlx.data import DATASETS
+from dlx.data import DATASETS, input_record
 from dlx.data.batch import FieldNames
 from dlx.data.text import recorded
 from dlx.errors import DataError, SpecError

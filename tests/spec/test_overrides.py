@@ -159,7 +159,7 @@ def test_epochs_take_the_steps_of_a_stage_away_and_those_of_a_warmup_stay(tmp_pa
 def test_steps_and_epochs_on_one_command_line_are_refused(tmp_path):
     text = report(tmp_path, SPEC, "train.steps=7", "train.epochs=2")
     assert text.startswith(
-        "override `train.epochs=2`  train.epochs\n  `train.epochs` and `train.steps` are set, and a training lasts one"
+        "override `train.epochs=2`  train.epochs\n  `train.epochs` and `train.steps` are set, and a training lasts"
     )
 
 

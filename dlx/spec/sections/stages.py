@@ -95,7 +95,8 @@ def _overridden(node: Node, path: tuple[str | int, ...]) -> Iterator[tuple[tuple
     if node.mark.file.startswith(OVERRIDE):
         yield path, node
         return
-    for key, child in [*node.map.items(), *enumerate(node.list)]:
+    below: list[tuple[str | int, Node]] = [*node.map.items(), *enumerate(node.list)]
+    for key, child in below:
         yield from _overridden(child, (*path, key))
 
 
