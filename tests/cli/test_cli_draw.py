@@ -89,7 +89,7 @@ REFUSED = {
 
 def test_a_block_inside_a_folded_one_cannot_be_open(tmp_path):
     (tmp_path / "s.yaml").write_text(
-        "blocks: {inner: {layers: [{linear: 4}, relu]}, outer: {layers: [{inner: , name: b}, tanh]}}\n"
+        "blocks: {inner: {layers: [{linear: 4}, {linear: 5}]}, outer: {layers: [{inner: , name: b}, {linear: 6}]}}\n"
         "network: {inputs: [3], layers: [{outer: , name: a}, {linear: 2}]}\n"
     )
     graphs = trace_all(load(tmp_path / "s.yaml"))
