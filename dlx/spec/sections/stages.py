@@ -15,6 +15,7 @@ from keyword import iskeyword
 
 from ...errors import Mark, Problem, did_you_mean
 from ..compose import merge
+from ..overrides import OVERRIDE
 from ..syntax.read import Node
 from ..validation import shown
 
@@ -25,8 +26,6 @@ MERGED = ("objective", "network", "networks", "data", "init", "weights", "freeze
 WHOLE = ("seed", "seeds", "ensemble", "device", "threads")
 """Fields of `train` that are those of the whole run."""
 PARTS = ("train", "valid", "test")
-OVERRIDE = "override `"
-"""The beginning of the mark of what an override has set."""
 EITHER = (("steps", "epochs"), ("epochs", "steps"))
 
 
