@@ -5,23 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from ...lazy import torch
+from ..measures.activity import FLAT, PIECES, SQUASHING, STUCK, Activity, activity, saturated
 from .check import CheckOutcome, check, names, not_run
 from .probe import LayerValues, Probe, losses, weights_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FLAT = frozenset({"relu", "relu6", "threshold", "heaviside", "sign", "rect", "hardshrink", "softshrink"})
-"""Activations whose slope is exactly 0 somewhere."""
-SQUASHING = frozenset({"sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid"})
-"""Activations that are flat at both ends."""
-STUCK = 0.05
-"""Fraction of its steepest slope below which an activation is saturated: beyond 4.4 for sigmoid, 2.2 for tanh."""
 ODD, BAD = 100.0, 10_000.0
 """Factors by which a signal or gradient may change from end to end: beyond the first it is reported."""
-PIECES = frozenset({"relu", "relu6", "leaky_relu", "prelu"})
-"""Piecewise linear activations."""
 UPDATES, FALLS = 5, 40
 """Number of updates that are measured, and of those over which the loss must fall where updates are large."""
 
@@ -29,7 +21,8 @@ UPDATES, FALLS = 5, 40
 @check("dead units")
 def dead_units(probe: Probe) -> CheckOutcome:
     """Check for units with slope 0 for every sample, which no gradient passes."""
-    found = [(layer, *_count_dead(probe, layer)) for layer in probe.start.layers if layer.node.kind in FLAT]
+    layers = [(layer, _activity(probe, layer)) for layer in probe.start.layers if layer.node.kind in FLAT]
+    found = [(layer, one.dead, one.units) for layer, one in layers]
     expected = f"under a quarter of a layer, over {len(probe.batch)} samples"
     if not found:
         return not_run("no ReLU or its kin")
@@ -50,24 +43,15 @@ def dead_units(probe: Probe) -> CheckOutcome:
     return CheckOutcome("ok", figure, expected)
 
 
-def _count_dead(probe: Probe, layer: LayerValues) -> tuple[int, int]:
-    """Count the units whose slope is always 0, and all units; a channel is one unit, at all of its positions."""
-    moves = _rows_by_unit(probe, layer, slope(layer) != 0).any(1)
-    return int((~moves).sum()), len(moves)
-
-
-def _rows_by_unit(probe: Probe, layer: LayerValues, values: Tensor) -> Tensor:
-    """Return the values of each unit as a row, over samples and positions; a channel is one unit."""
-    if values.dim() < 3:
-        return values.reshape(len(values), -1).T
-    axis = values.dim() - 1 if _kind_before(probe, layer) == "linear" else 1
-    return values.movedim(axis, 0).flatten(1)
+def _activity(probe: Probe, layer: LayerValues) -> Activity:
+    return activity(probe.graph, layer.node, layer.module, layer.inputs[0])
 
 
 @check("straight units")
 def straight_units(probe: Probe) -> CheckOutcome:
     """Check for ReLUs with the same slope for every sample, which together with the layer before are linear."""
-    found = [(layer, *_count_linear(probe, layer)) for layer in probe.start.layers if layer.node.kind in PIECES]
+    layers = [(layer, _activity(probe, layer)) for layer in probe.start.layers if layer.node.kind in PIECES]
+    found = [(layer, one.always_active, one.units) for layer, one in layers]
     if not found:
         return not_run("no ReLU or its kin")
     worst, straight, units = max(found, key=lambda each: each[1] / each[2])
@@ -88,32 +72,11 @@ def straight_units(probe: Probe) -> CheckOutcome:
     return CheckOutcome("look", figure, expected, finding, hint, worst.node.mark)
 
 
-def _count_linear(probe: Probe, layer: LayerValues) -> tuple[int, int]:
-    """Count the units with one nonzero slope for all samples and positions, and all units."""
-    slopes = _rows_by_unit(probe, layer, slope(layer))
-    same = (slopes == slopes[:, :1]).all(1) & (slopes[:, 0] != 0)
-    return int(same.sum()), len(same)
-
-
-def _kind_before(probe: Probe, layer: LayerValues) -> str:
-    """Return the kind of the weight layer before an activation."""
-    node = layer.node
-    while node.inputs and not node.is_weight_layer and node.inputs[0] in probe.graph.by_name:
-        node = probe.graph.by_name[node.inputs[0]]
-    return node.kind
-
-
-def slope(layer: LayerValues, at: Tensor | None = None) -> Tensor:
-    """Return the derivative of an activation at each of its inputs."""
-    x = (layer.inputs[0] if at is None else at).detach().requires_grad_()
-    y = layer.module(x)
-    return torch.autograd.grad(y.sum(), x)[0] if y.requires_grad else torch.zeros_like(x)
-
-
 @check("saturated units")
 def saturated_units(probe: Probe) -> CheckOutcome:
     """Check for sigmoids and similar activations near their ends, where they are flat."""
-    found = [(_saturated(layer), layer.node) for layer in probe.start.layers if layer.node.kind in SQUASHING]
+    layers = [layer for layer in probe.start.layers if layer.node.kind in SQUASHING]
+    found = [(saturated(layer.module, layer.inputs[0]), layer.node) for layer in layers]
     if not found:
         return not_run("no sigmoid, tanh or their kin")
     share, worst = max(found, key=lambda each: each[0])
@@ -125,12 +88,6 @@ def saturated_units(probe: Probe) -> CheckOutcome:
     )
     hint = "Smaller initial weights (`init: glorot_uniform`), smaller inputs, or a norm before it."
     return CheckOutcome("wrong" if share >= 0.9 else "look", figure, expected, finding, hint, worst.mark)
-
-
-def _saturated(layer: LayerValues) -> float:
-    found = slope(layer).abs()
-    steepest = torch.maximum(found.max(), slope(layer, torch.zeros_like(layer.inputs[0][:1])).abs().max())
-    return float((found < STUCK * steepest).float().mean())
 
 
 @check("activations")
