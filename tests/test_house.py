@@ -33,7 +33,7 @@ FLOORS = floors(PAGE.read_text())
 GUESTS = {
     "mlflow": ["track"],
     "torchmetrics": [],
-    "sklearn": ["baselines", "experiment"],
+    "sklearn": ["analysis", "baselines", "experiment"],
     "scipy": ["analysis", "baselines", "data", "experiment", "sweeps", "trained", "utils"],
     "hydra": ["spec"],
     "omegaconf": ["spec"],
