@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api.analyses import AnalysisResult, analyze
     from .api.comparisons import BaselineTable, ComparisonTable, FoldTable, baseline, compare, crossval
     from .api.run import Run, SeedRuns
     from .api.specs import Inspection, build, inspect, load
@@ -37,11 +38,13 @@ if TYPE_CHECKING:
     from .schedules import Schedule
     from .shapes import Shape, Window
     from .spec import Experiment
+    from .spec.analyses import Analysis
     from .spec.strategies import Sampler, Scheduler
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "api.analyses": ("AnalysisResult", "analyze"),
     "api.comparisons": ("BaselineTable", "ComparisonTable", "FoldTable", "baseline", "compare", "crossval"),
     "api.run": ("Run", "SeedRuns"),
     "api.sweeps": ("StudyResult", "sweep"),
@@ -66,6 +69,7 @@ _MODULES = {
     "schedules": ("Schedule",),
     "shapes": ("Shape", "Window"),
     "spec": ("Experiment",),
+    "spec.analyses": ("Analysis",),
     "spec.strategies": ("Sampler", "Scheduler"),
 }
 """Where each name is imported from when it is first used; the imports above say the same to editors and mypy."""
@@ -73,6 +77,8 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "Analysis",
+    "AnalysisResult",
     "Augmentation",
     "Average",
     "Baseline",
@@ -123,6 +129,7 @@ __all__ = [
     "View",
     "Window",
     "__version__",
+    "analyze",
     "baseline",
     "build",
     "compare",

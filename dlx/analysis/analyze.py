@@ -48,7 +48,7 @@ def subject_of(
     plugins: Sequence[str] = (),
 ) -> Subject:
     """Return the spec, or the runs, that texts name. DlxError where there are none, or overrides of a run."""
-    specs = [name for name in names if _is_spec(name)]
+    specs = [name for name in names if is_spec(name)]
     if not names:
         raise DlxError("there is nothing to look at", hint="Name a spec or runs: `dlx analyze KIND SPEC`.")
     if specs and len(names) > 1:
@@ -65,7 +65,8 @@ def subject_of(
     return of_runs(found, checkpoint or FINAL)
 
 
-def _is_spec(name: str) -> bool:
+def is_spec(name: str) -> bool:
+    """Whether a text names a spec: a file of the user, or one that dlx ships."""
     place = shipped.find_any(Path(name))
     return place is not None and place.is_file()
 

@@ -12,7 +12,7 @@ HEAD = """# What a spec can name
 Written from the classes themselves by `make docs`. `dlx layers` has the list, `dlx layers KIND` one entry. Shapes are
 those of one sample, channels first, without the batch; one MAC is one multiply-add.
 """
-SECTION = re.compile(r"^(Shapes|Cost|Errors|Source): ?")
+SECTION = re.compile(r"^(Shapes|Cost|Errors|Source|Example): ?")
 
 
 def markdown(kind: str | None = None) -> str:

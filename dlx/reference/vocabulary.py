@@ -178,7 +178,10 @@ def _page(cls: type[Declared]) -> Page:
     text = inspect.cleandoc(cls.__doc__ or "")
     if issubclass(cls, Layer) and hasattr(cls, "example"):  # one from elsewhere may have none
         return Page(cls.kind, text, fields, _example(cls), _numbers(cls))
-    return Page(cls.kind, text, fields)
+    source, command = getattr(cls, "source", ""), getattr(cls, "example", "")
+    if source and "\nSource:" not in text:
+        text += f"\n\nSource: {source}"
+    return Page(cls.kind, f"{text}\nExample: `{command}`" if isinstance(command, str) and command else text, fields)
 
 
 def as_json(kind: str | None) -> dict[str, Any]:

@@ -38,8 +38,7 @@ class Analysis(Declared):
 
     weights: Literal["initial", "trained"] | None = Field(
         None,
-        description="weights that are looked at: of a spec before training, of a run after it; in `analyses` those "
-        "before training unless the kind needs trained ones",
+        description="those looked at; of a declared analysis by default initial, unless the kind needs trained",
     )
 
     @classmethod
