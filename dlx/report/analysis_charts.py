@@ -103,9 +103,7 @@ def _line(one: Lines, panel: Panel) -> list[Json]:
     count = len(one.x)
     rows = _placed([one.x, one.y, one.low, one.high], panel, count)
     # points are joined in their order: a path may turn back
-    data = table(
-        ("i", "x", "y", "low", "high", "label"), [[i, *row, one.label] for i, row in enumerate(rows)], NUMBERS
-    )
+    data = table(("i", "x", "y", "low", "high", "label"), [[i, *row, one.label] for i, row in enumerate(rows)], TYPES)
     at = {"x": x | {"field": "x"}, "y": y | {"field": "y"}}
     mark: Json = {"type": "line", "clip": True}
     if one.dashed:
@@ -120,7 +118,8 @@ def _line(one: Lines, panel: Panel) -> list[Json]:
     return found
 
 
-NUMBERS = dict.fromkeys(("i", "x", "y", "low", "high"), "number")
+TYPES = dict.fromkeys(("i", "x", "y", "low", "high"), "number") | {"label": "string"}
+"""Of the columns of lines and points: a label such as 7 would be a number to Vega, and have no colour."""
 
 
 def _placed(columns: Sequence[Any], panel: Panel, count: int) -> list[tuple[str, ...]]:
@@ -145,7 +144,7 @@ def _points(one: Points, panel: Panel) -> list[Json]:
     x, y = _axes(panel)
     rows = _placed([one.x, one.y, None, None], panel, len(one.x))
     labels = [one.label] * len(one.x) if one.labels is None else list(map(str, one.labels))
-    data = table(("x", "y", "label"), [[*row[:2], label] for row, label in zip(rows, labels, strict=True)], NUMBERS)
+    data = table(("x", "y", "label"), [[*row[:2], label] for row, label in zip(rows, labels, strict=True)], TYPES)
     at: Json = {"x": x | {"field": "x"}, "y": y | {"field": "y"}}
     size = 60 if len(one.x) <= 40 else 18
     mark: Json = {"type": "point", "filled": True, "size": size, "opacity": 0.85}
@@ -165,7 +164,7 @@ def bar_layers(bars: Sequence[Bars], panel: Panel, theme: Theme) -> list[Json]:
         columns = (rounded(values, count) for values in (one.y, one.low, one.high))
         rows += [[one.label, *row] for row in zip(map(str, one.x), *columns, strict=True)]
     names, labels = list(dict.fromkeys(str(name) for one in bars for name in one.x)), [one.label for one in bars]
-    data = table(("label", "x", "y", "low", "high"), rows, dict.fromkeys(("y", "low", "high"), "number"))
+    data = table(("label", "x", "y", "low", "high"), rows, TYPES | {"x": "string"})
     turned = -35 if max(map(len, names)) > 4 and len(names) > 5 else 0
     place: Json = {
         "x": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,7 @@ def test_a_picture_has_every_mark_with_its_words():
 
     for words in ("lines", "points", "bars", "values", "classes", "yes", "loss", ">7<", ">u<"):
         assert words in text
+    assert re.search('fill="#0072b2"[^>]*>7<', text)  # a number as a label has the colour of its class
     assert "pictures" not in text  # a sheet of its own
     sheet = analysis_files.sheet(every_mark()[-1:])
     assert [len(row.tiles) for row in sheet.rows] == [1, 1]
@@ -166,3 +168,20 @@ def test_a_result_is_json_whatever_it_holds():
     assert read["table"] == {"titles": ["x"], "rows": [[2.0]]}
     kinds = [one["marks"][0]["kind"] for one in read["panels"]]
     assert kinds == ["lines", "points", "bars", "heat", "heat", "pictures"]
+
+
+def test_a_run_whose_data_is_gone_is_said_where_the_data_is_needed(tmp_path):
+    from dlx.analysis.subject import of_run
+
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a,b,y\n" + "".join(f"{i},{-i},{'no' if i % 2 else 'yes'}\n" for i in range(40)))
+    text = TEXT.replace(TEXT.split("\n")[2], f"data: {{table: {{path: {rows}, target: y, test: 0.2}}}}")
+    run = runner.run(experiment_of(text.replace("linear: 3}", "linear: 2}")), tmp_path / "runs").results[0].run
+    assert of_run(run).class_names() == ("no", "yes")
+    rows.unlink()
+
+    assert of_run(run).network().linear_1.weight.shape == (8, 2)
+    with pytest.raises(DlxError, match=r"rows\.csv"):
+        analyze.analyze(ActivationScale(), of_run(run))
+    found = dlx("analyze", "activation_scale", run.dir, cwd=tmp_path)
+    assert (found.returncode, "rows.csv" in found.stderr, "Traceback" in found.stderr) == (2, True, False)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from helpers import experiment_of
 
 from dlx.analysis import analyze
+from dlx.analysis.result import Bars, Lines
+from dlx.analysis.subject import Subject, of_runs, of_spec
+from dlx.experiment import runner
+from dlx.report import analysis_files
 from dlx.spec.analyses import ANALYSES
 
 KINDS = sorted(kind for kind in ANALYSES if ANALYSES[kind].__module__.startswith("dlx."))
@@ -47,3 +54,108 @@ def test_options_have_defaults_or_the_example_sets_them(kind):
     assert required <= set(words)
     if not required:
         assert analyze.with_options(kind).weights is None
+
+
+SPECS = {
+    "vectors": """
+name: vectors
+data: {synthetic: {shape: [2], classes: 3, train: 60, valid: 30, test: 30}}
+network: {layers: [{linear: 8}, relu, {linear: 3}]}
+train: {steps: 20, batch_size: 20, seeds: 2, optimizer: {sgd: 0.1}}
+track: {mlflow: false}
+""",
+    "images": """
+name: images
+data: {digits: {train: 60, valid: 30, test: 30}}
+network:
+  layers:
+    - {conv: {out_channels: 4, kernel_size: 3, padding: 1}, name: first}
+    - relu
+    - {max_pool: 2}
+    - {conv: {out_channels: 4, kernel_size: 3, padding: 1}, name: second}
+    - relu
+    - flatten
+    - linear: 10
+train: {steps: 10, batch_size: 20, seeds: 2, optimizer: {sgd: 0.1}}
+track: {mlflow: false}
+""",
+    "blocks": """
+name: blocks
+network:
+  inputs: [6]
+  layers:
+    - linear: 6
+    - repeat: {times: 4, layers: [{residual: {layers: [{linear: 6}, relu]}}]}
+""",
+    "line": "name: line\nnetwork: {inputs: [1], layers: [{linear: 3}, relu, {linear: 1}]}",
+    "memory": """
+name: memory
+network: {inputs: [12, 3], layers: [{rnn: 5}, {linear: 2}]}
+""",
+}
+OPTIONS: dict[str, dict[str, object]] = {}
+"""Of kinds that are slow with their defaults, smaller ones."""
+TIMED = ("forward_time",)
+"""Kinds whose figures are seconds, which no second call repeats."""
+
+
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory) -> dict[str, Subject]:
+    """Small specs, each before and, where it has data, after a short training; two seeds of one as two runs."""
+    found: dict[str, Subject] = {}
+    for name, text in SPECS.items():
+        experiment = experiment_of(text)
+        found[name] = of_spec(experiment)
+        if experiment.data is not None:
+            runs = [one.run for one in runner.run(experiment, tmp_path_factory.mktemp(name)).results]
+            found |= {f"trained {name}": of_runs(runs[:1]), f"two {name}": of_runs(runs)}
+    return found
+
+
+def fitting(kind: str, subjects: dict[str, Subject]) -> tuple[str, Subject, list[str]]:
+    """The first of the small subjects that a kind fits, with options."""
+    settings = dict(OPTIONS.get(kind, {}))
+    if "seeds" in ANALYSES[kind].model_fields:
+        settings.setdefault("seeds", 2)
+    options = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    made = analyze.with_options(kind, options)
+    fits = [(name, one) for name, one in subjects.items() if not analyze.problems_of(made, one)]
+    assert fits, f"{kind} fits none of the small specs of this file: add one"
+    name, one = fits[0]
+    return name, one, options
+
+
+SHORT = [kind for kind in KINDS if not ANALYSES[kind].trains]
+"""Kinds that train no variants, which would take seconds each: their own tests run those."""
+
+
+@pytest.mark.parametrize("kind", SHORT)
+def test_a_kind_finds_finite_figures_draws_them_and_finds_them_again(kind, subjects):
+    _, subject, options = fitting(kind, subjects)
+    first = analyze.analyze(analyze.with_options(kind, options), subject)
+    text = json.dumps(first.as_json(), allow_nan=False)
+    picture = analysis_files.content_of(first, "svg").decode()
+
+    assert first.result.figures
+    assert all(math.isfinite(value) for value in first.result.figures.values())
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in first.result.figures)
+    assert first.result.panels
+    assert first.result.table[1]
+    assert all(len(row) == len(first.result.table[0]) for row in first.result.table[1])
+    assert picture.startswith("<svg")
+    assert "NaN" not in picture
+    if kind not in TIMED:
+        again = analyze.analyze(analyze.with_options(kind, options), subject)
+        assert json.dumps(again.as_json(), allow_nan=False) == text
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SHORT if "seeds" in ANALYSES[kind].model_fields])
+def test_several_seeds_have_intervals(kind, subjects):
+    name, subject, options = fitting(kind, subjects)
+    if subject.trained:
+        return  # one run is one seed
+    found = analyze.analyze(analyze.with_options(kind, options), subject).result
+
+    assert found.seeds == 2, name
+    marks = [mark for panel in found.panels for mark in panel.marks if isinstance(mark, Lines | Bars)]
+    assert any(mark.low is not None and mark.high is not None for mark in marks)
