@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import DlxError, Mark, Problem, SpecError, did_you_mean
+from ..errors import DlxError, Mark, Problem, SpecError, did_you_mean, with_article
 from ..lazy import torch
 from ..runs import lookup
 from ..spec import hydra_grammar, load, overrides, shipped
@@ -117,6 +117,9 @@ def analyze(analysis: Analysis, subject: Subject, name: str = "") -> Analyzed:
     process.tune()
     with device.threads(_threads(subject)), torch.random.fork_rng(devices=[]):
         result = analysis.run(subject)
+    if not isinstance(result, Result):
+        kind = type(analysis).kind
+        raise DlxError(f"`run` of the analysis `{kind}` returns {with_article(type(result).__name__)}, and no Result")
     notes = tuple(dict.fromkeys((*subject.notes, *result.notes)))
     return Analyzed(name or type(analysis).kind, analysis, subject, replace(result, notes=notes))
 

@@ -149,6 +149,15 @@ class B(dlx.Baseline):
         return DummyClassifier()
 
 
+class An(dlx.Analysis):
+    kind: ClassVar[str] = "bare_analysis"
+
+    def run(self, subject):
+        from dlx.analysis.result import Result
+
+        return Result({"layers": len(subject.graph.nodes)})
+
+
 class Ob(dlx.Objective):
     kind: ClassVar[str] = "bare_objective"
 
@@ -177,6 +186,8 @@ train:
   augment: [bare_augmentation]
   test_time: bare_view
 baselines: [bare_baseline]
+analyses: {bare: bare_analysis}
+expect: {analysis/bare/layers: {at_least: 1}}
 """,
     "phased": """data: bare_data
 network: {layers: [bare_layer, flatten, {linear: 3}]}
@@ -231,6 +242,17 @@ def test_the_doctor_takes_them():
 
 def test_a_sweep_takes_them():
     assert json.loads(done("sweep", "searched.yaml", "--json"))["trials"]
+
+
+def test_an_analysis_gives_numbers_and_no_more():
+    found = json.loads(done("analyze", "bare", "all.yaml", "--json"))
+    assert (found["kind"], found["panels"], found["table"]["rows"]) == ("bare_analysis", [], [])
+    assert "1 holds" in done("verify", "all.yaml")
+    status, _, err = dlx("analyze", "bare", "all.yaml", "--out", "a.svg")
+    assert (status, "`bare_analysis` has no figure" in err) == (2, True)
+    Path("kinds.py").write_text(KINDS.replace('return Result({"layers": len(subject.graph.nodes)})', "return 5"))
+    status, _, err = dlx("analyze", "bare", "all.yaml")
+    assert (status, "`run` of the analysis `bare_analysis` returns an int, and no Result" in err) == (2, True)
 
 
 def test_lists_and_schemas_have_them():

@@ -12,12 +12,12 @@ from ...spec.analyses import Analysis
 from .. import input_plane
 from ..measures import boundaries
 from ..result import Heat, Mark, Panel, Points, Result
-from ..subject import Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..input_plane import InputPlane
+    from ..subject import Subject
 
 MOST_SHARES = 20
 """Most classes whose shares of the window are figures."""

@@ -13,7 +13,6 @@ from ...spec.analyses import Analysis
 from .. import input_plane
 from ..measures import cells, piecewise
 from ..result import Lines, Panel, Points, Result
-from ..subject import Subject
 from .linear_regions import not_piecewise_linear
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..input_plane import InputPlane
     from ..measures.cells import Array, Cells
+    from ..subject import Subject
 
 SAME = 1e-9
 """Slopes that differ by less than this share of the largest one are one."""

@@ -14,13 +14,13 @@ from .. import input_plane
 from ..measures import cells, piecewise
 from ..measures.over_seeds import over_seeds
 from ..result import Heat, Lines, Panel, Points, Result
-from ..subject import Subject
 
 if TYPE_CHECKING:
     from torch import fx
 
     from ..input_plane import InputPlane
     from ..measures.cells import Array, Cells
+    from ..subject import Subject
 
 LARGEST_BOUND = 2**53
 """The largest bound that is told as a whole number, beside its logarithm."""
