@@ -137,8 +137,9 @@ def inspect(
         experiment, traced = planned.traced(experiment_of(spec, overrides), stage, _shape_texts(inputs))
         memory = planned.memory_forecast.of_each(experiment, traced, batch) if batch is not None else {}
         by_phase = planned.phase_memory.of_phases(experiment, traced, batch) if batch is not None else {}
-        claimed = inputs is None and apply_with(override_texts(overrides)) and not is_overridden(spec)
-        unmet = planned.unmet(experiment, traced) if claimed else []
+        unmet = planned.unmet(experiment, traced) if inputs is None else []
+        if not apply_with(override_texts(overrides)) or is_overridden(spec):
+            unmet = planned.of_other_spec(unmet)
     warn(traced.warnings, 3)
     warn(unmet, 3)
     return Inspection(traced, memory, by_phase)

@@ -81,6 +81,6 @@ def _ended(loaded: Experiment, results: Results, *, claimed: bool) -> Run:
         interrupt.add_note(f"dlx.resume({str((results.together or stopped[0]).run.dir)!r}) goes on.")
         raise interrupt
     warn([*results.graphs.warnings], 4)
-    if claimed:
-        warn(graph.unmet(loaded, results.graphs) + graph.unmet_by(loaded, results.metrics), 4)
+    unmet = graph.unmet(loaded, results.graphs) + graph.unmet_by(loaded, results.metrics)
+    warn(unmet if claimed else graph.of_other_spec(unmet), 4)
     return run

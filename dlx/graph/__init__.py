@@ -2,7 +2,7 @@
 
 from . import memory_forecast, phase_memory
 from .comparison.other_tools import Counted, counted_as
-from .expect import unmet, unmet_by
+from .expect import of_other_spec, unmet, unmet_by
 from .graph import AnyReceptiveField, Graph, LayerNode
 from .graphs import Graphs
 from .inputs import all_input_shapes, input_shapes
@@ -21,6 +21,7 @@ __all__ = [
     "counted_as",
     "input_shapes",
     "memory_forecast",
+    "of_other_spec",
     "phase_memory",
     "stage_plans",
     "trace",

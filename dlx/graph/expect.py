@@ -193,6 +193,21 @@ def unmet_by(experiment: Experiment, metrics: Mapping[str, float]) -> list[Probl
     return problems_of(of_results(experiment, metrics))
 
 
+def of_other_spec(problems: Sequence[Problem]) -> list[Problem]:
+    """Return one problem for all claims that a changed spec does not meet: they are about the spec as written."""
+    if not problems:
+        return []
+    names = [one.path.partition(".")[2] for one in problems]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    claims_do = ("claim is", "does") if len(names) == 1 else ("claims are", "do")
+    message = "{} {} of the spec as written, and {} not hold with these changes: ".format(len(names), *claims_do)
+    return [Problem(f"{message}{', '.join(names[:MOST_NAMED])}{more}", DROPPED, problems[0].mark, "expect")]
+
+
+MOST_NAMED = 3
+DROPPED = "`dlx verify` judges them with the changes, `~expect` drops them."
+
+
 def problems_of(found: Sequence[Receipt]) -> list[Problem]:
     """Return the receipts that fail as problems, at the place of each claim."""
     return [

@@ -438,8 +438,14 @@ def test_oddities_and_claims_that_do_not_hold_are_warned_of_where_a_spec_is_insp
     with pytest.warns(dlx.DlxWarning, match=f"claims params 7, and it is {BY_HAND}") as caught:
         dlx.inspect(claim)
     assert [one.filename for one in caught] == [__file__]
-    dlx.inspect(claim, ["network.layers.linear_1.out_features=6"])  # claims are about the spec as it is written
-    dlx.inspect(dlx.load(claim, ["network.layers.linear_1.out_features=6"]))
+    # claims are about the spec as it is written
+    of_written = "1 claim is of the spec as written, and does not hold with these changes: params"
+    with pytest.warns(dlx.DlxWarning, match=of_written) as caught:
+        dlx.inspect(claim, ["network.layers.linear_1.out_features=6"])
+    with pytest.warns(dlx.DlxWarning, match=of_written) as more:
+        dlx.inspect(dlx.load(claim, ["network.layers.linear_1.out_features=6"]))
+    assert len(caught) == len(more) == 1
+    dlx.inspect(claim, ["network.layers.linear_1.out_features=6", "~expect"])
 
     frozen = {"network": {"inputs": [3], "layers": ["batch_norm", {"linear": 2}]}, "freeze": "batch_norm_*"}
     with pytest.warns(dlx.DlxWarning, match="the running statistics follow the batches all the same"):

@@ -184,3 +184,22 @@ def test_epochs_of_a_training_that_is_cut_short_are_no_longer_those_of_the_book(
 def figures(name: str, *changes: str):
     loaded = load(SHIPPED[name], changes)
     return [one for one in receipts(loaded, trace(loaded)) if one.claim.quantity == "figures"]
+
+
+# --- a spec that is changed -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["inspect", "train"])
+def test_claims_that_a_change_makes_wrong_are_a_line_and_no_failure(tmp_path, command):
+    path = spec(tmp_path, "expect: {params: 610, depth: 2, weights: {linear_1: 512}, test/error: {at_most: 0}}\n")
+    asked = [*([] if command == "inspect" else ["--quiet", "--runs", str(tmp_path / "runs")]), str(path)]
+    changed = dlx(command, *asked, "vars.width=9", cwd=tmp_path)
+    dropped = dlx(command, *asked, "vars.width=9", "~expect", cwd=tmp_path)
+    written = dlx(command, *asked, cwd=tmp_path)
+
+    number, last = ("2 claims", "") if command == "inspect" else ("3 claims", ", test/error")
+    told = f"{number} are of the spec as written, and do not hold with these changes: params, weights.linear_1{last}."
+    assert f"{path}:10:10  expect: {told} `dlx verify` judges them" in changed.stderr
+    assert (changed.returncode, "claim" in dropped.stderr) == (0, False)
+    assert (written.returncode, "claim" in written.stderr) == ((0, False) if command == "inspect" else (1, True))
+    assert dlx("verify", str(path), "vars.width=9", cwd=tmp_path).returncode == 1
