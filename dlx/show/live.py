@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 SOONEST, LATEST = 0.25, 10.0
 """Seconds between two pictures."""
-SHARE = 1 / 300
-"""Of the seconds of the processor that drawing may take."""
+SHARE, MOST = 1 / 300, 1 / 200
+"""Of the seconds of the processor that drawing takes, and what it takes at most where a picture is late."""
 ROWS = 12
 """Trainings side by side; of more the others are counted."""
 WIDEST = 110
@@ -100,8 +100,8 @@ class Ticker(threading.Thread):
         with suppress(OSError):
             while not self.ending.wait(SOONEST):
                 # of the processor's time, not the clock's: on a busy machine the training has less of it
-                is_early = time.process_time() - spent < cost / SHARE
-                if is_early and time.monotonic() - pictured < LATEST:
+                since, is_late = time.process_time() - spent, time.monotonic() - pictured >= LATEST
+                if since < cost / (MOST if is_late else SHARE):
                     continue
                 before = time.thread_time()
                 self.live.refresh()

@@ -11,6 +11,7 @@ from .sparkline import History
 
 if TYPE_CHECKING:
     from ..experiment.recorder import TrainingStarted
+    from ..runs.folder import RunFolder
     from ..training.fit import Record
 
 WINDOW = 20.0
@@ -103,6 +104,8 @@ class TrainingStates:
         self.count = count
         self.began: float | None = None
         self.by_run: dict[str, TrainingState] = {}
+        self.keys: dict[RunFolder, str] = {}
+        """Keys of the runs of records: paths are slow to take apart, and thousands of records come."""
 
     def __iter__(self) -> Iterator[TrainingState]:
         return iter(self.by_run.values())
@@ -117,7 +120,9 @@ class TrainingStates:
     def add(self, record: Record, now: float) -> None:
         """Pass a record on to its training; one that does not say its run is of the last that began."""
         run = getattr(record, "run", None)
-        state = self.by_run.get(run.key) if run is not None else next(reversed(self.by_run.values()), None)
+        if run is not None and run not in self.keys:
+            self.keys[run] = run.key
+        state = self.by_run.get(self.keys[run]) if run is not None else next(reversed(self.by_run.values()), None)
         if state is not None:
             state.add(record, now)
 
