@@ -66,7 +66,9 @@ def _sheet(sheet: Sheet, kind: str) -> Markup:
         return paragraph(f"{sheet.title}: too large for a page; `dlx plot --kind {kind}` draws them.", "note")
     about = "; ".join(f"{row.heading}, {len(row.tiles)} pictures" for row in sheet.rows)
     source = f"data:image/svg+xml;base64,{b64encode(picture).decode()}"
-    figure = Markup(f'<figure class="picture"><img src="{source}" alt="{text(f"{sheet.title}: {about}")}"></figure>')
+    figure = Markup(
+        f'<figure class="picture sheet"><img src="{source}" alt="{text(f"{sheet.title}: {about}")}"></figure>'
+    )
     return folded(sheet.title, figure, is_open=True)
 
 

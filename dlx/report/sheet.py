@@ -147,24 +147,49 @@ def _beside(tile: Tile) -> float:
 
 def _width(row: Row, tile: Tile) -> float:
     words = [svg.text_width(line, svg.SMALL) for line in tile.caption.split("\n")]
-    return max(float(tile.values.shape[1]) * _scale(row, tile) + _beside(tile), *words)
+    left, _, right, _ = _beyond(tile)
+    return max((tile.values.shape[1] + left + right) * _scale(row, tile) + _beside(tile), *words)
+
+
+def _beyond(tile: Tile) -> tuple[float, float, float, float]:
+    """Return how far boxes reach beyond a picture, left, above, right and below, at most half of its side."""
+    high, wide = (float(side) for side in tile.values.shape[:2])
+    left, top = (max((-box[i] for box in tile.boxes), default=0.0) for i in (0, 1))
+    right, below = (
+        max((box[i] + box[i + 2] - side for box in tile.boxes), default=0.0) for i, side in ((0, wide), (1, high))
+    )
+    limits = (wide / 2, high / 2, wide / 2, high / 2)
+    return tuple(min(limit, max(0.0, x)) for x, limit in zip((left, top, right, below), limits, strict=True))  # type: ignore[return-value]
+
+
+def _boxes(
+    tile: Tile, scale: float, corner: tuple[float, float], size: tuple[float, float], over: Sequence[float]
+) -> list[str]:
+    """Return the boxes over a picture; what reaches farther than there is room for is cut off."""
+    n, (left, top) = svg.number, corner
+    across, down = size[0] + over[0] + over[2] + 2, size[1] + over[1] + over[3] + 2
+    content = [f'<svg x="{n(left)}" y="{n(top)}" width="{n(across)}" height="{n(down)}">']
+    for i, (x, y, width, height) in enumerate(tile.boxes):
+        box = (over[0] + 1 + x * scale, over[1] + 1 + y * scale, width * scale, height * scale)
+        content.append(svg.rect(*box, "n" if i else "m"))
+    return [*content, "</svg>"]
 
 
 def _tile(row: Row, tile: Tile, x: float, y: float, bounds: tuple[float, float]) -> tuple[list[str], float]:
     """Return a tile as SVG, and its height with its words."""
     scale, n = _scale(row, tile), svg.number
     high, wide = (side * scale for side in tile.values.shape[:2])
-    left = x + _beside(tile)
+    over = [part * scale for part in _beyond(tile)]
+    left, y = x + _beside(tile) + over[0], y + over[1]
     address = b64encode(png.encoded(painted(tile.values, row.colours, bounds))).decode()
     at = f'x="{n(left)}" y="{n(y)}" width="{n(wide)}" height="{n(high)}" preserveAspectRatio="none"'
     image = f'<image {at} style="image-rendering:pixelated" href="data:image/png;base64,{address}"/>'
     content = [image, svg.rect(left, y, wide, high, "e")]
-    for i, (across, down, width, height) in enumerate(tile.boxes):
-        box = (left + across * scale, y + down * scale, width * scale, height * scale)
-        content.append(svg.rect(*box, "n" if i else "m"))
+    if tile.boxes:
+        content += _boxes(tile, scale, (left - over[0] - 1, y - over[1] - 1), (wide, high), over)
     for i, name in enumerate(tile.rows):
         content.append(svg.text(left - 4, y + (i + 0.5) * scale + 4, name, "s", "end"))
-    below = y + high + 12
+    below = y + high + over[3] + 12
     for i, name in enumerate(tile.columns):
         at_x, at_y = left + (i + 0.5) * scale + 3, below - 6
         turned = f'<g transform="rotate(-90 {n(at_x)} {n(at_y)})">{svg.text(at_x, at_y, name, "s", "end")}</g>'

@@ -167,3 +167,17 @@ def test_the_picture_looks_as_it_was_seen_and_approved(name):
 
     assert abs(now - approved).mean() < 0.02
     assert abs(folded - approved).mean() > 0.04
+
+
+def test_a_layer_with_the_weights_of_another_is_told_with_its_name():
+    graphs = trace_all(
+        experiment_of(
+            "networks:\n"
+            "  encoder: {inputs: [6], layers: [{linear: 4, name: middle}, tanh, {linear: 6}]}\n"
+            "  decoder: {inputs: {z: [6]}, layers: [{share: encoder/middle}, tanh, {linear: 6}]}\n"
+        )
+    )
+    texts = [one.text for one in parsed(layers.picture(graphs, OPEN)).iter(TEXT)]
+    assert texts.count("linear 4, weights of encoder/middle") == 1
+    assert texts.count("linear 4") == 1
+    assert "weights of encoder/middle" in mermaid.text(graphs, OPEN)

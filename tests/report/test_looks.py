@@ -7,6 +7,8 @@ from xml.etree.ElementTree import XML
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from made_runs import made_run
 from PIL import Image
 from safetensors.torch import load_file
@@ -90,6 +92,52 @@ def test_feature_maps_and_fields_name_their_layers_and_sizes(root):
     # 3 + (3 - 1) = 5 pixels, and two further for its neighbour: one stride of 2
     (left, top, width, height), (right, down, *_) = tile.boxes
     assert (width, height, right - left, down - top) == (5, 5, 2, 2)
+
+
+def test_fields_that_reach_beyond_a_picture_lie_over_no_other_and_what_is_far_is_cut_off():
+    picture = np.zeros((8, 8))
+    reaching = ((0.0, 0.0, 10.0, 10.0), (2.0, 2.0, 10.0, 10.0))
+    tiles = [Tile(f"{i}", picture, boxes) for i, boxes in enumerate([reaching, ((-99.0, -99.0, 200.0, 200.0),), ()])]
+    drawn = XML(Sheet("fields", "Fields", (Row("a", tuple(tiles), "picture", "middle"),)).picture().text)
+    frames = [one for one in drawn.iter() if one.tag.endswith("svg") and one is not drawn]
+    pictures = [one for one in drawn.iter() if one.tag.endswith("image")]
+    sides = [[float(one.get(key)) for key in ("x", "y", "width", "height")] for one in (*frames, *pictures)]
+    (first, second, *_), side = sides, sides[2][2]
+    # 4 of 8 pixels farther than the first picture reaches, and half of the second one on each side
+    assert first[2:] == pytest.approx([1.5 * side + 2] * 2)
+    assert second[2:] == pytest.approx([2 * side + 2] * 2)
+    starts, ends = zip(*sorted((x, x + wide) for x, _, wide, _ in (first, second, sides[4])), strict=True)
+    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+    words = {one.text: float(one.get("y")) for one in drawn.iter() if one.tag.endswith("text")}
+    assert words["0"] > first[1] + first[3]
+
+
+CODER = """
+dlx: 1
+name: coder
+data: {digits: {valid: 0.2, test: 0.2}}
+networks:
+  encoder: {layers: [{conv: {out_channels: 2, kernel_size: 3, padding: 1}}, relu, flatten, {linear: 4}]}
+  decoder: {inputs: {code: [4]}, layers: [{linear: 64}, {reshape: [1, 8, 8]}]}
+objective: autoencoder
+train: {steps: 3, batch_size: 50, optimizer: {adam: 1e-2}, device: cpu}
+track: {mlflow: false}
+"""
+
+
+def test_of_several_networks_the_one_that_takes_the_examples_is_looked_into(tmp_path):
+    (tmp_path / "c.yaml").write_text(CODER)
+    run = runner.run(load(tmp_path / "c.yaml"), tmp_path / "runs").results[0].run
+    example, maps = plot(["coder"], tmp_path / "runs", Options(kind="features", part="valid", example=2)).figure.rows
+    assert (example.heading, maps.heading) == ("valid 2", "encoder/conv_1")
+    saved = load_file(run.dir / "checkpoints" / "final.safetensors")
+    x = load(tmp_path / "c.yaml").data.load().valid.x[2:3]
+    weights = (saved[f"encoder.conv_1.{name}"] for name in ("weight", "bias"))
+    expected = F.conv2d(torch.from_numpy(np.ascontiguousarray(x)).float(), *weights, padding=1)[0]
+    np.testing.assert_allclose(np.stack([tile.values for tile in maps.tiles]), expected.numpy(), atol=1e-5)
+    (found,) = plot(["coder"], tmp_path / "runs", Options(kind="filters")).figure.rows
+    assert found.heading == "encoder/conv_1"
+    np.testing.assert_allclose(found.tiles[1].values, saved["encoder.conv_1.weight"][1, 0].numpy())
 
 
 def test_calibration_is_drawn_and_written_bin_by_bin(root, tmp_path):

@@ -16,6 +16,7 @@ from dlx.errors import SpecError
 from dlx.experiment import runner, session
 from dlx.experiment.recorder import TrainingStarted
 from dlx.graph import trace_all
+from dlx.graph.comparison.diff import diff
 from dlx.training.batches.step_chunk import step_chunks
 from dlx.training.fit import fit
 from dlx.training.following import Following
@@ -286,3 +287,21 @@ train: {steps: 2}
         "the phase `train` of autoencoder moves `decoder`, which follows `encoder`",
         "`init` is for weights that are drawn, and `decoder` begins as `encoder`",
     ]
+
+
+@pytest.mark.parametrize("other", ["{ema: 0.8}", "{every: 3}"])
+def test_how_a_network_follows_is_a_setting_in_which_specs_differ(other):
+    one, two = experiment_of(TEXT), experiment_of(TEXT.replace("{ema: 0.9}", other))
+    found = diff(one, two).settings
+    name, _, value = other.strip("{}").partition(": ")
+    assert [(setting.key, setting.a, setting.b) for setting in found] == [
+        ("networks.teacher.follow", {"ema": 0.9}, {name: float(value)})
+    ]
+    assert not diff(one, experiment_of(TEXT)).settings
+
+
+def test_why_tells_where_it_is_said_how_a_network_follows(tmp_path):
+    (tmp_path / "s.yaml").write_text(TEXT)
+    told = dlx("why", "s.yaml", "networks.teacher.follow", cwd=tmp_path, check=True).stdout
+    assert told.startswith("networks.teacher.follow holds 1 value")
+    assert "ema  0.9    s.yaml:6:37" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,10 @@ from safetensors.torch import load_file
 
 from dlx.errors import SpecError
 from dlx.experiment import runner, session
+from dlx.runs.folder import RunFolder
+from dlx.spec import load
+from dlx.trained.predict import predict
+from dlx.training import network_sources
 from dlx.training.checkpoints import checkpoint
 from dlx.training.fit import fit
 from dlx.training.prepared import prepare
@@ -234,3 +239,120 @@ track: {mlflow: false}
     learner.followings["teacher"].update(1)
     assert own["share_1.weight"].equal(learner.networks["trunk"].middle.weight)
     assert own["share_1.weight"].data_ptr() != learner.networks["trunk"].middle.weight.data_ptr()
+
+
+# --- what is made of a run whose networks share ---------------------------------------------------------------------
+
+SHARED = """\
+dlx: 1
+name: shared
+data: {synthetic: {shape: [6], classes: 2, train: 40, valid: 20, test: 20, labelled: {count: 12}}}
+networks:
+  trunk: {layers: [{linear: 4, name: middle}, tanh, {linear: 2}]}
+  student: {layers: [{share: trunk/middle}, tanh, {linear: 2}]}
+  teacher: {copy: student, follow: {every: 1}}
+objective: {pseudo_label: {threshold: 0.6}}
+freeze: [trunk]
+train: {steps: 5, batch_size: 10, optimizer: {sgd: 0.5}, seed: 1}
+track: {mlflow: false}
+"""
+TAUGHT = """\
+dlx: 1
+name: taught
+data: {synthetic: {shape: [6], classes: 2, train: 40, valid: 20, test: 20}}
+networks:
+  teacher: {from: SOURCE, network: student}
+  student: {layers: [{linear: 2}]}
+objective: distillation
+train: {steps: 3, batch_size: 10, optimizer: {student: {sgd: 0.1}}, save_every: 1, log_every: 1}
+track: {mlflow: false}
+"""
+
+
+def by_hand(folder: Path, x: torch.Tensor) -> torch.Tensor:
+    """What the student of SHARED answers, with the tensors of its checkpoint alone."""
+    saved = load_file(folder / "checkpoints/final.safetensors")
+    hidden = torch.tanh(F.linear(x, saved["trunk.middle.weight"], saved["trunk.middle.bias"]))
+    return F.linear(hidden, saved["student.linear_1.weight"], saved["student.linear_1.bias"])
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    return runner.run(experiment_of(SHARED), tmp_path_factory.mktemp("shared")).results[0].run
+
+
+def test_new_inputs_are_answered_with_the_shared_weights(shared, tmp_path):
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(3))
+    np.save(tmp_path / "x.npy", x.numpy())
+    answers = predict(shared, tmp_path / "x.npy").answers.arrays
+    expected = torch.softmax(by_hand(shared.dir, x), 1).numpy()
+    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-6)
+    hidden = predict(shared, tmp_path / "x.npy", of="student/share_1").answers.arrays
+    saved = load_file(shared.dir / "checkpoints/final.safetensors")
+    middle = F.linear(x, saved["trunk.middle.weight"], saved["trunk.middle.bias"])
+    np.testing.assert_allclose(next(iter(hidden.values())), middle.numpy(), atol=1e-6)
+
+
+def test_a_network_of_a_run_that_shares_is_the_teacher_of_another(shared, tmp_path):
+    (tmp_path / "t.yaml").write_text(TAUGHT.replace("SOURCE", str(shared.dir)))
+    experiment = load(tmp_path / "t.yaml")
+    x = torch.randn(4, 6)
+    prepared = prepare(experiment)
+    sources = network_sources.networks(prepared.graphs, network_sources.load(experiment), prepared.device)
+    with torch.no_grad():
+        torch.testing.assert_close(sources["teacher"](x), by_hand(shared.dir, x))
+    (result,) = runner.run(experiment, tmp_path / "runs").results
+    assert not any(name.startswith("teacher") for name in load_file(result.run.dir / "checkpoints/final.safetensors"))
+
+
+def test_the_model_in_mlflow_answers_with_the_shared_weights(shared, tmp_path, empty_store):
+    import shutil
+
+    from mlflow import MlflowClient, pytorch, set_tracking_uri
+
+    from dlx.track import sync
+
+    run = RunFolder(tmp_path / "shared" / shared.id)
+    shutil.copytree(shared.dir, run.dir)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert sync(run, uri).complete
+    set_tracking_uri(uri)
+    client = MlflowClient(uri)
+    ids = run.read_json("mlflow.json")["model"]["model_id"].split()
+    models = {client.get_logged_model(one).name: one for one in ids}
+    network = pytorch.load_model(f"models:/{models['student']}")
+    x = torch.randn(3, 6)
+    network = network.module() if hasattr(network, "module") else network
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), by_hand(run.dir, x))
+
+
+def test_weights_are_taken_from_a_run_that_shares(shared, tmp_path):
+    changed = SHARED.replace("steps: 5", "steps: 1").replace("sgd: 0.5", "sgd: 0.0")
+    (result,) = runner.run(experiment_of(f"{changed}weights: {{from: {shared.dir}}}\n"), tmp_path).results
+    x = torch.randn(3, 6)
+    torch.testing.assert_close(by_hand(result.run.dir, x), by_hand(shared.dir, x))
+    (other,) = runner.run(experiment_of(changed), tmp_path).results
+    assert not torch.allclose(by_hand(other.run.dir, x), by_hand(shared.dir, x))
+
+
+def test_pruned_weights_are_zero_in_both_networks_and_counted_once(tmp_path):
+    (result,) = runner.run(
+        experiment_of(f"{CODER}prune: {{fraction: 0.5, match: encoder/middle}}\n"), tmp_path
+    ).results
+    networks = {name: network for name, (network, _) in checkpoint.restore_all(result.run.dir).items()}
+    middle = networks["encoder"].state_dict()["middle.weight"]
+    assert int((middle == 0).sum()) == 12  # of 6 * 4
+    assert networks["decoder"].state_dict()["share_1.weight"].equal(middle)
+
+
+def test_an_average_of_the_owner_is_that_of_what_shares_with_it(tmp_path):
+    (result,) = runner.run(
+        experiment_of(CODER.replace("steps: 5", "steps: 5, average: {ema: 0.9}")), tmp_path
+    ).results
+    (plain,) = runner.run(experiment_of(CODER), tmp_path).results
+    own = {name: network.state_dict() for name, (network, _) in checkpoint.restore_all(result.run.dir).items()}
+    assert own["decoder"]["share_1.weight"].equal(own["encoder"]["middle.weight"])
+    last = load_file(plain.run.dir / "checkpoints/final.safetensors")["encoder.middle.weight"]
+    assert not own["encoder"]["middle.weight"].equal(last)

@@ -339,6 +339,9 @@ def _settings(a: Experiment, b: Experiment) -> Iterator[Setting]:
     for key in ("data", "objective", "init", "weights", "prune", "train"):
         mine, yours = (_section(e, key) for e in (a, b))
         yield from _compare(key, mine, yours)
+    for name in dict.fromkeys((*a.followers, *b.followers)):
+        follow = [e.followers[name].as_json() if name in e.followers else None for e in (a, b)]
+        yield from _compare(f"networks.{name}.follow", *follow)
     patterns = [[one.plain() for one in e.freeze] for e in (a, b)]
     yield from _compare("freeze", *patterns)
     plugins = [[f"{one.name} {one.digest[:12]}" for one in e.plugins] for e in (a, b)]

@@ -40,7 +40,14 @@ def keeps_shape(node: LayerNode) -> bool:
 
 
 def title(node: LayerNode) -> str:
-    """Return a layer in few words: `3x3 conv, 64, /2`, `linear 10`, `multihead attention, 12 heads, causal`."""
+    """Return a layer in few words: `3x3 conv, 64, /2`, `linear 10`, `multihead attention, 12 heads, causal`.
+
+    One that runs with the weights of another is told with that: `linear 10, weights of encoder/head`.
+    """
+    return ", ".join([_own_title(node), *([f"weights of {node.owner}"] if node.owner else [])])
+
+
+def _own_title(node: LayerNode) -> str:
     options, kind = node.layer.options(), node.kind.replace("_", " ")
     if node.kind == "parameter":
         return f"parameter {by(node.shape)}"
