@@ -142,10 +142,17 @@ class Weights:
         self.mode = Mode()
 
     def __enter__(self) -> None:
+        from ..modules import attend
+
+        # windows are computed with all keys and a mask: the weights of blocks would be those of other keys each
+        self.is_blocked, attend.is_blocked = attend.is_blocked, lambda *_: False
         self.mode.__enter__()
 
     def __exit__(self, *about: object) -> None:
+        from ..modules import attend
+
         self.mode.__exit__(*about)
+        attend.is_blocked = self.is_blocked
 
 
 def _of_ones(attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:

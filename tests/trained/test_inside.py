@@ -12,6 +12,7 @@ from dlx.spec import load
 from dlx.trained.calibration import binned, calibration
 from dlx.trained.filters import first_filters
 from dlx.trained.inside import inside
+from dlx.training.checkpoints.checkpoint import restore_all
 
 TRAIN = "train: {steps: 20, batch_size: 32, device: cpu, optimizer: {adam: 1e-2}}\ntrack: {mlflow: false}\n"
 PICTURES = f"""
@@ -115,6 +116,34 @@ def test_weights_of_attention_are_those_of_torch_s_module_and_their_rows_add_up_
     with torch.no_grad():
         _, other = module(shuffled, shuffled, shuffled, attn_mask=mask, average_attn_weights=False)
     assert not np.allclose(weights, other[0].numpy(), atol=1e-3)
+
+
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_weights_of_attention_with_a_window_are_those_of_all_keys_with_a_mask(tmp_path, is_causal):
+    options = f"num_heads: 2, window: 2, is_causal: {str(is_causal).lower()}"
+    run = trained(tmp_path, ROWS.replace("num_heads: 2", options))
+    seen = inside(run, 3, "test")
+    weights, outputs = seen.attention["both_ways"], seen.values["both_ways"]
+
+    before = np.subtract.outer(np.arange(6), np.arange(6))
+    near = (before < 2) & (before >= 0 if is_causal else before > -2)
+    assert weights.shape == (2, 6, 6)
+    assert (weights[:, ~near] == 0).all()
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
+    # what the network itself computes, block by block, is what these weights make of the values
+    saved = load_file(run.dir / "checkpoints" / "final.safetensors")
+    x = load(tmp_path / "a.yaml").data.load().test.x[3]
+    own = {
+        name.removeprefix("both_ways."): one.numpy() for name, one in saved.items() if name.startswith("both_ways")
+    }
+    value = (x @ own["in_proj_weight"][16:].T + own["in_proj_bias"][16:]).reshape(6, 2, 4).transpose(1, 0, 2)
+    made = (weights @ value).transpose(1, 0, 2).reshape(6, 8) @ own["out_proj.weight"].T + own["out_proj.bias"]
+    np.testing.assert_allclose(outputs, made, atol=1e-5)
+    network, _ = restore_all(run.dir)["network"]
+    with torch.no_grad():
+        whole = network.eval()(torch.from_numpy(x)[None])
+    expected = torch.from_numpy(made.reshape(1, -1)) @ saved["linear_1.weight"].T + saved["linear_1.bias"]
+    torch.testing.assert_close(whole, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_weights_of_relative_attention_add_up_to_1_and_tokens_are_their_texts(text):
