@@ -306,3 +306,19 @@ def test_the_command_writes_the_page_and_says_what_is_not_there(root):
     assert (other.returncode, "a report is a page of HTML, and the file is `r.pdf`" in other.stderr) == (2, True)
     unwritable = dlx("report", "wide", "--runs", root, "--output", "/proc/none/a.html", cwd=root)
     assert (unwritable.returncode, "/proc/none/a.html cannot be written" in unwritable.stderr) == (2, True)
+
+
+def test_a_run_that_was_killed_and_one_that_goes_on_are_shown_as_far_as_they_are_with_how_they_stand(tmp_path):
+    steps = [(step, 2.0 / step) for step in range(1, 9)]
+    killed = made_run(tmp_path, "killed", evaluations=errors(0.4), steps=steps)
+    with (killed.dir / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"record":"step","time":17')  # as the kill left it
+    going = made_run(tmp_path, "going", evaluations=errors(0.3), steps=steps[:6])
+    going.write_json("lock.json", {"seed": 0, "pid": os.getpid(), "threads": 1})
+    alone = {one: page([one], tmp_path, PageOptions()).html for one in ("killed", "going")}
+    for name, state, last in (("killed", "died", 8), ("going", "running", 6)):
+        words = Elements(alone[name]).words
+        assert state in words
+        assert "finished" not in words
+        points = re.findall(r'"step":\s*\[([^\]]*)\]', alone[name])
+        assert any(one.replace(" ", "").endswith(f",{last}") for one in points), points
