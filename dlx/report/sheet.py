@@ -148,7 +148,7 @@ def _beside(tile: Tile) -> float:
 def _width(row: Row, tile: Tile) -> float:
     words = [svg.text_width(line, svg.SMALL) for line in tile.caption.split("\n")]
     left, _, right, _ = _beyond(tile)
-    return max((tile.values.shape[1] + left + right) * _scale(row, tile) + _beside(tile), *words)
+    return max((float(tile.values.shape[1]) + left + right) * _scale(row, tile) + _beside(tile), *words)
 
 
 def _beyond(tile: Tile) -> tuple[float, float, float, float]:
