@@ -28,8 +28,8 @@ class LossLandscape(Analysis):
     Each filter of a direction is scaled to the length of the same filter of the weights (filter normalisation), so
     that networks can be compared whatever their scale; biases and norms do not move. Evaluation mode, float32,
     without penalties. Figures: `loss` in the middle, `lowest`, `highest`, `rise` (mean loss of the border less that
-    of the middle) and `bumpiness` (how much rows and columns go up and down beyond what one minimum takes, in units of
-    their range: 0 for a bowl, 2 for a hill). Of several runs the figures of the second end in `_2`.
+    of the middle) and `bumpiness` (how much rows and columns go up and down beyond what one minimum takes, in units
+    of their range: 0 for a bowl, 2 for a hill). Of several runs the figures of the second end in `_2`.
     Books: with residual connections the surface around the minimum is smoother than without (figure 11.13).
     """
 
