@@ -263,6 +263,7 @@ SPECS = {name: with_its_files(path) for name, path in ONE_NETWORK.items() if pat
 SPECS |= {"all": EVERYTHING}
 FREE = {
     "vars",
+    "analyses",
     "expect",
     "recorded",
     "blocks",

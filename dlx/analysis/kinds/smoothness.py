@@ -74,11 +74,11 @@ class Smoothness(Analysis):
         x = "update" if self.updates else "learning rate"
         titles = ("loss along the gradient", "change of the gradient", "effective beta-smoothness")
         values = ("loss", "||difference of gradients||", "change / distance")
-        drawn = tuple(
+        shown = tuple(
             Panel(title, x, y, tuple(lines)) for title, y, lines in zip(titles, values, panels, strict=True)
         )
         table = (("network", "update", "loss range", "gradient change", "beta"), rows)
-        return Result(figures | {"rate": self.rate}, drawn, table)
+        return Result(figures | {"rate": self.rate}, shown, table)
 
     def _rates(self) -> list[float]:
         return [float(rate) for rate in self.rate * np.linspace(0.5, 4, LENGTHS)]
