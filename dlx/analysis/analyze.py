@@ -126,7 +126,10 @@ def analyze(analysis: Analysis, subject: Subject, name: str = "") -> Analyzed:
 
 def problems_of(analysis: Analysis, subject: Subject, *, declared: bool = False) -> list[Problem]:
     """Return all reasons for which an analysis does not fit; of a spec that declares it, those after training too."""
-    return [*([] if declared else _of_kind(analysis, subject)), *analysis.problems(subject)]
+    try:
+        return [*([] if declared else _of_kind(analysis, subject)), *analysis.problems(subject)]
+    except DlxError as error:  # such as several networks where it looks at one
+        return list(error.problems)
 
 
 def _threads(subject: Subject) -> int:

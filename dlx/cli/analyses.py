@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,7 +34,7 @@ def analyze(
     output: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="A picture .svg, .png, .pdf; .csv or .json.")
     ] = None,
-    theme: Annotated[str, typer.Option(help="Colours of a picture: light or dark.")] = "light",
+    theme: Annotated[Literal["light", "dark"], typer.Option(help="Colours of a picture.")] = "light",
     checkpoint: Checkpoint = None,
     listed: Annotated[bool, typer.Option("--list", help="All kinds, with what each shows.")] = False,
     plugin: Plugins = None,
@@ -65,5 +65,5 @@ def analyze(
     name, analysis = analyses.chosen(kind, options or [], subject)
     found = analyses.analyze(analysis, subject, name)
     if output is not None and form is not None:
-        analysis_files.write(found, output, form, "dark" if theme == "dark" else "light")
+        analysis_files.write(found, output, form, theme)
     shown.analyzed(found, output, as_json)

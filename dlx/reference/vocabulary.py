@@ -108,6 +108,7 @@ STRUCTURES = {
       arithmetic:                                        # of numbers and `vars` alone; no receipt, counted apart
         digits of 2^4096: {of: "${4096 * log10(2)}", about: 1233, within: 0.5}
       test/error: {about: 0.17, within: 0.05}            # after a training
+      analysis/scale/growth_per_layer: {about: 1, within: 0.1}    # a figure of `analyses: {scale: activation_scale}`
     recorded:                                            # of one's own trainings: `dlx verify --recorded`
       test/error: {about: 0.063, within: 0.002, source: results/ladder.md}
     Quantities: params, trainable, remaining, buffers, weights, biases, macs, activation_bytes; shape, arriving,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DlxError
@@ -33,10 +35,21 @@ def _of_group(group: RunGroup, *, several: bool) -> Iterator[Markup]:
     ended = [run for run in group.runs if (run.end() or {}).get("status") == "finished"]
     if not experiment.analyses or not ended:
         return
+    yield from _of_runs(tuple(run.dir for run in ended), group.label if several else "")
+
+
+@lru_cache(maxsize=64)
+def _of_runs(folders: tuple[Path, ...], label: str) -> tuple[Markup, ...]:
+    """Return what the analyses of finished runs show; a page that is written anew has them once."""
+    return tuple(_made([RunFolder(folder) for folder in folders], label))
+
+
+def _made(ended: list[RunFolder], label: str) -> Iterator[Markup]:
     from ..analysis import declared
 
+    experiment = experiment_of(ended[0])
     for name, found in declared.of_run(ended, experiment.last_stage, trace_all(experiment)):
-        title = f"{group.label}: {name}" if several else name
+        title = f"{label}: {name}" if label else name
         if isinstance(found, DlxError):
             first = found.problems[0]
             yield paragraph(" ".join(filter(None, (f"{title}: {first.message}", first.hint))), "note")
