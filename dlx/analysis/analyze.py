@@ -57,12 +57,13 @@ def subject_of(
     if specs:
         if checkpoint:
             raise DlxError(f"`{specs[0]}` is a spec, and `--checkpoint` is of runs", hint="Leave it out.")
-        return of_spec(lookup.with_source(load(Path(specs[0]), changes, plugins=plugins), runs))
+        of = of_spec(lookup.with_source(load(Path(specs[0]), changes, plugins=plugins), runs))
+        return replace(of, root=runs)
     found = [lookup.find(name, runs) for name in names]
     if changes:
         message = f"{found[0].key} is a run, whose spec stays what it was trained with: `{changes[0]}`"
         raise DlxError(message, hint="Options of the analysis are `--set option=value`; overrides are for a SPEC.")
-    return of_runs(found, checkpoint or FINAL)
+    return replace(of_runs(found, checkpoint or FINAL), root=runs)
 
 
 def is_spec(name: str) -> bool:

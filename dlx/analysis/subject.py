@@ -56,6 +56,8 @@ class Subject:
     """The runs; empty where a spec is looked at before training."""
     checkpoint: str = FINAL
     """The weights of the runs that are looked at."""
+    root: Path | None = None
+    """The folder of runs where analyses that train leave theirs; None for a temporary one."""
 
     notes: list[str] = field(default_factory=list, compare=False)
     """Sentences about the subject that the result takes over."""
@@ -264,6 +266,15 @@ class Subject:
         """Return the loss of a network on a batch, a scalar with its graph of gradients."""
         objective = self.supervised
         return self.loss_function()(objective.main(network(*batch.inputs)), objective.target(batch))
+
+    @cached_property
+    def study(self) -> Path:
+        """The folder of the trainings of an analysis: `root`, else a temporary one that goes with the subject."""
+        if self.root is not None:
+            return self.root
+        folder = Path(tempfile.mkdtemp(prefix="dlx-analysis-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     def train(self, *changes: str) -> Subject:
         """Train a variant of the spec, and return it as a subject; its run folder goes when the subject does.

@@ -14,16 +14,9 @@ from typing import TYPE_CHECKING
 from ..errors import Problem, RunError, SpecError
 from ..graph import Graphs, trace_all
 from ..lazy import torch
-from ..network import build
 from ..objectives import Supervised
 from ..runs.folder import RunFolder
 from ..spec import Experiment, missing_sections
-from ..sweeps.study import run_name
-from ..sweeps.workers.base import Task, Trainer
-from ..training import process
-from ..training.checkpoints import checkpoint
-from ..training.learner import EVALUATION_BATCH
-from ..training.prepared import ready
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,6 +81,11 @@ def trained(plans: Sequence[Plan], runs: Path, together: int = TOGETHER) -> tupl
 
     Ctrl-C is a KeyboardInterrupt once running trainings have saved their state.
     """
+    from ..sweeps.study import run_name
+    from ..sweeps.workers.base import Task, Trainer
+    from ..training import process
+    from ..training.prepared import ready
+
     process.tune()
     trainer, tasks = Trainer(together), list[Task]()
     for number, plan in enumerate(plans):
@@ -118,6 +116,10 @@ def trained(plans: Sequence[Plan], runs: Path, together: int = TOGETHER) -> tupl
 
 def outputs(variant: Variant, objective: Supervised, part: DataPart) -> tuple[Tensor, ...]:
     """Return the main output (examples, *output) for a part of each trained network, in evaluation."""
+    from ..network import build
+    from ..training.checkpoints import checkpoint
+    from ..training.learner import EVALUATION_BATCH
+
     found = []
     for run in variant.runs:
         network = build(variant.graphs.one).eval()

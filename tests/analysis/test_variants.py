@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import experiment_of
 
 from dlx.analysis.variants import Variant, outputs, planned, trained
 from dlx.errors import RunError, SpecError
 from dlx.training.prepared import prepare
-from tests.helpers import experiment_of
 
 SPEC = """
 dlx: 1

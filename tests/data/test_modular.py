@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import experiment_of
 
 from dlx.data import DATASETS
 from dlx.errors import DataError
-from tests.helpers import experiment_of
 
 
 def pairs_of(**options: object) -> dict[tuple[int, int], int]:
