@@ -311,7 +311,11 @@ def _ending_in(shape: Shape, wanted: Shape) -> str:
     """Return how a network comes to end in another shape."""
     if wanted.rank == 3 and tuple(shape[1:]) == tuple(wanted[1:]):
         return f"Let its last layer be `conv: {{out_channels: {wanted[0]}, kernel_size: 1}}`."
-    return f"Let its last layer be `linear: {wanted.count}`." if wanted.rank == 1 else ""
+    if wanted.rank == 2 and tuple(shape[:-1]) == tuple(wanted[:-1]):
+        return f"Let its last layer be `linear: {wanted[-1]}`."
+    if wanted.rank == 1:
+        return f"Let its last layer be `linear: {wanted.count}`."
+    return f"Let it end in `linear: {wanted.count}` and `reshape: [{', '.join(map(str, wanted))}]`."
 
 
 def _format_shape(shape: Shape, typed: bool) -> str:

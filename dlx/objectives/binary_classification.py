@@ -51,7 +51,8 @@ class BinaryClassification(Supervised):
         if facts.classes != 2 or facts.target is not None:
             has = f"{facts.classes} classes" if facts.classes is not None else "targets that are numbers"
             where = f" at each position of {facts.target}" if facts.classes is not None and facts.target else ""
-            return Problem(f"binary_classification wants two classes, and the data has {has}{where}")
+            hint = f"`objective: {'classification' if facts.classes is not None else 'regression'}` learns such."
+            return Problem(f"binary_classification wants two classes, and the data has {has}{where}", hint)
         if self.loss.wants == "classes":
             return Problem(
                 f"the loss {self.loss.kind} wants an output a class, and binary_classification has one logit",

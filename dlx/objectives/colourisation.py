@@ -63,7 +63,7 @@ class Colourisation(SelfSupervised):
     def network_inputs(self, example: Shape, network: Ports) -> Mapping[str, Shape]:
         if example[0] != 3:
             message = f"{self.kind} takes pictures of red, green and blue, and `{self.field}` is {example}"
-            raise DlxError(message)
+            raise DlxError(message, hint="Take pictures in colour, with three channels.")
         if len(network.inputs) != 1:
             raise self._of_one(network)
         ((name, shape),) = network.inputs.items()

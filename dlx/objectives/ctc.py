@@ -73,7 +73,8 @@ class CTC(Supervised):
     def check(self, output: Shape, facts: Facts) -> Problem | None:
         if facts.classes is None or facts.target is None or facts.target.rank != 1:
             has = "one class an example" if facts.classes and facts.target is None else f"targets of {facts.target}"
-            return Problem(f"ctc wants a sequence of labels as the target, and the data has {has}")
+            hint = f"`objective: {'classification' if facts.classes else 'regression'}` learns such."
+            return Problem(f"ctc wants a sequence of labels as the target, and the data has {has}", hint)
         if len(output) != 2 or output[1] != facts.classes + 1:
             hint = f"Let the last layer be `linear: {facts.classes + 1}`, at each position."
             message = f"the network ends in {output}, and ctc takes (positions, {facts.classes + 1}): "

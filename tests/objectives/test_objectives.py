@@ -5,13 +5,14 @@ import math
 import pytest
 import torch
 from complaints import lines, report
-from helpers import experiment_of
+from helpers import SHIPPED, experiment_of
 from torch import nn
 
-from dlx.graph import trace
+from dlx.errors import SpecError
+from dlx.graph import trace, trace_all
 from dlx.network import build
 from dlx.objectives import OBJECTIVES
-from dlx.spec import objective_of
+from dlx.spec import load, objective_of
 from dlx.training.batches.on_device import on_device
 from dlx.training.fit import Job, evaluate, fit
 
@@ -334,6 +335,7 @@ joint_distance, pck, perplexity, precision, ....
         """
         s.yaml:3:21  network.layers.linear_1
           binary_classification wants two classes, and the data has 3 classes
+          `objective: classification` learns such.
         """,
     ),
     "two outputs for one logit": (
@@ -477,3 +479,16 @@ def test_an_objective_is_finite_at_the_start_for_each_loss_of_classes():
     for loss, start in (("cross_entropy", math.log(3)), ("hinge", 2.0), ("squared_hinge", 2.0)):
         one = job(f"{{classification: {{loss: {loss}}}}}", layers="[{linear: 3, values: {weight: 0, bias: 0}}]")
         assert evaluate(one, "test")["test/loss"] == pytest.approx(start)
+
+
+@pytest.mark.parametrize("spec", ["digits/lenet", "zoo/gan"])
+def test_each_objective_that_a_spec_does_not_fit_says_a_way_out(spec):
+    fitting, without = [], []
+    for kind in OBJECTIVES:
+        try:
+            trace_all(load(SHIPPED[spec], [f"objective={kind}", "~expect"]))
+            fitting.append(kind)
+        except SpecError as error:
+            without += [(kind, problem.message) for problem in error.problems if not problem.hint]
+    assert not without
+    assert fitting == (["classification"] if spec == "digits/lenet" else ["gan"])

@@ -5,6 +5,7 @@ from textwrap import dedent
 
 import pytest
 from complaints import lines, report
+from helpers import SHIPPED
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -354,3 +355,14 @@ def test_a_layer_inside_a_named_list_is_found_through_its_name(tmp_path, key):
     graph = trace(load(path, [f"network.layers.{key}=4"]))
 
     assert graph.by_name["stem/conv_1"].shape.channels == 4
+
+
+ZOO = [path for name, path in SHIPPED.items() if name.startswith("zoo/") and "\ntrain:" in path.read_text()]
+
+
+def test_each_spec_of_the_zoo_can_be_tried_for_a_few_steps():
+    assert len(ZOO) > 50
+    for path in ZOO:
+        found = load(path, ["train.steps=20"])
+        assert not found.problems, path
+        assert found.stages or (found.train.steps, found.train.epochs) == (20, None)
