@@ -73,7 +73,7 @@ for line in sys.stdin:
 SHIPPED = """
 import json
 from pathlib import Path
-from dlx.graph import trace
+from dlx.graph import trace_all
 from dlx.spec import load
 
 found = {}
@@ -81,11 +81,13 @@ for path in sorted(p for p in Path("specs").rglob("*") if p.suffix in {".yaml", 
     if not any(line.startswith(("dlx:", "dlx =")) for line in path.read_text().splitlines()):
         continue
     spec = load(path)
-    graph = trace(spec)
+    graphs = trace_all(spec.last_stage)
+    graph = next(iter(graphs.values()))
     found[str(path)] = {
-        "macs": graph.macs, "params": graph.params, "data": spec.data is not None,
+        "macs": sum(one.macs for one in graphs.values()), "params": sum(one.params for one in graphs.values()),
+        "data": spec.data is not None,
         "inputs": [[list(shape), shape.dtype] for shape in graph.inputs.values()],
-        "outputs": [list(graph.by_name[name].plan.shape) for name in graph.outputs.values()],
+        "outputs": [list(graph.by_name[name].plan.shape) for name in graph.outputs.values() if name in graph.by_name],
         "objective": spec.objective.kind if spec.objective else None,
     }
 print(json.dumps(found))
