@@ -54,6 +54,17 @@ def test_maps_depend_on_what_was_learned(digits_run):
     assert _rank_correlation(maps, -maps) == pytest.approx(-1)
 
 
+def test_a_map_that_is_turned_round_is_worse_than_random_order(digits_run, monkeypatch):
+    """The twin of the test by deletion: the least important positions first."""
+    subject, kind = of_run(digits_run), Occlusion(examples=64, window=2)
+    right = kind.run(subject).figures["above_random"]
+    monkeypatch.setattr(Occlusion, "maps", lambda self, *args, maps=Occlusion.maps: -maps(self, *args))
+    turned = kind.run(subject).figures["above_random"]
+
+    assert right > 0.05
+    assert turned < 0
+
+
 def test_integrated_gradients_are_complete_and_few_points_are_not(digits_run):
     subject = of_run(digits_run)
     many, one = (Saliency(method="integrated", steps=n, examples=32).run(subject).figures for n in (100, 1))
