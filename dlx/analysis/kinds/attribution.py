@@ -39,9 +39,9 @@ class Attribution(Analysis):
 
     They are judged by deletion: positions are replaced by those of the mean training input, those that count most
     first, and the probability of the answer falls; beside it positions in random order. Figures: `deletion` and
-    `random_deletion`, what of the probability is lost, in the mean over five shares of up to 40 %, and `above_random`,
-    the first less the second. `similarity_redrawn` is the rank correlation with the maps of the same network with
-    weights drawn anew: one near 1 tells that a map does not depend on what was learned.
+    `random_deletion`, what of the probability is lost, in the mean over five shares of up to 40 %, and
+    `above_random`, the first less the second. `similarity_redrawn` is the rank correlation with the maps of the
+    same network with weights drawn anew: one near 1 tells that a map does not depend on what was learned.
     Source of both tests: Samek et al. 2017, arXiv:1509.06321; Adebayo et al. 2018, arXiv:1810.03292.
     """
 
