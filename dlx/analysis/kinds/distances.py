@@ -88,7 +88,8 @@ class Distances(Analysis):
         names = subject.class_names()
         values = np.where(answers == TIE, len(names), answers).reshape(self.resolution, self.resolution)
         heat = Heat(across, up, values, classes=(*names, "tie"))
-        points = Points("examples", x[:, 0], x[:, 1], [names[c] for c in train.classes])
+        by_class = np.argsort(train.classes, kind="stable")  # so that they have the colours of their regions
+        points = Points("examples", *x[by_class].T, [names[c] for c in train.classes[by_class]])
         return Panel(title, "first value", "second value", (heat, points)), float((answers == TIE).mean())
 
 

@@ -82,17 +82,22 @@ class EmbeddingMap(Analysis):
             figures[name] = float(over_seeds([one[name] for one in tables])[0])
         names = subject.class_names()
         labels = [names[c] for c in chosen.classes]
+        order = np.argsort(chosen.classes, kind="stable")  # so that the legend has the classes in their order
+        sorted_labels = [labels[i] for i in order]
         panels = tuple(
-            Panel(f"{self.method} of `{layer}`" + (f", map {i + 1}" if len(each) > 1 else ""), "", "",
-                  (Points("examples", made[:, 0], made[:, 1], labels),))
-            for i, (_, made) in enumerate(each)
-        )  # fmt: skip
+            Panel(title, "", "", (Points("examples", *made[order].T, sorted_labels),))
+            for title, (_, made) in zip(self._titles(layer, len(each)), each, strict=True)
+        )
         rows = [
             [f"{chosen.part} {i}", label, *map(float, at)]
             for i, label, at in zip(chosen.index, labels, each[0][1], strict=True)
         ]
         notes = (f"{len(chosen.index):,} examples of `{chosen.part}`; features are those of `{layer}`",)
         return Result(figures, panels, (("example", "class", "x", "y"), rows), notes, len(each))
+
+    def _titles(self, layer: str, count: int) -> list[str]:
+        name = {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal components"}[self.method]
+        return [f"{name} of `{layer}`" + (f", map {i + 1}" if count > 1 else "") for i in range(count)]
 
     def _map(self, x: Array, seed: int) -> Array:
         """Return a map (n, 2) of features (n, values)."""

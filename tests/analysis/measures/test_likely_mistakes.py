@@ -28,6 +28,7 @@ def test_flipped_labels_are_found_and_shuffled_probabilities_find_no_more_than_c
 
     found, blind = likely_mistakes(sure, labels), likely_mistakes(rng.permutation(sure), labels)
 
+    assert len(found.where) == 84  # cleanlab 2.9.0 finds the same 84, and the same joint: compute_confident_joint
     assert len(set(found.where) & set(flipped)) >= 75  # those whose true class has less than its mean stay
     assert np.isin(found.where, flipped).mean() > 0.9
     assert (found.suggested == true[found.where]).mean() > 0.9
