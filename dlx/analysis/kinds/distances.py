@@ -89,7 +89,7 @@ class Distances(Analysis):
         values = np.where(answers == TIE, len(names), answers).reshape(self.resolution, self.resolution)
         heat = Heat(across, up, values, classes=(*names, "tie"))
         by_class = np.argsort(train.classes, kind="stable")  # so that they have the colours of their regions
-        points = Points("examples", *x[by_class].T, [names[c] for c in train.classes[by_class]])
+        points = Points("examples", x[by_class, 0], x[by_class, 1], [names[c] for c in train.classes[by_class]])
         return Panel(title, "first value", "second value", (heat, points)), float((answers == TIE).mean())
 
 

@@ -77,15 +77,13 @@ class EmbeddingMap(Analysis):
         features = [features_of(network, graph, chosen.batch, layer) for network in networks]
         draws = 1 if self.method == "pca" else self.seeds
         each = [(x, self._map(x, seed)) for x in features for seed in range(draws if len(features) == 1 else 1)]
-        figures, tables = {}, [self._judged(x, made, chosen) for x, made in each]
-        for name in tables[0]:
-            figures[name] = float(over_seeds([one[name] for one in tables])[0])
+        figures = _over_maps([self._judged(x, made, chosen) for x, made in each])
         names = subject.class_names()
         labels = [names[c] for c in chosen.classes]
         order = np.argsort(chosen.classes, kind="stable")  # so that the legend has the classes in their order
         sorted_labels = [labels[i] for i in order]
         panels = tuple(
-            Panel(title, "", "", (Points("examples", *made[order].T, sorted_labels),))
+            Panel(title, "", "", (Points("examples", made[order, 0], made[order, 1], sorted_labels),))
             for title, (_, made) in zip(self._titles(layer, len(each)), each, strict=True)
         )
         rows = [
@@ -121,6 +119,17 @@ class EmbeddingMap(Analysis):
             "same_class": _same(made, chosen.classes, k),
             "same_class_features": _same(x, chosen.classes, k),
         }
+
+
+def _over_maps(each: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over maps, and the ends of its interval where there are several."""
+    found: dict[str, float] = {}
+    for name in each[0]:
+        mean, low, high = over_seeds([one[name] for one in each])
+        found[name] = float(mean)
+        if low is not None and high is not None and name != "same_class_features":
+            found |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+    return found
 
 
 def _same(x: Array, classes: Array, k: int) -> float:
