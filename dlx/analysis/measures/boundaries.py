@@ -59,7 +59,7 @@ def directions(outputs_of: Margins, at: Tensor, here: Tensor, there: Tensor) -> 
     """
     points = at.clone().requires_grad_()
     outputs = outputs_of(points)
-    rows = torch.arange(len(points))
+    rows = torch.arange(len(points), device=points.device)
     margin = outputs[:, 0] if outputs.shape[1] == 1 else outputs[rows, here] - outputs[rows, there]
     (normal,) = torch.autograd.grad(margin.sum(), points)
     x, y = normal.numpy(force=True).T
