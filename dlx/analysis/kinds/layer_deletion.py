@@ -6,14 +6,13 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ...errors import Problem
 from ...lazy import np, torch
 from ...spec.analyses import Analysis
-from ..measures.over_seeds import over_seeds
 from ..measures.surgery import Removable, kendall_tau, removable, reordered, without
 from ..result import Lines, Panel, Points, Result
 
@@ -175,8 +174,10 @@ def _together(found: Sequence[_Damage], what: str) -> Panel:
     return Panel("several parts left out", "parts left out", what, marks)
 
 
-def _with_start(one: _Damage) -> tuple[Any, Any, Any]:
-    return over_seeds(np.array([[one.intact] * len(one.several[0]), *one.several]).T)
+def _with_start(one: _Damage) -> tuple[list[float], list[float], list[float]]:
+    """Return mean, least and greatest of the draws, from nothing left out on."""
+    rows = [[one.intact], *one.several]
+    return [statistics.fmean(row) for row in rows], list(map(min, rows)), list(map(max, rows))
 
 
 def _order(found: Sequence[_Damage], what: str) -> Panel:

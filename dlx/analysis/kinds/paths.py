@@ -103,16 +103,12 @@ class Paths(Analysis):
         paths = Panel(
             "paths", "length", "share of the paths", (Lines("paths", lengths, [count / total for count in counts]),)
         )
-        brought = Panel(
-            "gradient",
-            "length",
-            "norm of the gradient",
-            (Lines("single paths", lengths, *single), Lines("sum of paths", lengths, *together)),
-        )
+        brought = Panel("gradient of single paths", "length", "norm", (Lines("single paths", lengths, *single),))
+        summed = Panel("gradient of their sum", "length", "norm", (Lines("sum of paths", lengths, *together),))
         rows = [[k, counts[k], float(single[0][k]), float(together[0][k])] for k in range(len(counts))]
         return Result(
             {"blocks": len(blocks), "paths": sum(counts), **self._shares(counts, single[0])},
-            (paths, brought),
+            (paths, brought, summed),
             (("length", "paths", "gradient of single paths", "gradient of their sum"), rows),
             seeds=len(each),
         )
