@@ -2,12 +2,12 @@
 
     python benchmarks/analyses.py [--pairs N]
 
-`activation_scale` of 50 layers of ReLUs, 512 inputs, 6 seeds: sizes of values and of gradients at each layer. By hand:
-as many passes forward and backward of a plain torch network, which measure nothing; with the gradients of the weights,
-as in training, and with those of the values alone, which are all that the analysis needs. `whole` is from the text of
-the spec on, and draws the weights six times on both sides; `passes` is without that. One thread. Which of the two goes
-first changes from pair to pair; the interval is Student's, of the mean of the logarithms. A broken twin goes back
-through the network for each layer by itself.
+`activation_scale` of 50 layers of ReLUs, 512 inputs, 6 seeds: sizes of values and of gradients at each layer. By
+hand: as many passes forward and backward of a plain torch network, which measure nothing; with the gradients of the
+weights, as in training, and with those of the values alone, which are all that the analysis needs. `whole` is from
+the text of the spec on, and draws the weights six times on both sides; `passes` is without that. One thread. Which
+of the two goes first changes from pair to pair; the interval is Student's, of the mean of the logarithms. A broken
+twin goes back through the network for each layer by itself.
 """
 
 from __future__ import annotations
