@@ -4,7 +4,7 @@ BIN := .venv/bin
 SPEC ?= specs/digits/lenet.yaml
 DATA ?= data
 
-.PHONY: train test test-slow test-ray smoke extras check format docs bench results clean
+.PHONY: train test test-slow receipts test-ray smoke extras check format docs bench results clean
 
 .venv/installed: pyproject.toml constraints.txt tests/kinds/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("dlx needs Python 3.11 or later, and this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -29,6 +29,9 @@ test-slow: .venv/installed    ## the tests that take minutes
 .venv/ray: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	@touch $@
+
+receipts: .venv/installed     ## whether every receipt of the shipped specs fails once its spec is changed
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/claims/test_receipts_can_fail.py
 
 test-ray: .venv/ray           ## sweeps on a Ray cluster of two nodes, started here
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/sweeps/test_ray.py
