@@ -72,7 +72,7 @@ class SystemMetrics:
         going = [] if gone else [run for run in self.runs if run.end() is None]
         if not self.monitors:
             self.monitors, self.began = monitors(), self.clock()
-        if not going and not self.written and self.clock() < self.began + SHORTEST:
+        if self.clock() < self.began + SHORTEST:  # importing them may have taken longer than the interval
             return LOOK
         if self.clock() >= self.due or (not going and not self.written):
             self.due = self.clock() + self.interval

@@ -9,7 +9,7 @@ import pytest
 
 from dlx.runs import origin
 from dlx.runs.folder import RunFolder
-from dlx.track import store, sync
+from dlx.track import store, sync, system_metrics
 from dlx.track.delivery import Delivery
 
 pytestmark = [
@@ -204,8 +204,11 @@ def test_every_delivery_has_a_memory_of_its_own():
     assert RunDelivery.lock_file != SeedsDelivery.lock_file
 
 
-def test_the_parent_has_the_pictures_of_all_seeds_and_none_of_one_of_them(root):
+def test_the_parent_has_the_pictures_and_data_of_all_seeds_and_nothing_of_one_of_them(root):
     runs = begun(root, 2, VALUES[:2], os.getpid())
+    for run in runs:
+        run.write_json("lock.json", run.lock() | {"data": {"kind": "digits", "digest": "sha256:1f", "train": 7}})
+    system_metrics.append(runs[0], {"cpu_utilization_percentage": 5.0})
     runs[0].write_text("artifacts/figures/curves.svg", "of the first seed")
     runs[0].write_text("artifacts/samples/final.png", "of the first seed")
     runs[0].write_text("seeds/figures/curves.svg", "of both")
@@ -217,5 +220,9 @@ def test_the_parent_has_the_pictures_of_all_seeds_and_none_of_one_of_them(root):
     folder = Path(there.client.download_artifacts(there.parent.info.run_id, ""))
     assert [path.name for path in folder.rglob("*") if path.is_file()] == ["curves.svg"]
     assert (folder / "figures" / "curves.svg").read_text() == "of both"
+    (data,) = there.parent.inputs.dataset_inputs
+    assert data.dataset.name == "digits train"
+    assert not any(name.startswith("system/") for name in there.parent.data.metrics)
+    assert there.children["lr=0.1, seed 0"].data.metrics["system/cpu_utilization_percentage"] == 5.0
     child = Path(there.client.download_artifacts(there.children["lr=0.1, seed 0"].info.run_id, "figures"))
     assert (child / "curves.svg").read_text() == "of the first seed"

@@ -110,6 +110,21 @@ def test_the_variables_of_mlflow_say_how_often_and_of_how_many_a_sample_is_the_m
     assert values(run) == [(0, 2.0), (1, 5.0)]
 
 
+def test_monitors_that_began_late_measure_no_use_of_no_time(run, monkeypatch):
+    moment = [0.0]
+
+    def late():
+        moment[0] = 30.0  # they were imported meanwhile, on a busy machine
+        return [Loads()]
+
+    monkeypatch.setattr(system_metrics, "monitors", late)
+    one = SystemMetrics([run.dir], clock=lambda: moment[0])
+    one.poll(gone=False)
+    assert not (run.dir / "system.jsonl").exists()
+    poll_at(one, moment, 30.2)
+    assert values(run) == [(0, 1.0)]
+
+
 @pytest.mark.parametrize("text", ["0", "-3", "often", ""])
 def test_a_variable_that_is_no_time_counts_as_none(text):
     assert system_metrics.seconds_of(text) == 10
