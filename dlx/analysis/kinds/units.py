@@ -61,7 +61,7 @@ class Units(Analysis):
     def run(self, subject: Subject) -> Result:
         """Count units in each network, and over the checkpoints of each run."""
         nodes, batch = self._nodes(subject.graph), subject.examples(self.examples)
-        each = [self._counted(subject, one, batch) for one in subject.several(self.seeds)]
+        each = [self._counted(subject, one.train(not subject.trained), batch) for one in subject.several(self.seeds)]
         shares = np.array([[_shares(one) for one in layers] for layers in each])
         mean, low, high = over_seeds(shares)
         band = [
@@ -85,7 +85,7 @@ class Units(Analysis):
         """Return the activity of each activation of a network."""
         nodes = self._nodes(subject.graph)
         with torch.no_grad():
-            _, values = values_of(network.train(not subject.trained), batch.inputs, [n.inputs[0] for n in nodes])
+            _, values = values_of(network, batch.inputs, [n.inputs[0] for n in nodes])
         network.eval()
         module = {n.name: network.get_submodule(n.home.replace("/", ".")) for n in nodes}
         return [activity(subject.graph, n, module[n.name], values[n.inputs[0]].float()) for n in nodes]
@@ -102,19 +102,23 @@ class Units(Analysis):
         }
 
     def _over_time(self, subject: Subject, batch: Batch) -> tuple[Panel, ...]:
-        """Return a panel over the checkpoints of the first run, from its initial weights on; none for a spec."""
+        """Return a panel over the checkpoints of the first run, from its initial weights on; none for a spec.
+
+        Each is looked at as the training saw it, norms by the batch: running statistics are late at first.
+        """
         from ...training.checkpoints import checkpoint
         from ..subject import of_spec
 
         if not subject.trained:
             return ()
         start = of_spec(subject.experiment)
-        found = {0: self._counted(subject, start.network(start.seed), batch)}
+        found = {0: self._counted(subject, start.network(start.seed).train(), batch)}
         folder = subject.runs[0].dir / "checkpoints"
         for name in sorted(path.stem for path in folder.glob("*.json")):
             facts = checkpoint.facts(folder, name)
             if facts is not None and isinstance(facts.get("step"), int):
-                found[facts["step"]] = self._counted(subject, subject.network(checkpoint=name), batch)
+                network = subject.network(checkpoint=name).train()
+                found[facts["step"]] = self._counted(subject, network, batch)
         steps = sorted(found)
         shares = [self._figures([found[step]]) for step in steps]
         marks = tuple(
@@ -122,7 +126,7 @@ class Units(Analysis):
             for title, key in zip(TITLES, KEYS, strict=True)
             if any(one[key] for one in shares)
         )
-        return (Panel("units over the training", "step", "share", marks),)
+        return (Panel("units over the training, norms by the batch", "step", "share", marks),)
 
 
 KEYS = ("dead", "always_active", "saturated", "active")
