@@ -14,13 +14,13 @@ from ..measures import curvature
 from ..measures.over_seeds import over_seeds
 from ..measures.weight_space import trained_weights
 from ..result import Lines, Panel, Points, Result
-from ..subject import Subject
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import fx
 
     from ...data.batch import Batch
+    from ..subject import Subject
 
     Array = npt.NDArray[np.float64]
 
@@ -61,6 +61,9 @@ class Hessian(Analysis):
         found = [self._spectrum(network.double(), subject, batch) for network in subject.several(self.seeds)]
         common = [name for name in found[0][0] if all(name in each for each, _ in found)]
         figures: dict[str, Any] = {name: float(over_seeds([each[name] for each, _ in found])[0]) for name in common}
+        _, low, high = over_seeds([each["largest"] for each, _ in found])
+        if low is not None and high is not None:
+            figures |= {"largest_low": float(low), "largest_high": float(high)}
         exact = [values for _, values in found if isinstance(values, np.ndarray)]
         figures |= {"exact": len(exact) == len(found), "weights": subject.graph.params}
         rows = [[i, *(each[name] for name in common)] for i, (each, _) in enumerate(found, 1)]

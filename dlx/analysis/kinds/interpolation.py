@@ -15,12 +15,12 @@ from ...spec.analyses import Analysis
 from ..loss_at import Evaluation, evaluated, loss_at, problems
 from ..measures import unit_matching, weight_space
 from ..result import Lines, Panel, Result
-from ..subject import Subject
 
 if TYPE_CHECKING:
     from torch import Tensor, fx
 
     from ...data.batch import Batch
+    from ..subject import Subject
 
     Tensors = dict[str, Tensor]
 

@@ -12,12 +12,12 @@ from ...spec.analyses import Analysis
 from ..loss_at import evaluated, problems
 from ..measures import weight_space
 from ..result import Heat, Panel, Result
-from ..subject import Subject
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ...data.batch import Batch
+    from ..subject import Subject
 
     Array = npt.NDArray[np.float64]
 

@@ -15,11 +15,12 @@ from ..loss_at import descent, in_float64, loss_at, problems
 from ..measures.weight_space import restored
 from ..named_weight import Weight
 from ..result import Heat, Lines, Mark, Panel, Points, Result
-from ..subject import Subject
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import fx
+
+    from ..subject import Subject
 
     Array = npt.NDArray[np.float64]
 

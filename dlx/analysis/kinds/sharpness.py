@@ -13,12 +13,12 @@ from ..measures import curvature
 from ..measures.over_seeds import over_seeds
 from ..measures.weight_space import trained_weights
 from ..result import Bars, Panel, Result
-from ..subject import Subject
 
 if TYPE_CHECKING:
     from torch import fx
 
     from ...data.batch import Batch
+    from ..subject import Subject
 
 NAMES = {
     "ascent": "one step up the gradient",

@@ -15,12 +15,12 @@ from ..loss_at import descent, loss_at, problems
 from ..measures import curvature
 from ..measures.weight_space import trained_weights
 from ..result import Lines, Panel, Result
-from ..subject import Subject
 
 if TYPE_CHECKING:
     from torch import fx, nn
 
     from ...data.batch import Batch
+    from ..subject import Subject
 
 LENGTHS = 8
 """Steps along a gradient, even from the shortest to the longest."""
