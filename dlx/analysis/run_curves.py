@@ -40,7 +40,7 @@ def common(curves: Sequence[Curve]) -> tuple[list[int], list[list[float]]]:
     return shared, [[by_step[step] for step in shared] for by_step in each]
 
 
-def missing(runs: Sequence[RunFolder], name: str) -> list[Problem]:
+def without_curve(runs: Sequence[RunFolder], name: str) -> list[Problem]:
     """Return a problem for each run that did not record a metric twice on the way."""
     found = []
     for run in runs:

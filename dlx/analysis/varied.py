@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveInt
 
 from ..errors import Problem, RunError, SpecError
-from ..spec import Experiment, objective_of
+from ..spec import Experiment, missing_sections, objective_of
 from ..spec.analyses import Analysis
 from ..spec.overrides import mark_of
 from .measures.over_seeds import over_seeds
@@ -39,6 +39,8 @@ class Trains(Analysis):
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why a variant cannot be trained."""
+        if missing := missing_sections(subject.experiment, "data", "train"):
+            return missing
         try:
             self.plans(subject)
         except SpecError as error:

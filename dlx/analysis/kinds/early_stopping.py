@@ -9,12 +9,12 @@ from pydantic import Field, PositiveInt
 from ...errors import Problem
 from ...lazy import np
 from ...metrics import RUNNING_LOSS
-from ...spec import objective_of
+from ...spec import missing_sections, objective_of
 from ...spec.analyses import Analysis
 from ..measures.curves import stops_at
 from ..measures.over_seeds import over_seeds
 from ..result import Lines, Panel, Result
-from ..run_curves import common, curve, missing
+from ..run_curves import common, curve, without_curve
 
 if TYPE_CHECKING:
     from ..subject import Subject
@@ -40,11 +40,13 @@ class EarlyStoppingCurve(Analysis):
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why there is no curve: a metric that is none of the objective, or no evaluations."""
+        if missing := missing_sections(subject.experiment, "data", "train"):
+            return missing
         modes = objective_of(subject.experiment).modes()
         if self.metric not in modes:
             known = ", ".join(modes)
             return [Problem(f"no training of {subject.name} reports {self.metric}", f"It reports {known}.")]
-        return missing(subject.runs, f"valid/{self.metric}")
+        return without_curve(subject.runs, f"valid/{self.metric}")
 
     def run(self, subject: Subject) -> Result:
         """Read the curves, and find the best step."""

@@ -11,7 +11,7 @@ from ...metrics import RUNNING_LOSS
 from ...spec.analyses import Analysis
 from ..measures.over_seeds import over_seeds
 from ..result import Lines, Panel, Result
-from ..run_curves import Curve, common, curve, missing
+from ..run_curves import Curve, common, curve, without_curve
 
 if TYPE_CHECKING:
     from ..subject import Subject
@@ -40,7 +40,7 @@ class Grokking(Analysis):
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return the runs without a curve of the validation accuracy."""
-        return missing(subject.runs, ACCURACY)
+        return without_curve(subject.runs, ACCURACY)
 
     def run(self, subject: Subject) -> Result:
         """Read the curves, and find both steps."""

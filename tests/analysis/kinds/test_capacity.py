@@ -63,6 +63,11 @@ def test_the_test_error_peaks_where_there_are_as_many_features_as_examples(tmp_p
     assert "threshold" not in twin.figures
 
 
+def test_a_spec_without_data_is_told(tmp_path: Path) -> None:
+    text = "dlx: 1\nname: bare\nvars: {width: 4}\nnetwork: {inputs: [2], layers: [{linear: '${width}'}]}\n"
+    assert "there is no `data` to train with" in refused("capacity", subject_in(tmp_path, text))
+
+
 def test_curves_without_noise_stand_beside_those_with_it(tmp_path: Path) -> None:
     text = """
     dlx: 1
