@@ -40,7 +40,7 @@ smoke: .venv/installed        ## the wheel in an empty environment, outside the 
 	$(BIN)/python tests/smoke.py
 
 extras: .venv/installed       ## everything that is optional, as continuous integration has it
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,bench,umap]'
 	@touch .venv/ray
 
 check: .venv/installed        ## style and types

@@ -53,6 +53,18 @@ def test_a_map_by_principal_components_needs_one_draw(tmp_path):
     assert found.figures["trustworthiness"] > 0.9  # three sums of two values lie in a plane
 
 
+@pytest.mark.slow  # numba compiles it for most of a minute
+def test_the_map_of_umap_holds_its_neighbours_and_is_the_same_at_each_call():
+    pytest.importorskip("umap")  # `make extras` installs it
+    first, second = (
+        EmbeddingMap(method="umap", examples=120, seeds=1).run(of_spec(experiment_of(DIGITS))) for _ in range(2)
+    )
+
+    assert first.figures == second.figures
+    assert first.figures["trustworthiness"] > 0.9
+    assert first.figures["same_class"] > 0.7
+
+
 def test_missing_library_and_too_large_a_perplexity_are_told(monkeypatch):
     digits = of_spec(experiment_of(DIGITS))
     with pytest.raises(SpecError, match="a perplexity of 60 wants more than as many examples, and there are 50"):
