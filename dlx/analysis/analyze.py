@@ -18,6 +18,9 @@ from ..training import device, process
 from .result import Result
 from .subject import FINAL, Subject, of_runs, of_spec
 
+LARGE_BATCH = 512
+"""Examples that analyses compute at once, most of them at most."""
+
 
 @dataclass(frozen=True)
 class Analyzed:
@@ -73,15 +76,15 @@ def is_spec(name: str) -> bool:
 
 
 def chosen(word: str, options: Sequence[str], subject: Subject) -> tuple[str, Analysis]:
-    """Return the analysis that a word names, with its name: a kind, or one that the spec declares, with options.
+    """Return the analysis that a word names, with its name: one that the spec declares, or a kind, with options.
 
     SpecError with all mistakes of the options; DlxError where there is none of that name.
     """
     declared = subject.experiment.analyses
-    if word in ANALYSES:
-        return word, with_options(word, options)
     if word in declared:
         return word, with_options(type(declared[word]).kind, options, _written(declared[word]))
+    if word in ANALYSES:
+        return word, with_options(word, options)
     hint = did_you_mean(word, [*ANALYSES, *declared], "the analyses") + " `dlx analyze --list` has them all."
     raise DlxError(f"there is no analysis `{word}`", hint=hint.strip())
 
@@ -134,8 +137,12 @@ def problems_of(analysis: Analysis, subject: Subject, *, declared: bool = False)
 
 
 def _threads(subject: Subject) -> int:
+    """Return the threads of the spec, or one where a large batch is too little work for several."""
     train = subject.experiment.train
-    return train.threads if train is not None and train.threads != "auto" else device.available_threads()
+    if train is not None and train.threads != "auto":
+        return train.threads
+    work = max(map(device.parallel_macs, subject.graphs.values())) * LARGE_BATCH
+    return 1 if work < device.ONE_THREAD_BELOW else device.available_threads()
 
 
 def _of_kind(analysis: Analysis, subject: Subject) -> list[Problem]:

@@ -86,6 +86,12 @@ def parse_analyses(node: Node, resolved: Callable[[Node, str], Node], problems: 
             )
         elif child.value is not None:
             made = choose(ANALYSES, resolved(child, path), path, problems)
-            if made is not None:
-                found[name] = made
+            if made is None:
+                continue
+            if name in ANALYSES and name != type(made).kind:
+                message = f"an analysis of the kind `{type(made).kind}` is called `{name}`, which is another kind"
+                problems.append(
+                    Problem(message, f"`dlx analyze {name}` means that kind: call it otherwise.", child.mark, path)
+                )
+            found[name] = made
     return found

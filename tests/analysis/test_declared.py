@@ -62,6 +62,7 @@ def verdicts(path: Path, *changes: str, training: bool = False) -> list[tuple[st
     [
         ("analyses: [first_weight]", "8:1", "`analyses` must be a mapping of names to kinds", "Write `analyses:"),
         ("analyses: {a-b: first_weight}", "8:12", "an analysis cannot be called `a-b`", "Letters, digits"),
+        ("analyses: {units: first_weight}", "8:12", "is called `units`, which is another kind", "call it otherwise"),
         ("analyses: {a: first_wait}", "8:12", "there is no analysis `first_wait`", "Did you mean `first_weight`?"),
         ("analyses: {a: {first_weight: {tmes: 2}}}", "8:31", "`first_weight` has no field `tmes`", "`times`"),
         ("analyses: {a: {first_weight: {times: two}}}", "8:31", "`times` must be a number", "multiplied by"),
@@ -158,6 +159,13 @@ def test_the_command_takes_the_name_of_a_declared_analysis(tmp_path):
 
     assert (found["name"], found["kind"], found["seeds"]) == ("scale", "activation_scale", 3)
     assert found["options"]["layers"] == ["relu_1"]
+
+
+def test_a_name_that_is_its_kind_too_has_the_options_of_the_spec(tmp_path):
+    path = spec(tmp_path, "analyses: {activation_scale: {activation_scale: {seeds: 2, layers: [relu_1]}}}\n")
+    found = json.loads(dlx("analyze", "activation_scale", path, "--json", cwd=tmp_path).stdout)
+
+    assert (found["seeds"], found["options"]["layers"]) == (2, ["relu_1"])
 
 
 def test_a_report_shows_them_and_leaves_the_pictures_with_the_run(tmp_path):
