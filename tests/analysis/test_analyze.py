@@ -113,7 +113,7 @@ def test_mistakes_of_the_command_are_sentences(spec, run, tmp_path):
         assert found.returncode == 2
         return found.stderr
 
-    assert "Did you mean `activation_scale`?" in complaint("activation_scales", spec)
+    assert "Did you mean `activation_scale` or" in complaint("activation_scales", spec)
     assert "there is nothing to look at" in complaint("activation_scale")
     assert "Options of the analysis are `--set option=value`" in complaint("activation_scale", run.dir, "train.lr=1")
     assert "names `liner_1`, and small has no such layer" in complaint(
