@@ -15,7 +15,8 @@ from dlx.spec.analyses import ANALYSES
 
 TEXT = (Path(__file__).parent.parent / "docs" / "analyses.md").read_text()
 FENCES = re.findall(r"(?ms)^```\w*\n(.*?)^```$", TEXT)
-COMMANDS = [line for fence in FENCES for line in fence.splitlines()]
+LINES = [line for fence in FENCES for line in fence.splitlines()]
+COMMANDS = [line for line in LINES if line.startswith("dlx analyze ")]
 EXAMPLES = [ANALYSES[kind].example for kind in ANALYSES if ANALYSES[kind].__module__.startswith("dlx.")]
 FILES = (".svg", ".png", ".pdf", ".csv", ".json")
 
@@ -37,9 +38,17 @@ def parts_of(command: str) -> tuple[str, list[str], list[str], list[str]]:
     return words[2], [p for p in places if "=" not in p], [p for p in places if "=" in p], options
 
 
+def kind_of(command: str) -> str:
+    """The kind that a command asks for, by itself or by the name that the spec has for it."""
+    word, places, overrides, _ = parts_of(command)
+    if word in ANALYSES or not analyze.is_spec(places[0]):
+        return word
+    return type(load(Path(places[0]), overrides).analyses[word]).kind
+
+
 def test_fences_are_closed_and_hold_commands():
     assert len(re.findall(r"(?m)^```", TEXT)) == 2 * len(FENCES)
-    assert all(line.startswith("dlx analyze ") for line in COMMANDS)
+    assert all(line.startswith(("dlx analyze ", "dlx train ")) for line in LINES)
 
 
 def test_each_kind_has_one_heading_and_a_command_below_it():
@@ -48,16 +57,20 @@ def test_each_kind_has_one_heading_and_a_command_below_it():
 
     assert len(set(names)) == len(names)
     for name, section in zip(names, sections, strict=True):
-        assert f"dlx analyze {name} " in section, f"{name}: no command"
+        kinds = {kind_of(line) for line in section.splitlines() if line.startswith("dlx analyze ")}
+        assert name in kinds, f"{name}: no command"
         assert len(section.split()) > 40, f"{name}: what it shows, and what the book says that it should show"
 
 
 @pytest.mark.parametrize("command", sorted({*COMMANDS, *EXAMPLES}))
 def test_a_command_names_options_that_there_are_and_a_spec_that_the_kind_fits(command):
-    kind, places, overrides, options = parts_of(command)
-    made = analyze.with_options(kind, options)
+    word, places, overrides, options = parts_of(command)
     assert places, "it names nothing to look at"
     if not analyze.is_spec(places[0]):
+        analyze.with_options(word, options)
+        folder = places[0].rpartition("/")[0]
+        assert not folder or folder.startswith("runs/"), "neither a spec that dlx ships nor a run"
         return  # a run, which is somebody's own
     subject = of_spec(load(Path(places[0]), overrides))
+    _, made = analyze.chosen(word, options, subject)
     assert [problem.message for problem in analyze.problems_of(made, subject)] == []

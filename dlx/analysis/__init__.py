@@ -1,1 +1,1 @@
-"""A look at experiments from outside: what is wrong before training."""
+"""A look at experiments from outside: analyses of networks, what is wrong before training, what data holds."""

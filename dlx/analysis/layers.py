@@ -20,11 +20,15 @@ def layers_of(graph: Graph, patterns: Sequence[str] = ()) -> list[str]:
 
 def unknown_layers(graph: Graph, patterns: Sequence[str], option: str = "layers") -> list[Problem]:
     """Return a problem for each pattern that names no node, with the nearest names."""
+    return [_unknown(graph, one, option) for one in patterns if not layers_of(graph, [one])]
+
+
+def unknown_names(graph: Graph, names: Sequence[str], option: str = "layer") -> list[Problem]:
+    """Return a problem for each name that is no node's, with the nearest ones; an empty name is none."""
+    return [_unknown(graph, one, option) for one in names if one and one not in graph.by_name]
+
+
+def _unknown(graph: Graph, one: str, option: str) -> Problem:
     names = [node.name for node in graph.nodes]
-    missing = (one for one in patterns if not layers_of(graph, [one]))
-    return [
-        Problem(
-            f"`{option}` names `{one}`, and {graph.name} has no such layer", did_you_mean(one, names, "the layers")
-        )
-        for one in missing
-    ]
+    hint = did_you_mean(one, names, "the layers")
+    return Problem(f"`{option}` names `{one}`, and {graph.name} has no such layer", hint)

@@ -10,9 +10,10 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from ...errors import Problem
 from ...lazy import torch
 from ...spec.analyses import Analysis
+from ..layers import unknown_names
 from ..measures.ascent import ascend_on_sphere, total_variation
 from ..measures.attacks import TINY, lengths
-from ..measures.classifier import layer_problems, one_input_problems
+from ..measures.classifier import one_input_problems
 from ..measures.gradient_fields import middle
 from ..measures.input_space import InputSpace, panels_of, space_of
 from ..measures.over_seeds import over_seeds
@@ -57,7 +58,7 @@ class ActivationMaximisation(Analysis):
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return layers and units that the network has not."""
-        if found := one_input_problems(subject) or layer_problems(subject.graph, [self.layer] if self.layer else []):
+        if found := one_input_problems(subject) or unknown_names(subject.graph, [self.layer]):
             return found
         name = self.layer or next(iter(subject.graph.outputs.values()))
         count = subject.graph.by_name[name].shape[0]

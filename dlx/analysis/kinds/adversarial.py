@@ -11,7 +11,7 @@ from ...errors import Problem
 from ...lazy import np, torch
 from ...registry import NotBoolean
 from ...spec.analyses import Analysis
-from ..measures.attacks import Ball, fast_gradient, lengths, projected_gradient, smallest_changes
+from ..measures.attacks import OVERSHOOT, Ball, fast_gradient, lengths, projected_gradient, smallest_changes
 from ..measures.classifier import Classifier, classifier_problems
 from ..measures.input_space import panels_of
 from ..result import Lines, Panel, Result
@@ -124,7 +124,7 @@ class Adversarial(Analysis):
         if self.attack == "fgsm":
             return [fast_gradient(losses, x, ball) for ball in balls]
         if self.attack == "deepfool":
-            change = 1.02 * smallest_changes(one.scores, x, self.steps).nan_to_num(torch.inf)
+            change = (1 + OVERSHOOT) * smallest_changes(one.scores, x, self.steps).nan_to_num(torch.inf)
             right = (one.predicted(x) == y).view(-1, *(1,) * (x.dim() - 1))
             size = lengths(change)
             return [torch.where(right & (size <= ball.radius), x + change.nan_to_num(posinf=0), x) for ball in balls]

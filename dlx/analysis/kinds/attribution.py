@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from ...errors import Problem
 from ...lazy import np, torch
 from ...spec.analyses import Analysis
+from ..layers import unknown_names
 from ..measures.attacks import gradient_of
 from ..measures.attribution import (
     class_activation,
@@ -20,7 +21,7 @@ from ..measures.attribution import (
     smooth_gradient,
     spread_over,
 )
-from ..measures.classifier import Classifier, classifier_problems, layer_problems, logits, with_positions
+from ..measures.classifier import Classifier, classifier_problems, logits, with_positions
 from ..measures.input_space import InputSpace, diverging, line_of, resized
 from ..measures.parts_of_network import up_to
 from ..result import Lines, Panel, Pictures, Result
@@ -178,7 +179,7 @@ class GradCAM(Attribution):
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why no layer has maps."""
         found = super().problems(subject)
-        if found or (found := layer_problems(subject.graph, [self.layer] if self.layer else [])):
+        if found or (found := unknown_names(subject.graph, [self.layer])):
             return found
         names = [one.name for one in with_positions(subject.graph)]
         if not names:

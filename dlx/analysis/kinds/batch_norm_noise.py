@@ -10,7 +10,7 @@ from ...errors import DlxError, Problem
 from ...lazy import np
 from ...spec.analyses import Analysis
 from ..features import features_of
-from ..layers import unknown_layers
+from ..layers import unknown_names
 from ..measures.batch_noise import batch_means, blur, mean_blur, normalised
 from ..result import Lines, Panel, Points, Result
 
@@ -34,7 +34,7 @@ class BatchNormNoise(Analysis):
 
     kind: ClassVar[str] = "batch_norm_noise"
     source: ClassVar[str] = "Ihler, course notes, chapter 6, example 6-6"
-    example: ClassVar[str] = "dlx analyze batch_norm_noise mnist1d/dense"
+    example: ClassVar[str] = "dlx analyze batch_norm_noise digits/lenet"
 
     batch_sizes: list[PositiveInt] = Field([20, 10, 5], min_length=1, description="sizes of the batches")
     points: PositiveInt = Field(30, ge=3, description="training examples")
@@ -43,7 +43,7 @@ class BatchNormNoise(Analysis):
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return batches that are no part of the points, and a layer that there is not."""
-        found = unknown_layers(subject.graph, [self.layer] if self.layer else [], "layer")
+        found = unknown_names(subject.graph, [self.layer])
         for size in self.batch_sizes:
             if not 2 <= size <= self.points:
                 message = f"a batch of {size} is not from 2 to all {self.points} points"

@@ -41,7 +41,7 @@ class Capacity(Varied):
     source: ClassVar[str] = (
         "Belkin et al. 2019, arXiv:1812.11118, figure 1; Prince 2023, Understanding Deep Learning, section 8.4"
     )
-    example: ClassVar[str] = "dlx analyze capacity udl/double-descent"
+    example: ClassVar[str] = "dlx analyze capacity zoo/double-descent"
 
     over: str = Field("vars.width", description="key that sets the size of the network")
     values: list[float] = Field([], description="its values; by default an eighth to four times that of the spec")

@@ -9,8 +9,9 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from ...errors import Problem
 from ...lazy import np, torch
 from ...spec.analyses import Analysis
+from ..layers import unknown_names
 from ..measures.attacks import TINY, gradient_of, lengths
-from ..measures.classifier import layer_problems, one_input_problems
+from ..measures.classifier import one_input_problems
 from ..measures.input_space import InputSpace, panels_of, space_of
 from ..measures.over_seeds import over_seeds
 from ..measures.parts_of_network import ending_at
@@ -45,7 +46,7 @@ class DeepDream(Analysis):
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why it is no network of one input, or has no such layer."""
-        return one_input_problems(subject) or layer_problems(subject.graph, [self.layer] if self.layer else [])
+        return one_input_problems(subject) or unknown_names(subject.graph, [self.layer])
 
     def run(self, subject: Subject) -> Result:
         """Let the layer of each network grow."""

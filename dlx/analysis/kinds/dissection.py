@@ -9,7 +9,8 @@ from pydantic import Field
 from ...errors import Problem
 from ...lazy import torch
 from ...spec.analyses import Analysis
-from ..measures.classifier import layer_problems, one_input_problems, with_positions
+from ..layers import unknown_names
+from ..measures.classifier import one_input_problems, with_positions
 from ..measures.gradient_fields import overlaps
 from ..measures.input_space import InputSpace, diverging, resized, space_of
 from ..measures.over_seeds import over_seeds
@@ -52,7 +53,7 @@ class Dissection(Analysis):
         if not subject.has_data or subject.facts.classes is None or subject.facts.target is None:
             hint = "Take data whose targets are masks, such as `shapes`."
             return [Problem(f"units are compared with classes of pixels, and the data of {name} has none", hint)]
-        if found := layer_problems(subject.graph, [self.layer] if self.layer else []):
+        if found := unknown_names(subject.graph, [self.layer]):
             return found
         maps = [one.name for one in with_positions(subject.graph)]
         if not maps or (self.layer and self.layer not in maps):

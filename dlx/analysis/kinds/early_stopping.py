@@ -32,7 +32,7 @@ class EarlyStoppingCurve(Analysis):
 
     kind: ClassVar[str] = "early_stopping"
     source: ClassVar[str] = "Goodfellow, Bengio & Courville 2016, Deep Learning, section 7.8 and figure 7.3"
-    example: ClassVar[str] = "dlx analyze early_stopping zoo/early-stopping"
+    example: ClassVar[str] = "dlx analyze early_stopping early-stopping"
     trained: ClassVar[bool] = True
 
     metric: str = Field("loss", description="of the validation part")

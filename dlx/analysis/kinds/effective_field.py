@@ -10,7 +10,8 @@ from ...errors import Problem
 from ...lazy import np, torch
 from ...shapes import ReceptiveField
 from ...spec.analyses import Analysis
-from ..measures.classifier import layer_problems, one_input_problems, with_positions
+from ..layers import unknown_names
+from ..measures.classifier import one_input_problems, with_positions
 from ..measures.gradient_fields import gradient_energy, positions_seen, spread
 from ..measures.over_seeds import over_seeds
 from ..measures.parts_of_network import up_to
@@ -45,7 +46,7 @@ class EffectiveField(Analysis):
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why no layer has positions of the input."""
-        if found := one_input_problems(subject) or layer_problems(subject.graph, [self.layer] if self.layer else []):
+        if found := one_input_problems(subject) or unknown_names(subject.graph, [self.layer]):
             return found
         names = [one.name for one in with_positions(subject.graph)]
         if not names:

@@ -10,7 +10,7 @@ from ...errors import DlxError, Problem
 from ...lazy import np
 from ...spec.analyses import Analysis
 from ..features import Chosen, chosen_examples, class_problems, features_of, last_hidden
-from ..layers import unknown_layers
+from ..layers import unknown_names
 from ..measures.over_seeds import over_seeds
 from ..measures.votes import distances
 from ..result import Panel, Points, Result
@@ -52,7 +52,7 @@ class EmbeddingMap(Analysis):
         """Return what is missing: classes, the layer, the library, examples."""
         found = [
             *class_problems(subject, self.kind),
-            *unknown_layers(subject.graph, [self.layer] if self.layer else [], "layer"),
+            *unknown_names(subject.graph, [self.layer]),
         ]
         if self.method == "umap" and not _has_umap():
             found.append(Problem("`method: umap` needs umap-learn, which is not installed",

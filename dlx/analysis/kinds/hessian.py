@@ -78,7 +78,7 @@ class Hessian(Analysis):
         product = curvature.hessian_product(loss_at(subject, network, batch), weights)
         if size <= max(self.exact, 2):
             found = np.asarray(np.linalg.eigvalsh(curvature.whole_hessian(product, size)), np.float64)
-            return _figures(found, np.full(size, 1 / size), size, is_whole=True), found
+            return _figures(found, np.full(size, 1 / size), size, (found[0], found[-1]), is_whole=True), found
         low, high = curvature.extremes(product, size, seed=0)
         generator = np.random.default_rng(0)
         each = [curvature.lanczos(product, size, self.steps, generator) for _ in range(self.draws)]
@@ -86,12 +86,14 @@ class Hessian(Analysis):
         shares: Array = np.concatenate([one.shares for one in each]) / self.draws
         order = np.argsort(values)
         density = curvature.Density(values[order], shares[order])
-        return _figures(density.values, density.shares, size) | {"smallest": low, "largest": high}, density
+        return _figures(density.values, density.shares, size, (low, high)), density
 
 
-def _figures(values: Array, shares: Array, size: int, is_whole: bool = False) -> dict[str, float]:
-    """Return what eigenvalues in ascending order, and the share of each, say of the whole matrix."""
-    low, high = float(values[0]), float(values[-1])
+def _figures(
+    values: Array, shares: Array, size: int, ends: tuple[float, float], is_whole: bool = False
+) -> dict[str, float]:
+    """Return what values that stand for all eigenvalues, the share of each, and the two ends say of the matrix."""
+    low, high = map(float, ends)
     bound = ZERO * max(abs(low), abs(high))
     found = {
         "largest": high,
@@ -99,7 +101,7 @@ def _figures(values: Array, shares: Array, size: int, is_whole: bool = False) ->
         "trace": float(values @ shares) * size,
         "negative": float(shares[values < -bound].sum()),
     }
-    sizes = np.abs(values)
+    sizes = np.abs(values if is_whole else ends)
     if (is_whole or low > 0) and sizes.min() > bound:
         found["condition_number"] = float(sizes.max() / sizes.min())
     return found

@@ -10,7 +10,7 @@ from ...data.text.text import Text
 from ...errors import Problem
 from ...lazy import np
 from ...spec.analyses import Analysis
-from ..layers import unknown_layers
+from ..layers import unknown_names
 from ..result import Bars, Heat, Lines, Panel, Result
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class HiddenStates(Analysis):
         """Return what is missing: a recurrent layer over a text that is cut into windows; the layer of that name."""
         from ...training.carrying import RECURRENT
 
-        found = unknown_layers(subject.graph, [self.layer] if self.layer else [], "layer")
+        found = unknown_names(subject.graph, [self.layer])
         if not any(node.kind in RECURRENT for node in subject.graph.nodes):
             message = f"`hidden_states` are of a recurrent layer, and {subject.name} has none"
             found.append(Problem(message, "Take a network with an `rnn`, `lstm` or `gru`."))

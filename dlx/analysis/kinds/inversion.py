@@ -9,8 +9,9 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from ...errors import Problem
 from ...lazy import np, torch
 from ...spec.analyses import Analysis
+from ..layers import unknown_names
 from ..measures.ascent import descend, relative_error, total_variation
-from ..measures.classifier import layer_problems, one_input_problems
+from ..measures.classifier import one_input_problems
 from ..measures.input_space import InputSpace, panels_of, space_of
 from ..measures.over_seeds import over_seeds
 from ..measures.parts_of_network import ending_at
@@ -47,7 +48,7 @@ class Inversion(Analysis):
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return layers that the network has not."""
-        return one_input_problems(subject) or layer_problems(subject.graph, self.layers)
+        return one_input_problems(subject) or unknown_names(subject.graph, self.layers, "layers")
 
     def run(self, subject: Subject) -> Result:
         """Invert each layer of each network."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
+from ...errors import Problem
 from ..measures.curves import power_law
 from ..result import Lines, Panel, Result, Scale
 from ..variants import Plan
@@ -40,6 +41,11 @@ class LearningCurve(Varied):
     over: str = Field("", description="key that says how many; by default `train` of the data")
     draw: Literal["weights", "data"] = Field("weights", description="what a seed draws anew")
 
+    def problems(self, subject: Subject) -> list[Problem]:
+        """Return why a variant cannot be trained; data whose spec does not say how many it has is not loaded here."""
+        counted = self.sizes or isinstance(getattr(subject.experiment.data, "train", None), int)
+        return super().problems(subject) if counted else self.model_copy(update={"sizes": [2]}).problems(subject)
+
     def chosen(self, subject: Subject) -> list[int]:
         """Return the numbers of examples, the fewest first."""
         if self.sizes:
@@ -53,7 +59,7 @@ class LearningCurve(Varied):
         self.metric_of(subject)
         key = self.over or data_key(subject.experiment, "train")
         draw = data_key(subject.experiment, "seed") if self.draw == "data" else ""
-        return [self.plans_over(subject, f"++{key}", [size], draw=draw)[0] for size in self.chosen(subject)]
+        return self.plans_over(subject, f"++{key}", self.chosen(subject), draw=draw)
 
     def run(self, subject: Subject) -> Result:
         """Train on each number of examples, and fit the power law."""

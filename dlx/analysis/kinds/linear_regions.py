@@ -92,10 +92,10 @@ class LinearRegions(Analysis):
         return len(found), found
 
     def _bounds(self, subject: Subject, plane: InputPlane) -> dict[str, Any]:
-        widths, (shape,) = piecewise.widths(subject.graph), subject.graph.inputs.values()
-        here = cells.most_regions(len(plane.low), widths)
+        graph, (shape,) = subject.graph, subject.graph.inputs.values()
+        here = cells.most_regions(piecewise.cuts(graph, len(plane.low)))
         known = {"bound": here} if here < LARGEST_BOUND else {}
-        return {**known, "log10_bound": log10(cells.most_regions(shape.count, widths))}
+        return {**known, "log10_bound": log10(cells.most_regions(piecewise.cuts(graph, shape.count)))}
 
     def _notes(self, plane: InputPlane, exact: bool) -> list[str]:
         found = ["the window is the plane through three examples, and `bound` is of planes"] if plane.is_slice else []

@@ -18,7 +18,7 @@ from ..features import (
     pictures,
     rows_of,
 )
-from ..layers import unknown_layers
+from ..layers import unknown_names
 from ..measures.over_seeds import over_seeds
 from ..measures.votes import distances
 from ..result import Bars, Panel, Pictures, Result
@@ -60,7 +60,7 @@ class Neighbours(Analysis):
         """Return what is missing: classes, or the layer."""
         return [
             *class_problems(subject, self.kind),
-            *unknown_layers(subject.graph, [self.layer] if self.layer else [], "layer"),
+            *unknown_names(subject.graph, [self.layer]),
         ]
 
     def run(self, subject: Subject) -> Result:

@@ -44,7 +44,9 @@ class Sharpness(Analysis):
     )
     example: ClassVar[str] = "dlx analyze sharpness last"
 
-    rho: PositiveFloat = Field(0.05, description="radius of the ball around the weights, in units of their length")
+    rho: PositiveFloat = Field(
+        0.05, description="radius of the ball: Euclidean distance of all weights from where they are"
+    )
     epsilon: PositiveFloat = Field(1e-3, description="half a side of the box, times |w| + 1")
     steps: PositiveInt = Field(10, description="steps of gradient ascent, and of L-BFGS-B")
     examples: PositiveInt = Field(1000, description="examples whose mean loss it is, at most")

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from ...errors import Problem
+from ...errors import DlxError, Problem
 from ...lazy import torch
 from ...spec.analyses import Analysis
+from ..layers import unknown_names
 from ..measures.ascent import descend, gram, relative_error
-from ..measures.classifier import layer_problems, one_input_problems, with_positions
+from ..measures.classifier import one_input_problems, with_positions
 from ..measures.input_space import InputSpace, panels_of, space_of
 from ..measures.over_seeds import over_seeds
 from ..measures.parts_of_network import up_to
@@ -47,8 +48,13 @@ class StyleTransfer(Analysis):
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why no layer has maps, and layers that have none."""
+        if found := one_input_problems(subject):
+            return found
         asked = [*filter(None, [self.content_layer]), *self.style_layers]
-        if found := one_input_problems(subject) or layer_problems(subject.graph, asked):
+        if found := [
+            *unknown_names(subject.graph, [self.content_layer], "content_layer"),
+            *unknown_names(subject.graph, self.style_layers, "style_layers"),
+        ]:
             return found
         maps = [one.name for one in with_positions(subject.graph)]
         if not maps:
@@ -81,13 +87,15 @@ class StyleTransfer(Analysis):
 
     def _two(self, subject: Subject, space: InputSpace) -> tuple[Tensor, Tensor]:
         """Return both pictures, each (1, channels, *size)."""
-        count = max(self.content, self.style) + 1
+        numbers = [self.content, self.style]
         if subject.has_data:
             part = subject.part(self.part)
-            numbers = torch.tensor([min(one, len(part) - 1) for one in (self.content, self.style)])
-            both = part.take(numbers.to(subject.device)).inputs[0]
+            if max(numbers) >= len(part):
+                message = f"there is no example {max(numbers):,} in the {len(part):,} of {subject.name}"
+                raise DlxError(message, hint=f"Take `content` and `style` from 0 to {len(part) - 1:,}.")
+            both = part.take(torch.tensor(numbers).to(subject.device)).inputs[0]
         else:
-            both = subject.examples(count).inputs[0][[self.content, self.style]]
+            both = subject.examples(max(numbers) + 1).inputs[0][numbers]
         raw = space.to_raw(both)
         return raw[:1], raw[1:]
 

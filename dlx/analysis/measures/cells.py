@@ -139,17 +139,16 @@ def _size(polygon: Array) -> float:
     return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
 
 
-def most_regions(inputs: int, widths: Sequence[int]) -> int:
-    """Return the most linear regions that layers of rectifiers can make of `inputs` dimensions.
+def most_regions(layers: Iterable[tuple[int, int]]) -> int:
+    """Return the most linear regions that layers of rectifiers can make, each of (units, dimensions).
 
     One layer of D units cuts n dimensions into at most the sum of C(D, j) over j from 0 to n (Zaslavsky 1975; Prince
-    2023, section 3.8). Each further layer multiplies by as much, in as many dimensions as the narrowest before it
-    leaves (Montufar 2017, "Notes on the number of linear regions of deep neural networks", theorem 2).
+    2023, section 3.8). Each further layer multiplies by as much, in as many dimensions as those before it leave: of a
+    chain the narrowest (Montufar 2017, "Notes on the number of linear regions of deep neural networks", theorem 2).
     """
     from math import comb, prod
 
-    narrowest = [min([inputs, *widths[: layer + 1]]) for layer in range(len(widths))]
-    return prod(sum(comb(units, j) for j in range(n + 1)) for units, n in zip(widths, narrowest, strict=True))
+    return prod(sum(comb(units, j) for j in range(n + 1)) for units, n in layers)
 
 
 def patterns(values: Iterable[Any]) -> int:

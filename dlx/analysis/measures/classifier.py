@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Problem, did_you_mean
+from ...errors import Problem
 from ...lazy import torch
 from ...spec import objective_of
 from .input_space import InputSpace, space_of
@@ -105,16 +105,6 @@ def classifier_problems(subject: Subject) -> list[Problem]:
         hint = f"Take one of {' or '.join(f'`objective: {kind}`' for kind in KINDS)}."
         return [Problem(message, hint, subject.mark("objective"))]
     return []
-
-
-def layer_problems(graph: Graph, names: Sequence[str]) -> list[Problem]:
-    """Return the names that are no layer of a network."""
-    known = list(graph.by_name)
-    return [
-        Problem(f"the network has no layer `{name}`", did_you_mean(name, known, "the layers"))
-        for name in names
-        if name not in graph.by_name
-    ]
 
 
 def with_positions(graph: Graph) -> list[LayerNode]:

@@ -93,9 +93,20 @@ def kinks(graph: Graph) -> list[LayerNode]:
     return [node for node in graph.nodes if node.kind in KINKS]
 
 
-def widths(graph: Graph) -> list[int]:
-    """Return the values that each of these activations takes, one for each kink of a unit."""
-    return [node.arriving[0].count * len(levels_of(node)) for node in kinks(graph)]
+def cuts(graph: Graph, inputs: int) -> list[tuple[int, int]]:
+    """Return how often each of these activations cuts a region, once for each kink of a unit, and its dimensions.
+
+    Where the inputs move in `inputs` dimensions, a value moves in no more, in no more than it has numbers, and in no
+    more than what it is made of: few behind a narrow layer, unless a shortcut goes around that.
+    """
+    dimensions = {name: min(inputs, shape.count) for name, shape in graph.inputs.items()}
+    found = []
+    for node in graph.nodes:
+        arriving = min(inputs, sum(dimensions[name] for name in node.inputs))
+        dimensions[node.name] = min(arriving, node.shape.count)
+        if node.kind in KINKS:
+            found.append((node.arriving[0].count * len(levels_of(node)), arriving))
+    return found
 
 
 def before_kinks(

@@ -46,6 +46,20 @@ def test_kinds_are_named_in_a_spec_without_torch_and_without_a_training():
     assert printed.split() == [], "imported where a kind is declared: import it inside `run`, or by dlx.lazy"
 
 
+def test_problems_of_all_kinds_are_found_without_torch_and_without_the_data():
+    script = (
+        "import sys; from dlx.analysis.analyze import problems_of, subject_of;"
+        "from dlx.spec.analyses import ANALYSES;"
+        "names = ('digits/lenet', 'udl/residual-54', 'aima/gradients-through-time');"
+        "subjects = [subject_of([name]) for name in names];"
+        "found = [problems_of(ANALYSES[kind](), one) for kind in ANALYSES for one in subjects];"
+        "print(sum(map(bool, found)) > 0, 'torch' in sys.modules)"
+    )
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+    assert printed.split() == ["True", "False"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_options_have_defaults_or_the_example_sets_them(kind):
     words = re.findall(r"--set '?([\w.]+)=", ANALYSES[kind].example)

@@ -23,6 +23,15 @@ def result(kind, *options, spec="udl/figure-2-3", changes=()):
     return analyze.analyze(analyze.with_options(kind, options), analyze.subject_of([str(spec)], changes)).result
 
 
+QUADRATIC = """
+dlx: 1
+name: wide
+data: {synthetic: {shape: [8], classes: null, target: [1], train: 40, test: 10, label_noise: {std: 1.0}}}
+network: {layers: [{linear: {out_features: 1, bias: false}}]}
+objective: regression
+"""
+
+
 @pytest.fixture
 def net(tmp_path):
     path = tmp_path / "net.yaml"
@@ -58,6 +67,16 @@ def test_products_alone_find_what_the_whole_matrix_has(net):
         assert products.figures[name] == pytest.approx(exact.figures[name], rel=1e-3)
     assert means["trace"] == pytest.approx(exact.figures["trace"], rel=0.35), "a mean over random vectors"
     assert exact.figures["smallest"] < 0 < exact.figures["negative"]
+
+
+def test_the_condition_number_of_products_is_that_of_the_ends_and_not_of_a_few_steps_between(tmp_path):
+    path = tmp_path / "wide.yaml"
+    path.write_text(QUADRATIC)
+    exact, few = (result("hessian", *more, spec=path).figures for more in ((), ("exact=0", "steps=2", "draws=1")))
+
+    assert few["smallest"] > 0
+    assert not few["exact"]
+    assert few["condition_number"] == pytest.approx(exact["condition_number"], rel=1e-2)
 
 
 def test_sharpness_of_the_line_is_that_of_its_quadratic():

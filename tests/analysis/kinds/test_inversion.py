@@ -47,4 +47,4 @@ def test_without_updates_the_mean_input_is_all_that_is_told():
 def test_layers_that_are_not_there(digits_run):
     (problem,) = Inversion(layers=["conv_1", "covn_2"]).problems(of_run(digits_run))
 
-    assert problem.message == "the network has no layer `covn_2`"
+    assert problem.message == "`layers` names `covn_2`, and small has no such layer"

@@ -8,6 +8,19 @@ from dlx.errors import SpecError
 DEEP = (
     "dlx: 1\nname: deep\nnetwork:\n  inputs: {x: [2]}\n  layers: [{linear: 8}, relu, {linear: 8}, %s, {linear: 1}]\n"
 )
+AROUND = """
+dlx: 1
+name: around
+network:
+  inputs: {x: [2]}
+  layers:
+    - linear: 1
+    - relu
+    - {concat: , from: [relu_1, x]}
+    - linear: 3
+    - relu
+    - linear: 1
+"""
 
 
 def figures(spec, *options, kind="linear_regions", changes=()):
@@ -83,6 +96,16 @@ def test_networks_of_many_inputs_are_looked_at_through_three_examples():
     assert found.figures["exact"]
     assert found.figures["regions"] <= 1 + 20 + 190 == found.figures["bound"]
     assert "the plane through three examples" in found.notes[0]
+
+
+def test_no_network_has_more_regions_than_its_bound_where_a_way_goes_around_a_narrow_layer(tmp_path):
+    """Three units that see both inputs beside one narrow unit: 2 * 7, and not the 2 * 4 of a chain."""
+    path = tmp_path / "around.yaml"
+    path.write_text(AROUND)
+    found = figures(path, "low=-1e3", "high=1e3", "seeds=8")
+
+    assert found.figures["bound"] == 2 * 7
+    assert 2 * 4 < max(count for _, count, _ in found.table[1]) <= 2 * 7
 
 
 def test_layers_that_bend_are_refused_with_their_place(tmp_path):

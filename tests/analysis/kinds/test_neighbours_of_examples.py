@@ -53,6 +53,8 @@ def test_a_layer_that_is_not_there_and_data_without_classes_are_told(tmp_path):
     with pytest.raises(SpecError, match="`layer` names `linear_3`, and plane has no such layer") as raised:
         analyze(Neighbours(layer="linear_3"), subject(tmp_path, noisy_plane(), FIRST))
     assert "linear_1" in raised.value.problems[0].hint
+    with pytest.raises(SpecError, match=r"`layer` names `linear_\*`"):  # one layer, so that a pattern is none
+        analyze(Neighbours(layer="linear_*"), subject(tmp_path, noisy_plane(), FIRST))
 
     x, _ = noisy_plane()
     values = subject(tmp_path, (x, x[:, 1]), "{linear: 1}", "objective: regression")

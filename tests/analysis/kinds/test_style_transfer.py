@@ -1,9 +1,11 @@
 """Style without content, content without style, and both."""
 
+import pytest
 from helpers import experiment_of
 
 from dlx.analysis.kinds.style_transfer import StyleTransfer
 from dlx.analysis.subject import of_run, of_spec
+from dlx.errors import DlxError
 
 LAYERS = {"content_layer": "conv_1", "style_layers": ["conv_1", "max_pool_1"], "steps": 100}
 
@@ -45,3 +47,6 @@ def test_layers_without_maps_and_examples_that_are_not_there(digits_run):
     assert "Did you mean `conv_1`" in StyleTransfer(content_layer="conv").problems(subject)[0].hint
     dense = of_spec(experiment_of("name: dense\nnetwork: {inputs: [4], layers: [{linear: 3}]}"))
     assert StyleTransfer().problems(dense)[0].message == "dense has no layer with maps"
+    with pytest.raises(DlxError, match="there is no example 9,999 in the 359 of small") as raised:
+        StyleTransfer(style=9999).run(subject)
+    assert "from 0 to 358" in str(raised.value)

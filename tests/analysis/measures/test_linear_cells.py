@@ -1,12 +1,15 @@
 """Cells of piecewise linear functions: against Zaslavsky's count, areas, and points that are tried one by one."""
 
+import json
 from itertools import pairwise
 from math import comb
 
 import numpy as np
 import pytest
+from helpers import experiment_of
 
-from dlx.analysis.measures import cells
+from dlx.analysis.measures import cells, piecewise
+from dlx.graph import trace_all
 
 
 def rectifiers(widths, seed=0):
@@ -38,7 +41,7 @@ def test_equal_units_cut_once():
     weights = [(np.repeat(w, 3, 0), np.repeat(b, 3))]
 
     assert len(cells.divide(cells.window([-9, -9], [9, 9]), before(weights), 99)) == 2
-    assert cells.most_regions(2, [3]) == 7
+    assert cells.most_regions([(3, 2)]) == 7
 
 
 def test_units_that_are_0_but_for_rounding_cut_nothing():
@@ -94,7 +97,12 @@ def test_too_many_cells_are_not_searched_for():
 
 
 def test_the_bound_of_several_layers_is_the_product_over_the_narrowest_before():
-    assert cells.most_regions(1, [3]) == 4
-    assert cells.most_regions(100, [3]) == 8
-    assert cells.most_regions(2, [3, 3]) == 7 * 7
-    assert cells.most_regions(2, [1, 3]) == 2 * 4, "behind one unit there is one dimension left"
+    def bound(inputs, *widths):
+        layers = [layer for width in widths for layer in ({"linear": width}, "relu")]
+        spec = {"name": "chain", "network": {"inputs": [inputs], "layers": layers}}
+        return cells.most_regions(piecewise.cuts(trace_all(experiment_of(json.dumps(spec))).one, inputs))
+
+    assert bound(1, 3) == 4
+    assert bound(100, 3) == 8
+    assert bound(2, 3, 3) == 7 * 7
+    assert bound(2, 1, 3) == 2 * 4, "behind one unit there is one dimension left"
