@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DlxError, Problem
 from ..graph import Graph
 from ..lazy import np, torch
+from .measures.walk import watched
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -108,18 +109,7 @@ def each_layer(
 ) -> Any:
     """Run a network without gradients and hand on the output of each named layer as it is made, and return its own.
 
-    What no later layer needs is freed on the way: `take` decides what stays in memory. Of a module that is several
-    nodes of torch the value of the last is its output.
+    What no later layer needs is freed on the way: `take` decides what stays in memory.
     """
-    last = {node.meta["node"]: node for node in network.graph.nodes if "node" in node.meta}
-    wanted = {node: name for name, node in last.items() if name in names}
-
-    class Handing(torch.fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            value = super().run_node(n)
-            if n in wanted and isinstance(value, torch.Tensor):
-                take(wanted[n], value)
-            return value
-
     with torch.inference_mode():
-        return Handing(network).run(*inputs)
+        return watched(network, inputs, names, take)

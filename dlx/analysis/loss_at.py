@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import Problem
 from ..lazy import torch
 from ..objectives import Supervised
 from ..spec import objective_of
+from .measures.classifier import classes_of
 
 if TYPE_CHECKING:
     from torch import Tensor, fx
@@ -36,9 +37,15 @@ def problems(subject: Subject) -> list[Problem]:
 
 def loss_at(subject: Subject, network: fx.GraphModule, batch: Batch) -> Loss:
     """Return the loss of the batch at the weights that the network has when it is called; without penalties."""
+    of = loss_of_outputs(subject, batch)
+    return lambda: of(network(*batch.inputs))
+
+
+def loss_of_outputs(subject: Subject, batch: Batch) -> Callable[[Any], Tensor]:
+    """Return the loss of a batch as a function of the outputs that a network gives for it; without penalties."""
     objective, loss = subject.supervised, subject.loss_function()
     target = objective.target(batch)
-    return lambda: loss(objective.main(network(*batch.inputs)), target)
+    return lambda outputs: loss(objective.main(outputs), target)
 
 
 def in_float64(batch: Batch) -> Batch:
@@ -83,7 +90,6 @@ def evaluated(subject: Subject, network: fx.GraphModule, batch: Batch) -> Evalua
             total += float(function(output, target)) * share
             divisor += share
             if objective.measures == "classes" and output.dim() == 2 and target.dim() == 1:
-                found = output.argmax(1) if output.shape[1] > 1 else (output[:, 0] > 0).long()
-                wrong, labels = wrong + int((found != target).sum()), labels + len(target)
+                wrong, labels = wrong + int((classes_of(objective, output) != target).sum()), labels + len(target)
     mean = total if objective.loss.reduction == "sum" else total / max(divisor, 1e-30)
     return Evaluation(mean, wrong / labels if labels else math.nan)

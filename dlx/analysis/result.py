@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Values = Sequence[float] | Array
 
 Scale = Literal["linear", "log"]
+FAR = 100
+"""Ratio of the largest to the least value of a map from which on its colours go by the logarithm."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,11 @@ def _mark(one: Mark) -> dict[str, Any]:
     return {"kind": kind, **{name: plain(value) for name, value in vars(one).items() if value is not None}}
 
 
+def scale_of(values: Array) -> Scale:
+    """Return a logarithmic scale for the colours of a map whose values are all above 0 and differ by much."""
+    return "log" if values.min() > 0 and values.max() > FAR * values.min() else "linear"
+
+
 def plain(value: Any) -> Any:
     """Return numbers, arrays and sequences as JSON has them, None for what is not finite."""
     if isinstance(value, np.ndarray | np.generic):
@@ -143,4 +150,4 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-__all__ = ["Bars", "Heat", "Lines", "Mark", "Panel", "Pictures", "Points", "Result", "Scale", "plain"]
+__all__ = ["Bars", "Heat", "Lines", "Mark", "Panel", "Pictures", "Points", "Result", "Scale", "plain", "scale_of"]

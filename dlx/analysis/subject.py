@@ -25,6 +25,7 @@ from ..training import data_dependent_init, device, following, initial_weights, 
 from ..training.batches.augmentation import center_crops
 from ..training.checkpoints import checkpoint
 from ..training.prepared import Prepared, loaded
+from .loss_at import loss_of_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,8 +265,7 @@ class Subject:
 
     def loss(self, network: fx.GraphModule, batch: Batch) -> Tensor:
         """Return the loss of a network on a batch, a scalar with its graph of gradients."""
-        objective = self.supervised
-        return self.loss_function()(objective.main(network(*batch.inputs)), objective.target(batch))
+        return loss_of_outputs(self, batch)(network(*batch.inputs))
 
     @cached_property
     def study(self) -> Path:

@@ -14,6 +14,7 @@ from ...graph import Graph
 from ...lazy import np
 from ...spec.analyses import Analysis
 from ..layers import layers_of, unknown_layers
+from ..loss_at import loss_of_outputs
 from ..measures.over_seeds import over_seeds
 from ..measures.residual_blocks import block_ends, residual_blocks
 from ..measures.scales import scales
@@ -122,8 +123,7 @@ class ActivationScale(Analysis):
         """Return the sizes of values and gradients at each place."""
         loss = projection()
         if self.gradient_of == "loss":
-            objective, function = subject.supervised, subject.loss_function()
-            loss = lambda output: function(objective.main(output), objective.target(batch))  # noqa: E731
+            loss = loss_of_outputs(subject, batch)
         found = scales(network.train(not subject.trained), batch.inputs, loss, places)
         power = 2 if self.measure == "variance" else 1
         return [(found[name].std ** power, found[name].gradient ** power) for name in places]

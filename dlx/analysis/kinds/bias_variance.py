@@ -12,6 +12,7 @@ from ...errors import Problem, SpecError
 from ...lazy import np
 from ...objectives import Supervised
 from ...spec import objective_of
+from ..measures.classifier import classes_of
 from ..measures.decomposition import Decomposition, of_classes, of_squares
 from ..result import Lines, Panel, Result
 from ..variants import Plan, Variant, outputs, planned
@@ -135,9 +136,7 @@ class BiasVariance(Trains):
         objective = subject.supervised
         if objective.measures == "values":
             return objective.predict(output)
-        return (
-            output.argmax(1) if output.dim() > 1 and output.shape[1] > 1 else (output.reshape(len(output)) > 0).long()
-        )
+        return classes_of(objective, output)
 
 
 def _figures(one: Decomposition) -> dict[str, float]:

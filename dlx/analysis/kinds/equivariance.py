@@ -14,6 +14,7 @@ from ...spec.analyses import Analysis
 from ..features import each_layer
 from ..layers import layers_of, unknown_layers
 from ..measures.over_seeds import over_seeds
+from ..measures.walk import first_output
 from ..result import Lines, Panel, Result
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _relative(value: Tensor, expected: Tensor) -> float:
 
 def _main(output: Any) -> Tensor:
     """Return the first output of a network."""
-    found = next(iter(output.values())) if isinstance(output, dict) else output
+    found = first_output(output)
     if not isinstance(found, torch.Tensor):
         raise DlxError("the network ends in several results, and this analysis looks at one tensor")
     return found

@@ -10,6 +10,7 @@ from ...errors import Problem, did_you_mean
 from ...graph import Graph, LayerNode
 from ...lazy import np
 from ...spec.analyses import Analysis
+from ..loss_at import loss_of_outputs
 from ..measures.over_seeds import over_seeds
 from ..measures.through_time import Steps, spectral_radius, step_by_step
 from ..measures.walk import projection
@@ -136,8 +137,7 @@ class GradientsThroughTime(Analysis):
     def _loss(self, subject: Subject, output: Any, steps: Steps, batch: Batch) -> Tensor:
         if self.gradient_of == "state":
             return projection()(steps.states[-1])
-        objective = subject.supervised
-        return subject.loss_function()(objective.main(output), objective.target(batch))
+        return loss_of_outputs(subject, batch)(output)
 
 
 def _growth(of: str, each: list[list[float]]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from ...lazy import np, torch
 from ...spec.analyses import Analysis
 from ..loss_at import Evaluation, evaluated, loss_at, problems
 from ..measures import unit_matching, weight_space
+from ..measures.norms import norms_by_batch
 from ..result import Lines, Panel, Result
 
 if TYPE_CHECKING:
@@ -113,8 +114,6 @@ class Interpolation(Analysis):
 
     def _curve(self, subject: Subject, network: fx.GraphModule, ends: tuple[Tensors, Tensors], seen: Batch) -> Any:
         """Train the bend of a curve, and return the function from t to a point of it."""
-        from .smoothness import norms_by_batch
-
         names = [name for name, weight in network.named_parameters() if weight.requires_grad]
         start, end = ([state[name] for name in names] for state in ends)
         bend = [((a + b) / 2).requires_grad_() for a, b in zip(start, end, strict=True)]

@@ -13,7 +13,6 @@ from ...spec.analyses import Analysis
 from .. import input_plane
 from ..measures import cells, piecewise
 from ..result import Lines, Panel, Points, Result
-from .linear_regions import not_piecewise_linear
 
 if TYPE_CHECKING:
     from torch import fx
@@ -51,7 +50,7 @@ class Joints(Analysis):
     def problems(self, subject: Subject) -> list[Problem]:
         """Return layers that are not piecewise linear, and more inputs than one."""
         return [
-            *not_piecewise_linear(subject),
+            *piecewise.problems(subject.graph, subject.name),
             *input_plane.problems(subject.graph, self.low, self.high, most=1),
         ]
 

@@ -56,7 +56,7 @@ class LinearRegions(Analysis):
     def problems(self, subject: Subject) -> list[Problem]:
         """Return layers that are not piecewise linear, and why there is no window."""
         return [
-            *not_piecewise_linear(subject),
+            *piecewise.problems(subject.graph, subject.name),
             *input_plane.problems(subject.graph, self.low, self.high),
         ]
 
@@ -129,16 +129,6 @@ def line_panel(network: fx.GraphModule, plane: InputPlane, found: Cells) -> Pane
     lines = [Lines(f"output {i + 1}" if several else "output", x, y) for i, y in enumerate(outputs.T[:COLOURS])]
     ends = Points("ends of regions", x[1:-1], outputs[1:-1, 0])
     return Panel(f"{len(found):,} linear regions", plane.titles[0], "output", (*lines, ends))
-
-
-def not_piecewise_linear(subject: Subject) -> list[Problem]:
-    """Return a problem for the first layer that is neither linear nor one with kinks."""
-    curved = piecewise.curved(subject.graph)
-    if not curved:
-        return []
-    others = f", and {len(curved) - 1} more" if len(curved) > 1 else ""
-    message = f"`{curved[0].name}` ({curved[0].kind}) of {subject.name} is not piecewise linear{others}"
-    return [Problem(message, f"Linear regions are of networks with {', '.join(piecewise.KINKS)}.", curved[0].mark)]
 
 
 def _must_be_linear(network: fx.GraphModule, plane: InputPlane, found: Cells) -> None:

@@ -11,7 +11,7 @@ from ...lazy import np, torch
 from ...spec.analyses import Analysis
 from ..loss_at import evaluated, problems
 from ..measures import weight_space
-from ..result import Heat, Panel, Result
+from ..result import Heat, Panel, Result, scale_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -67,7 +67,7 @@ class LossLandscape(Analysis):
             table = self._map(one, one.examples(self.examples, part=self.part), places)
             ending = f"_{index + 1}" if index else ""
             figures |= {f"{name}{ending}": value for name, value in _figures(table).items()}
-            heat = Heat(places, places, table, contours=True, label="loss", scale=_scale(table))
+            heat = Heat(places, places, table, contours=True, label="loss", scale=scale_of(table))
             panels.append(Panel(one.name, "first direction", "second direction", (heat,)))
             rows += [
                 [one.name, float(x), float(y), float(table[j, i])]
@@ -102,8 +102,3 @@ def _figures(table: Array) -> dict[str, float]:
         "rise": float(border.mean()) - middle,
         "bumpiness": weight_space.bumpiness(table),
     }
-
-
-def _scale(table: Array) -> Literal["linear", "log"]:
-    """Return a logarithmic scale where losses differ by much."""
-    return "log" if table.min() > 0 and table.max() > 100 * table.min() else "linear"

@@ -14,7 +14,7 @@ from .. import named_weight
 from ..loss_at import descent, in_float64, loss_at, problems
 from ..measures.weight_space import restored
 from ..named_weight import Weight
-from ..result import Heat, Lines, Mark, Panel, Points, Result
+from ..result import Heat, Lines, Mark, Panel, Points, Result, scale_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -83,7 +83,7 @@ class LossSurface(Analysis):
         for name, point in (("start", at[0]), ("end", at[-1]), ("lowest", (axes[0][column], axes[1][row]))):
             figures |= {f"{name}_{i}": float(value) for i, value in enumerate(point)}
         figures["lowest"] = float(table[row, column])
-        marks: list[Mark] = [Heat(axes[0], axes[1], table, contours=True, label="loss", scale=_scale(table))]
+        marks: list[Mark] = [Heat(axes[0], axes[1], table, contours=True, label="loss", scale=scale_of(table))]
         if len(path) > 1:
             marks.append(Lines("path", at[:, 0], at[:, 1]))
         marks.append(Points("end", at[-1:, 0], at[-1:, 1]))
@@ -117,11 +117,6 @@ class LossSurface(Analysis):
             for corner, end in ((self.low, low - room), (self.high, high + room))
         )
         return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
-
-
-def _scale(table: Array) -> Any:
-    """Return a logarithmic scale where losses differ by much."""
-    return "log" if table.min() > 0 and table.max() > 100 * table.min() else "linear"
 
 
 def _loss_with(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -15,6 +16,8 @@ from ...optim import OPTIMIZERS, Optimizer
 from ...registry import Choice
 from ...spec import missing_sections
 from ...spec.analyses import Analysis
+from ..measures import curvature
+from ..measures.weight_space import trained_weights
 from ..result import Heat, Lines, Mark, Panel, Points, Result
 
 if TYPE_CHECKING:
@@ -174,14 +177,14 @@ class OptimizerPaths(Analysis):
 
 def weights(job: Job) -> Array:
     """Return the two weights that a job trains, in double precision."""
-    return np.concatenate([p.detach().cpu().double().reshape(-1).numpy() for p in _trained(job)])
+    return np.concatenate([p.detach().cpu().double().reshape(-1).numpy() for p in trained_weights(job.network)])
 
 
 def put(job: Job, values: Array) -> None:
     """Set the two weights."""
     place = 0
     with torch.no_grad():
-        for p in _trained(job):
+        for p in trained_weights(job.network):
             own = torch.as_tensor(values[place : place + p.numel()], dtype=p.dtype).reshape(p.shape)
             p.copy_(own)
             place += p.numel()
@@ -196,10 +199,6 @@ def names_of(job: Job) -> list[str]:
     return found
 
 
-def _trained(job: Job) -> list[Tensor]:
-    return [p for p in job.network.parameters() if p.requires_grad]
-
-
 @dataclass(frozen=True)
 class Surface:
     """The training loss of a job as a function of its two weights."""
@@ -212,7 +211,7 @@ class Surface:
         with torch.no_grad():
             return float(self.loss())
 
-    @property
+    @cached_property
     def loss(self) -> Callable[[], Tensor]:
         """The loss of the whole training part, with penalties, at the weights that are set."""
         objective, part = self.job.supervised.objective, self.job.parts["train"]
@@ -242,15 +241,6 @@ class Surface:
     def curvature(self, at: Array) -> tuple[Array, Array]:
         """Return gradient (2,) and Hessian (2, 2) of the loss."""
         put(self.job, at)
-        trained = _trained(self.job)
-        gradients = torch.autograd.grad(self.loss(), trained, create_graph=True)
-        flat = torch.cat([one.reshape(-1) for one in gradients])
-        rows = []
-        for one in flat:
-            if not one.requires_grad:  # a loss that is linear in a weight
-                rows.append(torch.zeros(2))
-                continue
-            row = torch.autograd.grad(one, trained, retain_graph=True, allow_unused=True)
-            each = [torch.zeros_like(p) if g is None else g for p, g in zip(trained, row, strict=True)]
-            rows.append(torch.cat([g.reshape(-1) for g in each]))
-        return flat.detach().double().cpu().numpy(), torch.stack(rows).double().cpu().numpy()
+        both = trained_weights(self.job.network)
+        gradient = curvature.flat_gradient(self.loss, both).detach().double().numpy(force=True)
+        return gradient, curvature.whole_hessian(curvature.hessian_product(self.loss, both), 2)

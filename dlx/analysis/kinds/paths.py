@@ -12,6 +12,7 @@ from ...errors import Problem
 from ...graph import Graph
 from ...lazy import np
 from ...spec.analyses import Analysis
+from ..loss_at import loss_of_outputs
 from ..measures.gradient_paths import gradients_by_length, mean_norm, path_gradients
 from ..measures.over_seeds import over_seeds
 from ..measures.residual_blocks import ResidualBlock, paths_by_length, residual_blocks
@@ -120,8 +121,7 @@ class Paths(Analysis):
         network.train(not subject.trained)
         loss, at = projection(), blocks[0].start
         if subject.trained and subject.has_data:
-            objective, function = subject.supervised, subject.loss_function()
-            loss = lambda output: function(objective.main(output), objective.target(batch))  # noqa: E731
+            loss = loss_of_outputs(subject, batch)
         norms = path_gradients(network, batch.inputs, loss, blocks, at, self.samples)
         sums: list[Tensor] = gradients_by_length(network, batch.inputs, loss, blocks, at)
         found = [mean_norm(gradient) for gradient in sums]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -13,11 +12,12 @@ from ...lazy import np
 from ...spec.analyses import Analysis
 from ..loss_at import descent, loss_at, problems
 from ..measures import curvature
+from ..measures.norms import norms_by_batch
 from ..measures.weight_space import trained_weights
 from ..result import Lines, Panel, Result
 
 if TYPE_CHECKING:
-    from torch import fx, nn
+    from torch import fx
 
     from ...data.batch import Batch
     from ..subject import Subject
@@ -116,22 +116,3 @@ def _lines(found: list[tuple[int, curvature.AlongGradient]], name: str, rates: l
     steps = [step for step, _ in found]
     tables = [np.stack(values) for values in columns]
     return [Lines(name, steps, table.mean(1), table.min(1), table.max(1)) for table in tables]
-
-
-@contextmanager
-def norms_by_batch(network: nn.Module) -> Iterator[None]:
-    """Let batch norms use the batch, and all else do as in evaluation; set modes and statistics back at the end."""
-    from ...modules.norm import is_batch_norm
-
-    modes = {module: module.training for module in network.modules()}
-    buffers = {buffer: buffer.clone() for buffer in network.buffers()}
-    network.eval()
-    for module in network.modules():
-        module.training = is_batch_norm(module)
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for buffer, before in buffers.items():
-            buffer.copy_(before)

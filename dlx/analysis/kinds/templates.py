@@ -11,6 +11,7 @@ from ...lazy import np, torch
 from ...spec.analyses import Analysis
 from ..features import chosen_examples, has_classes, rows_of
 from ..measures.over_seeds import over_seeds
+from ..measures.piecewise import LINEAR
 from ..result import Bars, Panel, Pictures, Result
 
 if TYPE_CHECKING:
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
     from ..subject import Subject
 
     Array = npt.NDArray[Any]
-
-LINEAR = frozenset(
-    (
-        *("linear", "conv", "depthwise_conv", "pointwise_conv", "separable_conv", "flatten", "reshape", "permute"),
-        *("transpose", "channel_shuffle", "pad", "crop", "avg_pool", "adaptive_avg_pool", "global_avg_pool", "mean"),
-        *("sum", "scale", "add", "dropout", "spatial_dropout", "batch_norm", "identity"),
-    )
-)
-"""Kinds whose outputs are linear in their inputs, but for a constant, in evaluation mode."""
 
 
 class Templates(Analysis):

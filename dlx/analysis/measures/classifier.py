@@ -76,6 +76,13 @@ def logits(objective: Supervised, outputs: Any) -> Tensor:
     return objective.loss.predict(output).clamp_min(torch.finfo(output.dtype).tiny).log()
 
 
+def classes_of(objective: Supervised, output: Tensor) -> Tensor:
+    """Return the class (N, *positions) that an objective answers for main outputs (N, outputs, *positions)."""
+    if objective.one_logit:
+        return (objective.loss.predict(output).squeeze(1) > getattr(objective, "threshold", 0.5)).long()
+    return output.argmax(1)
+
+
 def one_input_problems(subject: Subject) -> list[Problem]:
     """Return why a subject has no one network of one input of numbers."""
     if not subject.graphs.is_one:

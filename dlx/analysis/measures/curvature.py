@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 def flat_gradient(loss: Loss, weights: Sequence[Tensor], create_graph: bool = False) -> Tensor:
     """Return the gradient of the loss by all weights, as one vector; 0 for weights that it does not depend on."""
-    found = torch.autograd.grad(loss(), weights, create_graph=create_graph, allow_unused=True)
-    each = [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
+    return _flat(torch.autograd.grad(loss(), weights, create_graph=create_graph, allow_unused=True), weights)
+
+
+def _flat(gradients: Sequence[Tensor | None], weights: Sequence[Tensor]) -> Tensor:
+    """Return gradients by weights as one vector, 0 for those that there are not."""
+    each = [torch.zeros_like(w) if g is None else g for g, w in zip(gradients, weights, strict=True)]
     return torch.cat([part.flatten() for part in each])
 
 
@@ -37,8 +41,7 @@ def hessian_product(loss: Loss, weights: Sequence[Tensor]) -> Product:
         if not gradient.requires_grad:  # the loss is linear in the weights
             return np.zeros(len(direction))
         found = torch.autograd.grad(gradient, weights, direction, retain_graph=True, allow_unused=True)
-        each = [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
-        return torch.cat([part.flatten() for part in each]).double().numpy(force=True)
+        return _flat(found, weights).double().numpy(force=True)
 
     return product
 
@@ -151,8 +154,7 @@ def most_in_box(loss: Loss, weights: Sequence[Tensor], epsilon: float, steps: in
         move(weights, start, (1.0, unflattened(torch.as_tensor(share * sides).to(start[0]), weights)))
         value = loss()
         found = torch.autograd.grad(value, weights, allow_unused=True)
-        each = [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
-        gradient = torch.cat([part.flatten() for part in each]).double().numpy(force=True)
+        gradient = _flat(found, weights).double().numpy(force=True)
         return low - float(value.detach()), -gradient * sides
 
     # from a corner: in the middle of a minimum the gradient is 0
@@ -191,10 +193,7 @@ def along_gradient(loss: Loss, weights: Sequence[Tensor], lengths: Sequence[floa
     for length in lengths:
         move(weights, start, (-length, direction))
         value = loss()
-        there = torch.autograd.grad(value, weights, allow_unused=True)
-        flat = torch.cat(
-            [(torch.zeros_like(w) if g is None else g).flatten() for g, w in zip(there, weights, strict=True)]
-        )
+        flat = _flat(torch.autograd.grad(value, weights, allow_unused=True), weights)
         losses.append(float(value.detach()))
         changes.append(float((flat - gradient).norm()))
     move(weights, start)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...lazy import torch
+from .input_space import resized
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,10 +68,9 @@ def overlaps(maps: Tensor, masks: Tensor, classes: int, share: float) -> Tensor:
     (N, units, *size) are brought to the size of `masks` (N, *size') by linear interpolation.
     Source: Bau, Zhou, Khosla, Oliva & Torralba 2017, arXiv:1704.05796, section 2.2.
     """
-    size = masks.shape[1:]
-    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(size)]
-    if tuple(maps.shape[2:]) != tuple(size):
-        maps = torch.nn.functional.interpolate(maps, size=tuple(size), mode=mode, align_corners=False)
+    size = tuple(masks.shape[1:])
+    if tuple(maps.shape[2:]) != size:
+        maps = resized(maps.flatten(0, 1), size).view(*maps.shape[:2], *size)
     units = maps.transpose(0, 1).flatten(1)
     count = max(1, round(share * units.shape[1]))
     thresholds = units.topk(count, dim=1).values[:, -1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...errors import Problem
 from ...graph import Graph, LayerNode
 from ...lazy import np, torch
 
@@ -86,6 +87,16 @@ def levels_of(node: LayerNode) -> list[float]:
 def curved(graph: Graph) -> list[LayerNode]:
     """Return the layers that are neither linear nor activations with kinks."""
     return [node for node in graph.nodes if node.kind not in LINEAR and node.kind not in KINKS]
+
+
+def problems(graph: Graph, name: str) -> list[Problem]:
+    """Return a problem for the first layer that is neither linear nor one with kinks."""
+    others = curved(graph)
+    if not others:
+        return []
+    first, more = others[0], f", and {len(others) - 1} more" if len(others) > 1 else ""
+    message = f"`{first.name}` ({first.kind}) of {name} is not piecewise linear{more}"
+    return [Problem(message, f"Linear regions are of networks with {', '.join(KINKS)}.", first.mark)]
 
 
 def kinks(graph: Graph) -> list[LayerNode]:

@@ -14,21 +14,33 @@ Output = Any
 """What a network returns: a tensor, or a mapping of several."""
 
 
-def values_of(
-    network: fx.GraphModule, inputs: Sequence[Tensor], names: Collection[str]
-) -> tuple[Output, dict[str, Tensor]]:
-    """Run a network; return its output and the values of some nodes and inputs, by their names in the spec."""
-    found: dict[str, Tensor] = {}
-    wanted = {node: name for node in network.graph.nodes if (name := name_of(node)) in names}
+def watched(
+    network: fx.GraphModule, inputs: Sequence[Tensor], names: Collection[str], take: Callable[[str, Any], None]
+) -> Output:
+    """Run a network, hand on the values of some nodes and inputs as they are made, and return its output.
+
+    Names are those in the spec. Of a module that is several nodes of torch the value of the last is its output.
+    """
+    last = {name_of(node): node for node in network.graph.nodes}
+    wanted = {last[name]: name for name in names if name in last}
 
     class Watching(torch.fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             value = super().run_node(n)
             if n in wanted:
-                found[wanted[n]] = value  # a module of several results is called first, and its output last
+                take(wanted[n], value)
             return value
 
-    return Watching(network).run(*inputs), found
+    return Watching(network).run(*inputs)
+
+
+def values_of(
+    network: fx.GraphModule, inputs: Sequence[Tensor], names: Collection[str]
+) -> tuple[Output, dict[str, Tensor]]:
+    """Run a network; return its output and the values of some nodes and inputs, by their names in the spec."""
+    found: dict[str, Tensor] = {}
+    output = watched(network, inputs, names, found.__setitem__)
+    return output, found
 
 
 def name_of(node: fx.Node) -> str:
