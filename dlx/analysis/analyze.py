@@ -131,7 +131,8 @@ def analyze(analysis: Analysis, subject: Subject, name: str = "") -> Analyzed:
 def problems_of(analysis: Analysis, subject: Subject, *, declared: bool = False) -> list[Problem]:
     """Return all reasons for which an analysis does not fit; of a spec that declares it, those after training too."""
     try:
-        return [*([] if declared else _of_kind(analysis, subject)), *analysis.problems(subject)]
+        of_kind = [] if declared else _of_kind(analysis, subject)
+        return [*of_kind, *_of_options(analysis), *analysis.problems(subject)]
     except DlxError as error:  # such as several networks where it looks at one
         return list(error.problems)
 
@@ -159,6 +160,12 @@ def _of_kind(analysis: Analysis, subject: Subject) -> list[Problem]:
         message = f"{other} is no other seed of {subject.runs[0].key}: their specs differ in more"
         found.append(Problem(message, f"`{kind}` takes several runs as seeds of one spec: look at each alone."))
     return found
+
+
+def _of_options(analysis: Analysis) -> list[Problem]:
+    """Return a problem for each option that is set and changes nothing."""
+    idle = {name: why for name, why in analysis.without_effect().items() if name in analysis.model_fields_set}
+    return [Problem(f"`{name}` has no effect {why}", "Leave it out.") for name, why in idle.items()]
 
 
 def _unlike(subject: Subject) -> str:

@@ -56,6 +56,10 @@ class Analysis(Declared):
         """Whether its figures want a training: `verify` judges claims on them under `--train` alone."""
         return self.of_trained or type(self).trains
 
+    def without_effect(self) -> dict[str, str]:
+        """Return the options that the others leave without effect, with why: `{"steps": "with `attack: fgsm`"}`."""
+        return {}
+
     def problems(self, subject: Any) -> list[Problem]:
         """Return why it does not fit the network or the data of a `dlx.analysis.subject.Subject`; without torch."""
         return []

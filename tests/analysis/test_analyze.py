@@ -19,6 +19,7 @@ from dlx.analysis.subject import of_spec
 from dlx.errors import DlxError, SpecError
 from dlx.experiment import runner
 from dlx.report import analysis_charts, analysis_files
+from dlx.spec import load
 
 TEXT = """
 name: small
@@ -185,3 +186,27 @@ def test_a_run_whose_data_is_gone_is_said_where_the_data_is_needed(tmp_path):
         analyze.analyze(ActivationScale(), of_run(run))
     found = dlx("analyze", "activation_scale", run.dir, cwd=tmp_path)
     assert (found.returncode, "rows.csv" in found.stderr, "Traceback" in found.stderr) == (2, True, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sentence"),
+    [
+        ("adversarial", ["attack=fgsm", "steps=9"], "`steps` has no effect with `attack: fgsm`, which takes one"),
+        ("adversarial", ["attack=deepfool", "norm=inf"], "`norm` has no effect with `attack: deepfool`"),
+        ("saliency", ["noise=0.1"], "`noise` has no effect with `method: gradient`"),
+        ("embedding_map", ["method=pca", "seeds=2"], "`seeds` has no effect with `method: pca`"),
+        ("activation_scale", ["layers=[flatten_1]", "at=all"], "`at` has no effect beside `layers`"),
+        ("interpolation", ["curve=0", "rate=0.1"], "`rate` has no effect with `curve: 0`"),
+        ("smoothness", ["every=2"], "`every` has no effect without `updates`"),
+        ("optimizer_paths", ["optimizers={a: {sgd: {}}}", "lr=0.1"], "`lr` has no effect beside `optimizers`"),
+    ],
+)
+def test_an_option_that_changes_nothing_is_told_and_without_it_nothing_is(kind, options, sentence):
+    subject = of_spec(load(Path("digits/lenet")))
+
+    def told(given):
+        found = analyze.problems_of(analyze.with_options(kind, given), subject)
+        return [one.message for one in found if "has no effect" in one.message]
+
+    assert [one[: len(sentence)] for one in told(options)] == [sentence]
+    assert told(options[:-1]) == []

@@ -63,6 +63,9 @@ class ActivationScale(Analysis):
     examples: PositiveInt = Field(512, description="inputs that are looked at, at most")
     seeds: PositiveInt = Field(6, description="draws of the weights of a spec")
 
+    def without_effect(self) -> dict[str, str]:
+        return {"at": "beside `layers`, which are the places"} if self.layers else {}
+
     def problems(self, subject: Subject) -> list[Problem]:
         """Return names of no layer, and places too few to compare."""
         graph = subject.graph

@@ -62,6 +62,12 @@ class Adversarial(Analysis):
     examples: PositiveInt = Field(256, description="inputs that are attacked, at most")
     part: str = Field("", description="their part of the data; test, else valid, else train")
 
+    def without_effect(self) -> dict[str, str]:
+        if self.attack == "fgsm":
+            return {"steps": "with `attack: fgsm`, which takes one"}
+        l2 = {"norm": "with `attack: deepfool`: its changes are small in L2"}
+        return l2 if self.attack == "deepfool" and self.norm == "inf" else {}
+
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why it is no classifier, or further runs take other inputs or classes."""
         first, *others = subject.each
@@ -92,6 +98,7 @@ class Adversarial(Analysis):
         by_size = [[_accuracy(one, each, y) for each in (x, *made)] for one in classifiers]
         random = [_accuracy(first, each, y) for each in (x, *noise)]
         figures = self._figures(by_size, random, sizes) | self._smallest(first, x, y)
+        figures["fooled"] = _turned(first, x, made[-1], y)
         places = [0.0, *sizes]
         lines = [Lines(subject.each[0].name if len(by_size) > 1 else self.attack, places, by_size[0])]
         lines += [
@@ -150,7 +157,6 @@ class Adversarial(Analysis):
     ) -> dict[str, float]:
         own = by_size[0]
         found = {"accuracy": own[0], "accuracy_least": own[-1], "random_accuracy": random[-1]}
-        found["fooled"] = 1 - own[-1] / own[0] if own[0] else 0.0
         below = [i for i, value in enumerate(own) if value <= own[0] / 2]
         if below and own[0]:
             i, places = below[0], [0.0, *sizes]
@@ -201,6 +207,12 @@ class Adversarial(Analysis):
                 (label, after),
             ]
         return panels_of("examples, their changes, and the answers", one.space, shown, 6) if shown else ()
+
+
+def _turned(one: Classifier, before: Tensor, after: Tensor, y: Tensor) -> float:
+    """Return the share of right answers that are wrong after a change; 0 where none is right."""
+    right = one.predicted(before) == y
+    return float((one.predicted(after)[right] != y[right]).float().mean()) if right.any() else 0.0
 
 
 def _accuracy(one: Classifier, x: Tensor, y: Tensor) -> float:

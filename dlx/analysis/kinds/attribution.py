@@ -121,6 +121,11 @@ class Saliency(Attribution):
     steps: PositiveInt = Field(50, description="points on the line of `integrated`, or draws of `smooth`")
     noise: NonNegativeFloat = Field(0.15, description="standard deviation of `smooth`, as part of the inputs' range")
 
+    def without_effect(self) -> dict[str, str]:
+        by_option = {"steps": ("integrated", "smooth"), "noise": ("smooth",)}
+        why = f"with `method: {self.method}`"
+        return {name: why for name, methods in by_option.items() if self.method not in methods}
+
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why it is no classifier, or has no ReLU whose gradients could pass by another rule."""
         found = super().problems(subject)

@@ -48,6 +48,11 @@ class EmbeddingMap(Analysis):
     k: PositiveInt = Field(5, description="neighbours by which the map is judged")
     seeds: PositiveInt = Field(3, description="maps, each from random points of its own; of several runs one each")
 
+    def without_effect(self) -> dict[str, str]:
+        by_option = {"perplexity": ("tsne",), "neighbours": ("umap",), "seeds": ("tsne", "umap")}
+        why = f"with `method: {self.method}`"
+        return {name: why for name, methods in by_option.items() if self.method not in methods}
+
     def problems(self, subject: Subject) -> list[Problem]:
         """Return what is missing: classes, the layer, the library, examples."""
         found = [

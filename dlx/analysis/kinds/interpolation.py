@@ -59,6 +59,9 @@ class Interpolation(Analysis):
     examples: PositiveInt = Field(1000, description="examples whose mean loss it is, at most")
     part: str = Field("", description="part of the data that they are from; empty: held out")
 
+    def without_effect(self) -> dict[str, str]:
+        return {} if self.curve else {"rate": "with `curve: 0`, which trains none"}
+
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why there is no loss, and why the runs are not two of one network."""
         found = problems(subject)

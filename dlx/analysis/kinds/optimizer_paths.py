@@ -85,6 +85,9 @@ class OptimizerPaths(Analysis):
         each = {name: next(iter(one.items())) for name, one in USUAL.items()}
         return {name: OPTIMIZERS[kind].model_validate({"lr": rate, **more}) for name, (kind, more) in each.items()}
 
+    def without_effect(self) -> dict[str, str]:
+        return {"lr": "beside `optimizers`, which have rates of their own"} if self.optimizers else {}
+
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why there is no contour: no data, or other than two weights."""
         found = missing_sections(subject.experiment, "data", "train")

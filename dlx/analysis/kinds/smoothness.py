@@ -50,6 +50,9 @@ class Smoothness(Analysis):
     examples: PositiveInt = Field(256, description="examples whose mean loss it is, at most")
     part: str = Field("train", description="part of the data that they are from")
 
+    def without_effect(self) -> dict[str, str]:
+        return {} if self.updates else {"every": "without `updates` of a training that is followed"}
+
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why there is no loss of one network, and trainings of runs that have ended."""
         found = problems(subject)
