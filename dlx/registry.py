@@ -17,7 +17,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WrapValidator, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    WrapValidator,
+    field_validator,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from .errors import DlxError, shortened
@@ -105,6 +113,8 @@ def _not_boolean(value: Any, check: Callable[[Any], Any]) -> Any:
 
 NotBoolean = WrapValidator(_not_boolean)
 """Refuses booleans for a `Literal` of numbers: in Python `True == 1` and `False == 0`."""
+AsWord = BeforeValidator(lambda value: "inf" if value == float("inf") else value)
+"""Takes infinity for the word `inf` of a `Literal`: overrides read `inf` as a number."""
 
 
 @dataclass(frozen=True)

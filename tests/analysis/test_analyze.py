@@ -108,6 +108,13 @@ def test_a_wrong_option_is_an_error_at_its_place(options, sentence):
     assert error.value.problems[0].mark.file == f"--set {options[0]}"
 
 
+def test_inf_is_a_word_where_an_option_has_it():
+    assert analyze.with_options("adversarial", ["norm=inf"]).norm == "inf"
+    assert analyze.with_options("distances", ["n=[1,inf]"]).n == [1, "inf"]
+    with pytest.raises(SpecError, match="`norm` must be"):
+        analyze.with_options("adversarial", ["norm=-inf"])
+
+
 def test_mistakes_of_the_command_are_sentences(spec, run, tmp_path):
     def complaint(*argv: object) -> str:
         found = dlx("analyze", *argv, cwd=tmp_path)

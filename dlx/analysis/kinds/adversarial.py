@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from ...errors import Problem
 from ...lazy import np, torch
-from ...registry import NotBoolean
+from ...registry import AsWord, NotBoolean
 from ...spec.analyses import Analysis
 from ..measures.attacks import OVERSHOOT, Ball, fast_gradient, lengths, projected_gradient, smallest_changes
 from ..measures.classifier import Classifier, classifier_problems
@@ -52,7 +52,7 @@ class Adversarial(Analysis):
     several: ClassVar[Literal["seeds", "networks", "no"]] = "networks"
 
     attack: Literal["pgd", "fgsm", "deepfool"] = Field("pgd", description="how a change is found")
-    norm: Annotated[Literal["inf", 2], NotBoolean] = Field(
+    norm: Annotated[Literal["inf", 2], NotBoolean, AsWord] = Field(
         "inf", description="what the size of a change is: the largest of a value, or its L2 norm, as of `deepfool`"
     )
     perturbations: list[PositiveFloat] = Field(

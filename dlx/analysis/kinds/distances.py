@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from ...errors import Problem
 from ...lazy import np
+from ...registry import AsWord
 from ...spec.analyses import Analysis
 from ..features import Chosen, chosen_examples, class_problems, rows_of
 from ..measures.votes import TIE, voted
@@ -40,7 +41,7 @@ class Distances(Analysis):
     source: ClassVar[str] = "CS231n notes, section 2.1, equation 2.1.1"
     example: ClassVar[str] = "dlx analyze distances digits/lenet"
 
-    n: list[PositiveInt | Literal["inf"]] = Field(
+    n: list[PositiveInt | Annotated[Literal["inf"], AsWord]] = Field(
         [1, 2], min_length=1, description="orders of the distances; `inf` too"
     )
     k: list[PositiveInt] = Field([1, 3, 5], min_length=1, description="numbers of neighbours")
