@@ -52,8 +52,6 @@ class LabelMistakes(Analysis):
 
     def run(self, subject: Subject) -> Result:
         """Compare labels and probabilities of a part."""
-        if self.part not in subject.parts:
-            subject.part(self.part)
         chosen = _in_order(chosen_examples(subject, ALL, self.part), subject)
         p = np.mean([_probabilities(one, chosen) for one in subject.each], 0)
         found = likely_mistakes(p, chosen.classes)

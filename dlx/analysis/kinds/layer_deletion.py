@@ -13,6 +13,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from ...errors import Problem
 from ...lazy import np, torch
 from ...spec.analyses import Analysis
+from ..measures.classifier import KINDS, classes_of
 from ..measures.surgery import Removable, kendall_tau, removable, reordered, without
 from ..result import Lines, Panel, Points, Result
 
@@ -126,15 +127,15 @@ class LayerDeletion(Analysis):
             with torch.inference_mode():
                 output = objective.main(network(*batch.inputs))
                 if classes:
-                    return float((output.argmax(1) != target).float().mean())
+                    return float((classes_of(objective, output) != target).float().mean())
                 return float(subject.loss_function()(output, target))
 
         return measured
 
 
 def _classes(subject: Subject) -> bool:
-    """Whether the objective learns one class of several for each example."""
-    return subject.objective.kind == "classification"
+    """Whether the objective learns one class for each example."""
+    return subject.objective.kind in KINDS
 
 
 def _exchangeable(parts: Sequence[Removable]) -> list[list[int]]:

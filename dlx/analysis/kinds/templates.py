@@ -28,8 +28,8 @@ class Templates(Analysis):
 
     Several linear layers in a row are the one that they amount to, (W2 W1) x: the templates are the derivatives of
     the outputs by the input, of which the network is the linear function. `own_class` is the share of templates that,
-    taken as an input, are answered with their own class; `correlation` is the mean correlation of a template with the
-    mean example of its class less the mean of all, where the data has classes.
+    taken as an input, have the largest output of their own class, biases left out; `correlation` is the mean
+    correlation of a template with the mean example of its class less the mean of all, where the data has classes.
     Books: a template of a trained classifier shows a blend of the examples of its class (figure 2.2.2); that of an
     untrained one is noise.
     """

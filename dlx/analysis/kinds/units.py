@@ -30,8 +30,8 @@ class Units(Analysis):
     Dead: the slope is 0 for all examples and positions, so that no gradient passes. Always active: one slope that is
     not 0 everywhere, so that it is linear with the layer before. Saturated: values of a sigmoid, tanh or their kin
     where the slope is below 5 % of the steepest. Of a run with several checkpoints the shares over its steps too.
-    Figures are shares of all units, or values: `dead`, `always_active`, `saturated`, `active` (slope not 0), and
-    `worst_dead` of the layer that has most.
+    Figures: `dead` and `always_active`, shares of all units; `saturated` and `active` (slope not 0), shares of the
+    values of each activation in the mean over them; and `worst_dead` of the layer that has most.
     Books: with zero biases and symmetric weights half of all values are active; a ReLU whose weights have all become
     negative never comes back; large weights push tanh and sigmoid to where they are flat.
     """

@@ -46,6 +46,16 @@ def found(subject: Subject, **options: Any) -> Result:
     return analyze(LayerDeletion.model_validate({"draws": 1, "shuffles": 6} | options), subject).result
 
 
+def test_one_output_has_an_error_too_by_its_threshold(tmp_path):
+    text = NETWORK.format(name="one", block=RESIDUAL, steps=20).replace("classes: 3", "classes: 2")
+    text = text.replace("objective: classification", "objective: {binary_classification: {threshold: 0.7}}")
+    result = runner.run(experiment_of(text.replace("- linear: 3", "- linear: 1")), tmp_path).results[0]
+    made = found(of_run(result.run))
+
+    assert made.panels[0].y == "error"
+    assert made.figures["intact"] == pytest.approx(result.metrics["test/error"])
+
+
 def test_a_block_less_is_the_network_with_its_branch_at_zero(runs):
     subject = of_run(runs["residual"])
     batch = subject.examples(100)
