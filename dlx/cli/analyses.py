@@ -32,7 +32,8 @@ def analyze(
         list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="An option of the kind; once for each.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="A picture .svg, .png, .pdf; .csv or .json.")
+        Path | None,
+        typer.Option("--out", "--output", "-o", metavar="FILE", help="A picture .svg, .png, .pdf; .csv or .json."),
     ] = None,
     theme: Annotated[Literal["light", "dark"], typer.Option(help="Colours of a picture.")] = "light",
     checkpoint: Checkpoint = None,

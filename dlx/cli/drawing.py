@@ -14,7 +14,7 @@ def draw(
     spec: SpecPath,
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file; else NAME.svg.")
+        Path | None, typer.Option("--output", "--out", "-o", metavar="FILE", help="The file; else NAME.svg.")
     ] = None,
     form: Annotated[
         Literal["svg", "png", "pdf", "mmd"] | None,

@@ -56,7 +56,7 @@ def plot(
         typer.Option("--format", help="svg, png, pdf, tikz or csv; else the suffix of the file says it."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="By default plot.FORMAT.")
+        Path | None, typer.Option("--output", "--out", "-o", metavar="FILE", help="By default plot.FORMAT.")
     ] = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
@@ -91,7 +91,9 @@ def report(
             metavar="RUN|STUDY...", help="Runs, studies, or names of runs.", autocompletion=completion.run_names
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "--out", "-o", metavar="FILE", help="The page.")] = Path(
+        "report.html"
+    ),
     mistakes: Annotated[
         int,
         typer.Option(min=0, max=100, metavar="N", help="The N worst examples, for which networks are measured anew."),

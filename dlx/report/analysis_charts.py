@@ -15,13 +15,21 @@ from .plot_figure import rounded
 
 BAR = 26
 """Pixels of the width of a bar, or of those side by side."""
+DASHES = [5, 4]
+"""Pixels of a dash and of the room behind it."""
+FEW = 12
+"""Values of a line up to which each is a dot too, and whole numbers of an axis that are each named."""
+HUGE = 1e6
+"""From here on numbers of a logarithmic axis, or their inverse, are written as powers of ten."""
 
 
 def chart(panels: Sequence[Panel], theme: Theme = "light") -> Json:
     """Return the specification of panels side by side, without those of pictures."""
     made = framed([panel_of(one, theme) for one in panels if not is_pictures(one)], theme)
     if "concat" in made:
-        made["resolve"] = {"legend": {"color": "independent"}, "scale": {"color": "independent"}}
+        made["resolve"] = {
+            what: {"color": "independent", "strokeDash": "independent"} for what in ("legend", "scale")
+        }
     return made
 
 
@@ -39,10 +47,10 @@ def panel_of(panel: Panel, theme: Theme) -> Json:
     layers += bar_layers(bars, panel, theme) if bars else []
     if curves:
         # one group, whose marks have the colours of their labels and one legend
-        each = [layer for one in curves for layer in _layers(one, panel)]
+        each = [layer for one in _by_height(curves, over=bool(maps)) for layer in _layers(one, panel)]
         colours = dict(zip(labels := labels_of(curves), COLOURS * len(labels), strict=False))
-        layers.append({"layer": each, "encoding": {"color": _colour(colours, curves)}})
-    own = {"legend": {"color": "independent"}, "scale": {"color": "independent"}}
+        layers.append({"layer": each, "encoding": {"color": _colour(colours, curves), **_dashes(colours, curves)}})
+    own = {what: {"color": "independent", "strokeDash": "independent"} for what in ("legend", "scale")}
     return {"title": panel.title, **_size(panel, bars), "layer": layers, "resolve": own}
 
 
@@ -51,6 +59,30 @@ def _size(panel: Panel, bars: Sequence[Bars]) -> Json:
         return {"width": WIDTH, "height": WIDTH}
     names = len({name for one in bars for name in one.x})
     return {"width": max(WIDTH, BAR * names * max(1, len(bars) // 2)), "height": HEIGHT}
+
+
+def _by_height(curves: Sequence[Lines | Points], *, over: bool) -> list[Lines | Points]:
+    """Return the curves from the lowest up: over a map the shortest path above others, which would hide it."""
+    if not over:
+        return list(curves)
+    return sorted(curves, key=lambda one: (isinstance(one, Points), -_length(one)))
+
+
+def _length(one: Lines | Points) -> float:
+    x, y = (np.asarray(values, float) for values in (one.x, one.y))
+    return float(np.nansum(np.hypot(np.diff(x), np.diff(y)))) if isinstance(one, Lines) else 0.0
+
+
+def _dashes(colours: dict[str, str], marks: Sequence[Mark]) -> Json:
+    """Return what draws lines in dashes in the legend too, where there are such lines."""
+    dashed = {one.label for one in marks if isinstance(one, Lines) and one.dashed}
+    dashed -= {one.label for one in marks if isinstance(one, Lines) and not one.dashed}
+    if not dashed or len(colours) < 2:
+        return {}
+    ways = [DASHES if label in dashed else [1, 0] for label in colours]
+    scale = {"domain": list(colours), "range": ways}
+    legend = _colour(colours, marks)["legend"]
+    return {"strokeDash": {"field": "label", "type": "nominal", "scale": scale, "legend": legend}}
 
 
 def labels_of(marks: Sequence[Mark]) -> list[str]:
@@ -67,6 +99,9 @@ def labels_of(marks: Sequence[Mark]) -> list[str]:
 def _colour(colours: dict[str, str], marks: Sequence[Mark]) -> Json:
     symbol = "stroke" if all(isinstance(one, Lines) for one in marks) else "circle"
     legend = {"title": None, "symbolType": symbol, "columns": 4 if len(colours) > 8 else 1, "symbolLimit": 60}
+    legend["direction"] = (
+        "horizontal" if len(colours) > 8 else "vertical"
+    )  # in columns Vega mixes up a short last one
     scale = {"domain": list(colours), "range": list(colours.values())}
     shown = None if len(colours) < 2 else legend
     return {"field": "label", "type": "nominal", "scale": scale, "legend": shown}
@@ -78,7 +113,9 @@ def axis(title: str, scale: str, values: Sequence[Any], *, zero: bool = False) -
     every = np.concatenate([np.asarray(one, float).reshape(-1) for one in values]) if values else np.zeros(0)
     every = every[np.isfinite(every)]
     if scale == "log":
-        return along | {"scale": {"type": "log", "nice": False}}
+        sizes = every[every > 0]
+        far = len(sizes) and (sizes.max() > HUGE or sizes.min() < 1 / HUGE)
+        return along | {"scale": {"type": "log", "nice": False}} | ({"axis": {"format": "~e"}} if far else {})
     if len(every) and every.min() == every.max() and not zero:
         value = float(every[0])
         ends = [value - (abs(value) / 10 or 1), value + (abs(value) / 10 or 1)]
@@ -95,7 +132,15 @@ def _axes(panel: Panel) -> tuple[Json, Json]:
     whole = all(np.asarray(one.x).dtype.kind in "iu" for one in curves) and panel.x_scale == "linear"
     x = axis(panel.x, panel.x_scale, [one.x for one in curves])
     y = axis(panel.y, panel.y_scale, [*(one.y for one in curves), *bands])
-    return x | ({"axis": {"tickMinStep": 1, "format": ",d"}} if whole else {}), y
+    return x | ({"axis": _whole_numbers([one.x for one in curves])} if whole else {}), y
+
+
+def _whole_numbers(values: Sequence[Any]) -> Json:
+    """Return an axis of whole numbers: of few each one, of many some of them; none twice, as of rounded halves."""
+    ends = [(int(np.min(one)), int(np.max(one))) for one in values if len(one)]
+    low, high = min((one for one, _ in ends), default=0), max((one for _, one in ends), default=0)
+    every = {"values": list(range(low, high + 1))} if high - low < FEW else {"tickMinStep": 1}
+    return {**every, "format": ",d"}
 
 
 def _line(one: Lines, panel: Panel) -> list[Json]:
@@ -107,15 +152,22 @@ def _line(one: Lines, panel: Panel) -> list[Json]:
     at = {"x": x | {"field": "x"}, "y": y | {"field": "y"}}
     mark: Json = {"type": "line", "clip": True}
     if one.dashed:
-        mark["strokeDash"] = [5, 4]
+        mark["strokeDash"] = DASHES
     found: list[Json] = [{"data": data, "mark": mark, "encoding": at | {"order": {"field": "i"}}}]
-    if count == 1:
-        found.append({"data": data, "mark": {"type": "point", "filled": True}, "encoding": at})
+    if count == 1 or _is_measured(one, panel):
+        found.append({"data": data, "mark": {"type": "point", "filled": True, "opacity": 1}, "encoding": at})
     if one.low is not None and one.high is not None:
         ends = {"x": at["x"], "y": at["y"] | {"field": "low"}, "y2": {"field": "high"}}
         area = {"type": "area", "opacity": 0.18, "clip": True}
         found.insert(0, {"data": data, "mark": area, "encoding": ends})
     return found
+
+
+def _is_measured(one: Lines, panel: Panel) -> bool:
+    """Whether a line joins a few measured values, and is no formula, no path and no straight piece."""
+    others = any(isinstance(mark, Heat | Points) for mark in panel.marks)
+    ends = len(one.x) == 2 and np.asarray(one.x).dtype.kind not in "iu"
+    return len(one.x) <= FEW and not (one.dashed or others or ends)
 
 
 TYPES = dict.fromkeys(("i", "x", "y", "low", "high"), "number") | {"label": "string"}

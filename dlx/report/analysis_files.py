@@ -16,7 +16,7 @@ from . import output as files
 from . import svg
 from .analysis_charts import chart, is_pictures
 from .charts_files import rendered
-from .charts_style import Theme
+from .charts_style import INK, Theme
 from .sheet import Row, Sheet, Tile
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def content_of(one: Analyzed, form: Format, theme: Theme = "light") -> bytes:
         return rendered(chart(charts, theme), form)
     picture = sheet(sheets).picture(theme)
     if charts:
-        picture = _stacked(_parsed(rendered(chart(charts, theme), "svg").decode()), picture)
+        picture = _stacked(_parsed(rendered(chart(charts, theme), "svg").decode()), picture, theme)
     return files.rendered(picture, form)
 
 
@@ -82,13 +82,14 @@ def _parsed(text: str) -> svg.Picture:
     return svg.Picture(text, float(found[1]), float(found[2]))
 
 
-def _stacked(upper: svg.Picture, lower: svg.Picture) -> svg.Picture:
+def _stacked(upper: svg.Picture, lower: svg.Picture, theme: Theme) -> svg.Picture:
     """Return two pictures below each other as one."""
     width, height = max(upper.width, lower.width), upper.height + lower.height
     moved = lower.text.replace("<svg ", f'<svg y="{upper.height:g}" ', 1)
     size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
     root = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>'
-    return svg.Picture(f"{root}{upper.text}{moved}</svg>", width, height)
+    paper = f'<rect width="{width:g}" height="{height:g}" fill="{INK[theme]["background"]}"/>'
+    return svg.Picture(f"{root}{paper}{upper.text}{moved}</svg>", width, height)
 
 
 def _csv(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..analysis.result import Heat, Panel
@@ -21,6 +23,8 @@ Json = dict[str, Any]
 VIRIDIS: Final = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")
 PIXELS: Final = 760
 """Pixels of a side of the picture at least: each value is a square with sharp edges."""
+NAMED: Final = 24
+"""Ticks of an axis of layers or classes at most, of more every second or third."""
 LEVELS: Final = 14
 """Contours of a map."""
 PALE: Final = 0.55
@@ -40,7 +44,22 @@ def axes(panel: Panel) -> tuple[Json, Json]:
         }
         for title, end, scale in zip((panel.x, panel.y), ends, (panel.x_scale, panel.y_scale), strict=True)
     )
-    return x, y | {"axis": {"grid": False}}
+    ways: list[Json] = [_ticks(heat.x, heat.x_names), {"grid": False, **_ticks(heat.y, heat.y_names)}]
+    if len(heat.x_names) and max(map(len, heat.x_names)) > 3:
+        ways[0]["labelAngle"] = -35
+    return x | ({"axis": ways[0]} if ways[0] else {}), y | {"axis": ways[1]}
+
+
+def _ticks(values: Any, names: Sequence[str]) -> Json:
+    """Return the ticks of an axis of numbered cells: whole numbers, or the names of few."""
+    at = np.asarray(values)
+    if at.dtype.kind not in "iu":
+        return {}
+    if not len(names):
+        return {"tickMinStep": 1, "format": "d"} if len(at) > NAMED else {"values": at.tolist(), "format": "d"}
+    every = range(0, len(at), -(-len(at) // NAMED))
+    named = {str(int(at[i])): str(names[i]) for i in every}
+    return {"values": [int(at[i]) for i in every], "labelExpr": f"({json.dumps(named)})[datum.value]"}
 
 
 def _ends(values: Any, scale: str) -> tuple[float, float]:
@@ -126,6 +145,7 @@ def _legend(heat: Heat) -> Json:
     if heat.classes is not None:
         colours = [COLOURS[i % len(COLOURS)] for i in range(len(heat.classes))]
         legend = {"title": heat.label or None, "symbolType": "square", "symbolOpacity": 1 - PALE, "columns": 4}
+        legend["direction"] = "horizontal"  # in columns Vega mixes up a short last one
         few = legend if len(heat.classes) <= 2 * len(COLOURS) else None
         return {
             "field": "v",

@@ -43,7 +43,7 @@ def charts(drawing: Drawing) -> Markup:
         '<button type="button" data-scale="log" aria-pressed="false">log scale</button></div>'
     )
     band = paragraph(f"Lines are means where there are several runs; the band is the {by_step.band}.", "note")
-    keys = paragraph("Arrow keys move along a curve that has the focus; the values stand below it.", "note")
+    keys = paragraph("Arrow keys move along a curve that has the focus; the values stand below it.", "keys")
     return joined([legend(by_step.labels), buttons, *([band] if by_step.band else []), keys, _grid(figures)])
 
 

@@ -73,7 +73,7 @@ def test_without_data_inputs_are_normal_and_the_result_says_so():
     found = analyze.analyze(ActivationScale(), subject)
 
     assert abs(float(subject.examples(4000)["input"].std()) - 1) < 0.05
-    assert found.result.notes == ("bare names no data: inputs are standard normal",)
+    assert "bare names no data: inputs are standard normal" in found.result.notes
 
 
 def test_a_variant_that_is_trained_leaves_no_folder_behind():
@@ -217,3 +217,64 @@ def test_an_option_that_changes_nothing_is_told_and_without_it_nothing_is(kind, 
 
     assert [one[: len(sentence)] for one in told(options)] == [sentence]
     assert told(options[:-1]) == []
+
+
+def drawn(*marks: object, **scales: object) -> str:
+    panel = Panel("title", "x", "y", tuple(marks), **scales)  # type: ignore[arg-type]
+    return analysis_files.rendered(analysis_charts.chart((panel,)), "svg").decode()
+
+
+def test_whole_numbers_of_an_axis_are_named_once_each():
+    texts = re.findall(r">(\d+)</text>", drawn(Lines("a", np.arange(1, 3), [10.25, 10.75])))
+    assert texts.count("1") == texts.count("2") == 1
+
+
+def test_a_dashed_line_is_dashed_in_the_legend_too():
+    one, two = Lines("seen", [1, 2], [1, 4]), Lines("formula", [1, 2], [2, 2])
+    dashes = [
+        drawn(one, Lines(two.label, two.x, two.y, dashed=yes)).count("stroke-dasharray") for yes in (True, False)
+    ]
+    assert dashes[0] >= 2 > dashes[1]
+
+
+def test_a_short_path_over_a_map_lies_above_a_long_one():
+    grid = np.linspace(0, 1, 5)
+    heat, short, long = (
+        Heat(grid, grid, np.add.outer(grid, grid)),
+        Lines("s", [0, 1], [0, 0]),
+        Lines("l", [0, 1], [0, 1]),
+    )
+    for marks in ((short, long), (long, short)):
+        text = drawn(heat, *marks)
+        colours = dict(zip((one.label for one in marks), ("#0072b2", "#d55e00"), strict=True))
+        paths = re.findall(r'<path aria-label="[^"]*"[^>]*stroke="(#\w+)"', text) or re.findall(
+            r'<path[^>]*d="M[^"]*L[^"]*"[^>]*stroke="(#\w+)"', text
+        )
+        assert [one for one in paths if one in colours.values()][:2] == [colours["l"], colours["s"]]
+
+
+def test_sizes_of_many_powers_of_ten_are_written_as_such():
+    assert "1e+10" in drawn(Lines("a", [0, 1, 2], [1, 1e8, 1e16]), y_scale="log")
+    assert "100" in drawn(Lines("a", [0, 1, 2], [1, 10, 1e3]), y_scale="log")
+
+
+def test_layers_and_classes_of_a_map_stand_at_its_axes_by_name():
+    heat = Heat(
+        np.arange(1, 4), np.arange(1, 3), np.ones((2, 3)), x_names=("conv", "relu", "flat"), y_names=("a", "b")
+    )
+    texts = re.findall(r">([^<]+)</text>", drawn(heat))
+    assert [one for one in texts if one in ("conv", "relu", "flat")] == ["conv", "relu", "flat"]
+    assert {"a", "b"} <= set(texts)
+    assert "1.5" not in texts
+
+
+def test_a_chart_above_pictures_has_one_background():
+    from types import SimpleNamespace
+
+    panels = (*every_mark()[:1], *every_mark()[-1:])
+    found = SimpleNamespace(kind="k", result=Result({}, panels))
+    for theme, paper in (("light", "#ffffff"), ("dark", "#15191e")):
+        text = analysis_files.content_of(found, "svg", theme).decode()  # type: ignore[arg-type]
+        size = re.search(r'<svg[^>]* width="([\d.]+)" height="([\d.]+)"', text)
+        assert size is not None
+        assert f'<rect width="{size[1]}" height="{size[2]}" fill="{paper}"/>' in text

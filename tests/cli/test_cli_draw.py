@@ -145,3 +145,9 @@ def test_tokens_have_no_receptive_field_to_draw(tmp_path):
 
     assert done.returncode == 2
     assert "drawn on (channels, height, width), and `tokens` is 1,024" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--out", "--output", "-o"])
+def test_the_file_has_one_option_of_two_names(option, tmp_path):
+    assert dlx("draw", "digits/lenet", option, "net.svg", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "net.svg").exists()

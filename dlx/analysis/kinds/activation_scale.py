@@ -15,7 +15,7 @@ from ...lazy import np
 from ...spec.analyses import Analysis
 from ..layers import layers_of, unknown_layers
 from ..loss_at import loss_of_outputs
-from ..measures.over_seeds import over_seeds
+from ..measures.over_seeds import LEAST_TO_LARGEST, sizes_over_seeds
 from ..measures.residual_blocks import block_ends, residual_blocks
 from ..measures.scales import scales
 from ..measures.walk import projection
@@ -94,7 +94,7 @@ class ActivationScale(Analysis):
         """Run a batch through each network, forward and backward once."""
         batch, places = subject.examples(self.examples), self._places(subject.graph)
         each = np.array([self._sizes(subject, one, batch, places) for one in subject.several(self.seeds)])
-        values, gradients = (over_seeds(each[..., i]) for i in (0, 1))
+        values, gradients = (sizes_over_seeds(each[..., i]) for i in (0, 1))
         depth, words = np.arange(len(places)), self.measure.replace("_", " ")
         of_gradients = "mean square" if self.measure == "variance" else "root mean square"
         rows = [[name, *map(float, row)] for name, *row in zip(places, values[0], gradients[0], strict=True)]
@@ -117,6 +117,7 @@ class ActivationScale(Analysis):
                 ),
             ),
             (("layer", f"{words} of values", f"{of_gradients} of gradients"), rows),
+            notes=(LEAST_TO_LARGEST,) if len(each) > 1 else (),
             seeds=len(each),
         )
 

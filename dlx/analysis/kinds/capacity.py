@@ -118,7 +118,7 @@ def _panel(lines: tuple[Lines, ...], metric: str) -> Panel:
         return Panel(title, x, metric, lines, x_scale="log")
     floor = min(held_out) / 2
     cut = tuple(Lines(one.label, one.x, np.maximum(np.asarray(one.y), floor)) for one in lines)
-    return Panel(title, x, f"{metric}, from {floor:.2g} on", cut, x_scale="log", y_scale="log")
+    return Panel(title, x, f"{metric} (at least {floor:.2g} is drawn)", cut, x_scale="log", y_scale="log")
 
 
 def _whole(value: float) -> float:

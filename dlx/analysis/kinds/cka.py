@@ -74,7 +74,10 @@ class Cka(Analysis):
         x, y = np.arange(1, len(other) + 1), np.arange(1, len(one) + 1)
         rows = [[name, *map(float, row)] for name, row in zip(one, table, strict=True)]
         panel = Panel(
-            f"CKA with {words}", f"layer of {words}", f"layer of {subject.name}", (Heat(x, y, table, label="CKA"),)
+            f"CKA with {words}",
+            f"layer of {words}",
+            f"layer of {subject.name}",
+            (Heat(x, y, table, label="CKA", x_names=tuple(other), y_names=tuple(one)),),
         )
         return Result(self._figures(table, one, other, own), (panel,), (("layer", *other), rows), self._notes(one), 1)
 

@@ -11,7 +11,7 @@ from ...graph import Graph, LayerNode
 from ...lazy import np
 from ...spec.analyses import Analysis
 from ..loss_at import loss_of_outputs
-from ..measures.over_seeds import over_seeds
+from ..measures.over_seeds import LEAST_TO_LARGEST, sizes_over_seeds
 from ..measures.through_time import Steps, spectral_radius, step_by_step
 from ..measures.walk import projection
 from ..result import Lines, Panel, Result
@@ -96,7 +96,7 @@ class GradientsThroughTime(Analysis):
         """Run each network step by step, and back."""
         batch, node = subject.examples(self.examples), self._node(subject.graph)
         each = [self._norms(subject, one, batch, node) for one in subject.several(self.seeds)]
-        hidden, cells = (over_seeds([np.array(one[i])[::-1] for one in each]) for i in (0, 1))
+        hidden, cells = (sizes_over_seeds([np.array(one[i])[::-1] for one in each]) for i in (0, 1))
         distances, radii = np.arange(len(hidden[0])), [one[2] for one in each]
         marks = [Lines("states", distances, *hidden)]
         figures: dict[str, float] = _growth("", [one[0] for one in each])
@@ -121,6 +121,7 @@ class GradientsThroughTime(Analysis):
                 ),
             ),
             (titles, rows),
+            notes=(LEAST_TO_LARGEST,) if len(each) > 1 else (),
             seeds=len(each),
         )
 

@@ -111,6 +111,11 @@ def _panel(found: Array | curvature.Density) -> Panel:
     """Return the eigenvalues in ascending order, against the share of them that is below each."""
     if isinstance(found, curvature.Density):
         marks = (Lines("by Lanczos", np.cumsum(found.shares) - found.shares / 2, found.values),)
-        return Panel("eigenvalues of the Hessian", "share below", "eigenvalue", marks)
+        return Panel("eigenvalues of the Hessian", "share of the eigenvalues below", "eigenvalue", marks)
     places = (np.arange(len(found)) + 0.5) / len(found)
-    return Panel("eigenvalues of the Hessian", "share below", "eigenvalue", (Points("exact", places, found),))
+    return Panel(
+        "eigenvalues of the Hessian",
+        "share of the eigenvalues below",
+        "eigenvalue",
+        (Points("exact", places, found),),
+    )

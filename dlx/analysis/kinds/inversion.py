@@ -71,7 +71,7 @@ class Inversion(Analysis):
         for name, images in zip(names, made[0], strict=True):
             shown += [(name, one) for one in images]
         panel = Panel(
-            "what is left of the input",
+            "what is lost of the input",
             "layer",
             "squared error, of the mean input's",
             (Lines("input", places, *errors),),

@@ -74,7 +74,7 @@ class LabelMistakes(Analysis):
 
     def _joint(self, found: Mistakes, names: tuple[str, ...]) -> Panel:
         at = np.arange(len(names))
-        heat = Heat(at, at, found.joint.astype(float), label="examples")
+        heat = Heat(at, at, found.joint.astype(float), label="examples", x_names=names, y_names=names)
         return Panel("confident joint", "confidently of class", "label", (heat,))
 
 

@@ -173,7 +173,8 @@ class OptimizerPaths(Analysis):
         for name, path in paths.items():
             inside = path if len(path) > self.steps else path[:2]
             marks.append(Lines(name, inside[:, 0], inside[:, 1]))
-        marks.append(Points("minimum", minimum[:1], minimum[1:]))
+        start = next(iter(paths.values()))[0]
+        marks += [Points("start", start[:1], start[1:]), Points("minimum", minimum[:1], minimum[1:])]
         first, second = names_of(job)
         return Panel("paths of optimizers", first, second, tuple(marks))
 

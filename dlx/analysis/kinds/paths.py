@@ -14,7 +14,7 @@ from ...lazy import np
 from ...spec.analyses import Analysis
 from ..loss_at import loss_of_outputs
 from ..measures.gradient_paths import gradients_by_length, mean_norm, path_gradients
-from ..measures.over_seeds import over_seeds
+from ..measures.over_seeds import LEAST_TO_LARGEST, sizes_over_seeds
 from ..measures.residual_blocks import ResidualBlock, paths_by_length, residual_blocks
 from ..measures.walk import projection
 from ..result import Lines, Panel, Result
@@ -98,8 +98,8 @@ class Paths(Analysis):
         counts = paths_by_length(graph, blocks, next(iter(graph.outputs.values())))
         counts += [0] * (len(blocks) + 1 - len(counts))
         each = [self._gradients(subject, one, batch, blocks) for one in subject.several(self.seeds)]
-        single = over_seeds([np.array(norms) * [float(count) for count in counts] for norms, _ in each])
-        together = over_seeds([sums for _, sums in each])
+        single = sizes_over_seeds([np.array(norms) * [float(count) for count in counts] for norms, _ in each])
+        together = sizes_over_seeds([sums for _, sums in each])
         lengths, total = np.arange(len(counts)), float(sum(counts))
         paths = Panel(
             "paths", "length", "share of the paths", (Lines("paths", lengths, [count / total for count in counts]),)
@@ -111,6 +111,7 @@ class Paths(Analysis):
             {"blocks": len(blocks), "paths": sum(counts), **self._shares(counts, single[0])},
             (paths, brought, summed),
             (("length", "paths", "gradient of single paths", "gradient of their sum"), rows),
+            notes=(LEAST_TO_LARGEST,) if len(each) > 1 else (),
             seeds=len(each),
         )
 

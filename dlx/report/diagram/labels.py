@@ -42,9 +42,11 @@ def keeps_shape(node: LayerNode) -> bool:
 def title(node: LayerNode) -> str:
     """Return a layer in few words: `3x3 conv, 64, /2`, `linear 10`, `multihead attention, 12 heads, causal`.
 
-    One that runs with the weights of another is told with that: `linear 10, weights of encoder/head`.
+    One that runs with the weights of another is told with that: `linear 10, weights of encoder/head`; one with
+    its weight alone (`tie`): `linear 50,257, weight of meanings`.
     """
-    return ", ".join([_own_title(node), *([f"weights of {node.owner}"] if node.owner else [])])
+    whose = [f"weights of {node.owner}"] if node.owner else [f"weight of {node.tied}"] if node.tied else []
+    return ", ".join([_own_title(node), *whose])
 
 
 def _own_title(node: LayerNode) -> str:

@@ -143,7 +143,7 @@ def pill(box: Box) -> Iterator[str]:
 
 def _folded(box: Box) -> Iterator[str]:
     for back in (6, 3) if isinstance(box.item, Block) and box.item.times > 1 else ():
-        yield svg.rect(back, -back, box.width, box.height, "f", 5)
+        yield svg.rect(back, back, box.width, box.height, "f", 5)
     yield svg.rect(0, 0, box.width, box.height, "f", 5)
     yield svg.text(box.width / 2, 17, svg.cut(box.label, box.width - 12, svg.SIZE, bold=True), "b", "middle")
     yield svg.text(box.width / 2, 32, svg.cut(box.detail, box.width - 12, svg.SMALL), "s", "middle")

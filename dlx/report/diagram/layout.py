@@ -179,7 +179,8 @@ def header(block: Block) -> tuple[str, str]:
     times = f"\u00d7{block.times}" if block.times > 1 else ""
     label = " ".join(part for part in (block.title, times) if part)
     layers = len(block.first)
-    detail = f"{layers} layer{'' if layers == 1 else 's'}{' each' if times else ''}, {short(block.params)} parameters"
+    each, together = (" each", " together") if times else ("", "")
+    detail = f"{layers} layer{'' if layers == 1 else 's'}{each}, {short(block.params)} parameters{together}"
     return label, f"{detail}, {shape(block.nodes[-1].shape)}"
 
 

@@ -35,7 +35,8 @@ def test_the_path_of_gradient_descent_is_that_of_its_closed_form(tmp_path: Path)
     hessian = 2 * x.T @ x / 40
     step = np.eye(2) - 0.2 * hessian
     expected = [np.array([1.0, 0.0]) + np.linalg.matrix_power(step, t) @ [-2.0, 1.5] for t in range(31)]
-    _, plain, heavy, _ = found.panels[0].marks
+    _, plain, heavy, start, _ = found.panels[0].marks
+    assert (start.x[0], start.y[0]) == (plain.x[0], plain.y[0])  # type: ignore[union-attr]
     path = np.stack([plain.x, plain.y], 1)  # type: ignore[union-attr]
     assert np.abs(path - np.array(expected)).max() < 1e-4
     assert np.abs(np.stack([heavy.x, heavy.y], 1) - path).max() > 0.1  # type: ignore[union-attr]
