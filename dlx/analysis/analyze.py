@@ -10,8 +10,10 @@ from typing import Any
 from ..errors import DlxError, Mark, Problem, SpecError, did_you_mean, with_article
 from ..lazy import torch
 from ..runs import lookup
+from ..runs.folder import RunFolder
 from ..spec import hydra_grammar, load, overrides, shipped
 from ..spec.analyses import ANALYSES, Analysis
+from ..spec.sections.kinds import SECTIONS
 from ..spec.syntax.read import Node, located
 from ..spec.validation import choose
 from ..training import device, process
@@ -62,11 +64,45 @@ def subject_of(
             raise DlxError(f"`{specs[0]}` is a spec, and `--checkpoint` is of runs", hint="Leave it out.")
         of = of_spec(lookup.with_source(load(Path(specs[0]), changes, plugins=plugins), runs))
         return replace(of, root=runs)
-    found = [lookup.find(name, runs) for name in names]
+    found = [_run_of(name, runs) for name in names]
+    keys = [run.key for run in found]
+    if twice := next((key for key in keys if keys.count(key) > 1), ""):
+        raise DlxError(f"{twice} is named twice, and is one network", hint="Name it once.")
     if changes:
         message = f"{found[0].key} is a run, whose spec stays what it was trained with: `{changes[0]}`"
         raise DlxError(message, hint="Options of the analysis are `--set option=value`; overrides are for a SPEC.")
     return replace(of_runs(found, checkpoint or FINAL), root=runs)
+
+
+def _run_of(name: str, runs: Path) -> RunFolder:
+    """Return the run that a text names. DlxError where there is none; of the name of a file, as of a spec."""
+    try:
+        return lookup.find(name, runs)
+    except DlxError as error:
+        if Path(name).suffix in shipped.SUFFIXES:
+            load(Path(name))  # tells the files of a similar name
+        problem = error.problems[0]
+        near = did_you_mean(name, shipped.names()).partition("There are")[0]
+        if name in shipped.folders():
+            near = f"`dlx specs {name}` lists the specs of that folder."
+        hint = f"{near} {problem.hint}".strip()
+        raise DlxError(f"`{name}` is no spec, and {problem.message}", hint=hint) from error
+
+
+def check_order(word: str, places: Sequence[str], changes: Sequence[str]) -> None:
+    """Raise DlxError where a spec stands in the place of the kind, or an option of the kind among the overrides."""
+    kinds = [name for name in places if name in ANALYSES]
+    if word not in ANALYSES and is_spec(word) and (kinds or not places or not word.isidentifier()):
+        hint = f"Write `dlx analyze {kinds[0] if kinds else 'KIND'} {word}`."
+        raise DlxError(f"`{word}` is a spec, and what is looked at comes first", hint=hint + SHOWS_ALL * (not kinds))
+    for text in changes if word in ANALYSES else ():
+        key = text.partition("=")[0].lstrip("+")
+        if key in ANALYSES[word].model_fields and key not in SECTIONS:
+            message = f"`{text}` stands among the changes of the spec, and `{key}` is an option of `{word}`"
+            raise DlxError(message, hint=f"Write `--set {text}`.")
+
+
+SHOWS_ALL = " `dlx analyze --list` has all kinds."
 
 
 def is_spec(name: str) -> bool:
@@ -100,6 +136,8 @@ def with_options(kind: str, options: Sequence[str] = (), start: Node | None = No
     root = Node({kind: start or Node({}, at)}, at)
     for text in options:
         mark = Mark(f"--set {text}")
+        if "=" not in text:
+            raise SpecError(Problem("sets nothing: it has no `=`", "Write `--set option=value`.", mark))
         parsed = overrides.parse(text, mark)
         if parsed.is_sweep_override():
             raise SpecError(Problem("names several values, and an option has one", "A list is written [1,2].", mark))
@@ -132,7 +170,8 @@ def problems_of(analysis: Analysis, subject: Subject, *, declared: bool = False)
     """Return all reasons for which an analysis does not fit; of a spec that declares it, those after training too."""
     try:
         of_kind = [] if declared else _of_kind(analysis, subject)
-        return [*of_kind, *_of_options(analysis), *analysis.problems(subject)]
+        # what never fits comes first: a training would not help
+        return [*_of_options(analysis), *analysis.problems(subject), *of_kind]
     except DlxError as error:  # such as several networks where it looks at one
         return list(error.problems)
 

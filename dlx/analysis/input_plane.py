@@ -77,7 +77,8 @@ def problems(graph: Graph, low: Corner, high: Corner, most: int = 2) -> list[Pro
             found.append(Problem(f"`{option}` has {len(corner)} numbers, and the window has {axes} axes", hint))
     if not found and low is not None and high is not None:
         pairs = zip(_each(low, axes), _each(high, axes), strict=True)
-        found += [Problem(f"`low: {a}` is not below `high: {b}`") for a, b in pairs if not a < b]
+        wrong = dict.fromkeys((a, b) for a, b in pairs if not a < b)
+        found += [Problem(f"`low: {a}` is not below `high: {b}`", "Say the window from below.") for a, b in wrong]
     return found
 
 

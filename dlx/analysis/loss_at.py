@@ -29,9 +29,11 @@ def problems(subject: Subject) -> list[Problem]:
         return [Problem(f"a loss is of examples with targets, and {subject.name} names no `data`", hint)]
     found, objective = [], objective_of(subject.experiment)
     if not isinstance(objective, Supervised):
-        found.append(Problem(f"a loss of one network is looked at, and `{objective.kind}` has phases of its own"))
+        message = f"a loss of one network is looked at, and `{objective.kind}` has phases of its own"
+        hint = "Take an `objective` with targets, such as `classification`."
+        found.append(Problem(message, hint, subject.mark("objective")))
     elif not subject.graph.params:
-        found.append(Problem(f"{subject.name} has no weights"))
+        found.append(Problem(f"{subject.name} has no weights", "Take a network with a layer that learns."))
     return found
 
 

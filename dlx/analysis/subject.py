@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..data.batch import Batch, FieldNames
-from ..errors import DlxError, Mark
+from ..errors import DlxError, Mark, Problem
 from ..experiment import runner
 from ..graph import Graph, Graphs, trace_all
 from ..lazy import torch
@@ -85,8 +85,14 @@ class Subject:
         """The graph of the one network. DlxError where the spec has several."""
         if self.graphs.is_one:
             return self.graphs.one
+        raise DlxError(self.several_networks)
+
+    @property
+    def several_networks(self) -> Problem:
+        """What is wrong with several networks where an analysis looks at one."""
         names = ", ".join(f"`{name}`" for name in self.graphs)
-        raise DlxError(f"this analysis looks at one `network`, and {self.name} has {names}")
+        message = f"this analysis looks at one `network`, and {self.name} has {names}"
+        return Problem(message, "Take a spec of one `network`, or a run of one.")
 
     def mark(self, *keys: str) -> Mark:
         """Return the place of a section of the spec, for a problem."""
@@ -257,7 +263,8 @@ class Subject:
         found = self.objective
         if isinstance(found, Supervised):
             return found
-        raise DlxError(f"this analysis is of networks that learn targets, and `{found.kind}` has phases of its own")
+        raise DlxError(f"this analysis is of networks that learn targets, and `{found.kind}` has phases of its own",
+                       hint="Take an `objective` with targets, such as `classification`.")  # fmt: skip
 
     def loss_function(self) -> Callable[[Tensor, Any], Tensor]:
         """Return the loss of outputs (N, ...) and targets, their mean over the batch; without penalties."""

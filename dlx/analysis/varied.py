@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from ..errors import Problem, RunError, SpecError
+from ..errors import DlxError, Problem, RunError, SpecError
 from ..spec import Experiment, missing_sections, objective_of
 from ..spec.analyses import Analysis
 from ..spec.overrides import mark_of
@@ -63,6 +63,13 @@ class Varied(Trains):
     ) -> list[Plan]:
         """Return a plan for each value of a key, with further changes; `draw` is a key that gets the seeds too."""
         return [planned(subject.experiment, [*more, f"{key}={value}"], self.seeds, draw) for value in values]
+
+    def variants(self, subject: Subject) -> tuple[Variant, ...]:
+        """Train the variants, or read them back. DlxError before that where the data holds out no part."""
+        if subject.sets.valid is None and subject.sets.test is None:
+            message = f"{subject.name} holds out no examples to measure its variants on"
+            raise DlxError(message, hint="Give the data a `test` or `valid` part.")
+        return super().variants(subject)
 
     def metric_of(self, subject: Subject) -> str:
         """Return the metric that is shown. SpecError where no training reports it."""
@@ -131,6 +138,8 @@ def around(experiment: Experiment, key: str) -> list[float]:
     value = value_at(experiment, key)
     if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
         hint = "Say its values: `--set values=[1,2,4]`."
+        if value is None:
+            hint = "Name the key, and its values: `--set over=network.layers.linear_1.linear --set values=[4,8]`."
         what = "is not in the spec" if value is None else f"is {value!r}, and no number above 0"
         raise SpecError(Problem(f"`{key}` {what}", hint, experiment.place(*key.split(".")), key))
     if isinstance(value, int):

@@ -50,6 +50,7 @@ def analyze(
     Example: dlx analyze activation_scale udl/residual-54
     """
     from ..analysis import analyze as analyses
+    from ..errors import DlxError
     from ..report import analysis_files
     from ..show import analyses as shown
     from ..spec import use_plugins_of
@@ -62,9 +63,16 @@ def analyze(
     texts = names or []
     changes = [text for text in texts if "=" in text and not Path(text).exists()]
     places = [text for text in texts if text not in changes]
+    analyses.check_order(kind, places, changes)
     subject = analyses.subject_of(places, changes, runs, checkpoint or "", plugin or [])
     name, analysis = analyses.chosen(kind, options or [], subject)
+    if output is not None:
+        analysis_files.check_writable(output)
     found = analyses.analyze(analysis, subject, name)
     if output is not None and form is not None:
-        analysis_files.write(found, output, form, theme)
+        try:
+            analysis_files.write(found, output, form, theme)
+        except DlxError:  # what was computed is not lost
+            shown.analyzed(found, None, as_json)
+            raise
     shown.analyzed(found, output, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,8 +49,9 @@ def panel_of(panel: Panel, theme: Theme) -> Json:
     if curves:
         # one group, whose marks have the colours of their labels and one legend
         each = [layer for one in _by_height(curves, over=bool(maps)) for layer in _layers(one, panel)]
-        colours = dict(zip(labels := labels_of(curves), COLOURS * len(labels), strict=False))
-        layers.append({"layer": each, "encoding": {"color": _colour(colours, curves), **_dashes(colours, curves)}})
+        colours = _colours(curves, maps)
+        colour = _colour(colours, curves, maps)
+        layers.append({"layer": each, "encoding": {"color": colour, **_dashes(colours, curves, colour["legend"])}})
     own = {what: {"color": "independent", "strokeDash": "independent"} for what in ("legend", "scale")}
     return {"title": panel.title, **_size(panel, bars), "layer": layers, "resolve": own}
 
@@ -73,7 +75,7 @@ def _length(one: Lines | Points) -> float:
     return float(np.nansum(np.hypot(np.diff(x), np.diff(y)))) if isinstance(one, Lines) else 0.0
 
 
-def _dashes(colours: dict[str, str], marks: Sequence[Mark]) -> Json:
+def _dashes(colours: dict[str, str], marks: Sequence[Mark], legend: Json | None) -> Json:
     """Return what draws lines in dashes in the legend too, where there are such lines."""
     dashed = {one.label for one in marks if isinstance(one, Lines) and one.dashed}
     dashed -= {one.label for one in marks if isinstance(one, Lines) and not one.dashed}
@@ -81,7 +83,6 @@ def _dashes(colours: dict[str, str], marks: Sequence[Mark]) -> Json:
         return {}
     ways = [DASHES if label in dashed else [1, 0] for label in colours]
     scale = {"domain": list(colours), "range": ways}
-    legend = _colour(colours, marks)["legend"]
     return {"strokeDash": {"field": "label", "type": "nominal", "scale": scale, "legend": legend}}
 
 
@@ -96,14 +97,34 @@ def labels_of(marks: Sequence[Mark]) -> list[str]:
     return list(found)
 
 
-def _colour(colours: dict[str, str], marks: Sequence[Mark]) -> Json:
-    symbol = "stroke" if all(isinstance(one, Lines) for one in marks) else "circle"
-    legend = {"title": None, "symbolType": symbol, "columns": 4 if len(colours) > 8 else 1, "symbolLimit": 60}
+def _colours(marks: Sequence[Mark], maps: Sequence[Heat]) -> dict[str, str]:
+    """Return a colour for each label: of a class that a map below has, the one of the map."""
+    labels, below = labels_of(marks), _classes(maps)
+    if set(labels) <= set(below):
+        return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(below) if name in labels}
+    return dict(zip(labels, COLOURS * len(labels), strict=False))
+
+
+def _classes(maps: Sequence[Heat]) -> list[str]:
+    return [str(name) for one in maps for name in one.classes or ()]
+
+
+def _symbol(marks: Sequence[Mark], labels: Sequence[str]) -> Any:
+    """Return the symbol of labels in a legend: a stroke for lines, a dot for points, each by its mark."""
+    lines = {one.label for one in marks if isinstance(one, Lines)}
+    if not lines or lines >= set(labels):
+        return "stroke" if lines else "circle"
+    return {"expr": f"indexof({json.dumps(sorted(lines))}, datum.label) >= 0 ? 'stroke' : 'circle'"}
+
+
+def _colour(colours: dict[str, str], marks: Sequence[Mark], maps: Sequence[Heat] = ()) -> Json:
+    legend = {"title": None, "columns": 4 if len(colours) > 8 else 1, "symbolLimit": 60}
+    legend |= {"symbolType": _symbol(marks, list(colours))}
     legend["direction"] = (
         "horizontal" if len(colours) > 8 else "vertical"
     )  # in columns Vega mixes up a short last one
     scale = {"domain": list(colours), "range": list(colours.values())}
-    shown = None if len(colours) < 2 else legend
+    shown = None if len(colours) < 2 or set(colours) <= set(_classes(maps)) else legend  # a map has its own
     return {"field": "label", "type": "nominal", "scale": scale, "legend": shown}
 
 

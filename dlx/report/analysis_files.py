@@ -24,17 +24,23 @@ if TYPE_CHECKING:
 
 Format = Literal["svg", "png", "pdf", "csv", "json"]
 FORMATS: Final[tuple[Format, ...]] = ("svg", "png", "pdf", "csv", "json")
+OPTION: Final = "--out"
 SIZE = re.compile(r'<svg[^>]*? width="([\d.]+)" height="([\d.]+)"')
 
 
 def format_of(path: Path) -> Format:
     """Return the format that the suffix of a file says. DlxError where it says none."""
-    return cast("Format", files.format_of(path, None, FORMATS))
+    return cast("Format", files.format_of(path, None, FORMATS, option=""))
+
+
+def check_writable(path: Path) -> None:
+    """Raise DlxError where a file cannot be written, before anything is computed."""
+    files.check_writable(path, OPTION)
 
 
 def write(one: Analyzed, path: Path, form: Format, theme: Theme = "light") -> None:
     """Write what an analysis found to a file. DlxError where it cannot be written, or has nothing to draw."""
-    files.write(path, content_of(one, form, theme))
+    files.write(path, content_of(one, form, theme), OPTION)
 
 
 def content_of(one: Analyzed, form: Format, theme: Theme = "light") -> bytes:

@@ -276,7 +276,7 @@ def _chosen(
     table = {name: correlations(values, one) for name, one in found.items()}
     if not asked and not table:
         message = "no feature of this text is told: each has too few tokens with it, or without it"
-        raise DlxError(message, hint="Give a longer text, or name units: `--unit 0`.")
+        raise DlxError(message, hint="Give a longer text, or name units by their numbers.")
     if not asked:
         best = [(name, int(np.argmax(np.abs(each)))) for name, each in table.items()]
         return tuple(Unit(number, name, float(table[name][number])) for name, number in best)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ..data.input_record import InputRecord
     from ..training.fit import Job
 
+BRING_BACK = "Bring the old data back: a run is looked at with the data that it was trained on."
+OTHERWISE = "Bring the old data back, or say with `--data` what is to be taken."
 WITHOUT = {
     "running": "has no checkpoint yet",
     "stopped": "was stopped before its first checkpoint",
@@ -168,7 +170,7 @@ class Loaded:
     """The fit of the run's own data, where this is other data."""
 
 
-def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[Loaded]:
+def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str], changed: str = "") -> list[Loaded]:
     """Build each run as a training at its end. Runs with the same data share it."""
     loaded: list[tuple[Dataset | None, Sets]] = []
     jobs = []
@@ -183,7 +185,7 @@ def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[Loa
             with reading_of_run(input_record.reading_of(run.dir)):
                 sets = next((sets for known, sets in loaded if known == experiment.data), None)
                 if sets is None:
-                    sets = _sets(experiment, run)
+                    sets = _sets(experiment, run, changed or OTHERWISE)
                     loaded.append((experiment.data, sets))
                 assert experiment.data is not None
                 one = Loaded(_job(experiment, trace_all(experiment.last_stage), sets, run), experiment.data, sets)
@@ -194,7 +196,7 @@ def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[Loa
 
 def job_of_run(run: RunFolder, name: str) -> Loaded:
     """Build a run as a training at its end, with the weights of a checkpoint, and its data."""
-    return _jobs([run], name, ())[0]
+    return _jobs([run], name, (), BRING_BACK)[0]
 
 
 def _looked_at(loaded: Sequence[Loaded], run: RunFolder, names: Sequence[str], closer: Closer) -> dict[str, Any]:
@@ -277,11 +279,11 @@ def _job_of_phases(experiment: Experiment, known: InputRecord, sets: Sets, run: 
     return job
 
 
-def _sets(experiment: Experiment, run: RunFolder) -> Sets:
+def _sets(experiment: Experiment, run: RunFolder, hint: str) -> Sets:
     """Load the data of a run, and check that it has not changed."""
     assert experiment.data is not None
     sets = experiment.data.load()
-    check_digest(run, sets, "Bring the old data back, or say with `--data` what is to be taken.")
+    check_digest(run, sets, hint)
     return sets
 
 
@@ -311,7 +313,11 @@ def weights_of(run: RunFolder, name: str) -> Path:
     if name not in there:
         without = WITHOUT.get(run.status(), "has no checkpoint any more")
         missing = f"{run.key} has no checkpoint `{name}`" if there else f"{run.key} {without}"
-        raise DlxError(missing, hint=did_you_mean(name, there, "the checkpoints"))
+        hint = did_you_mean(name, there, "the checkpoints")
+        if there and name == "final":  # the end of a training that has not come there
+            more = f"`dlx train --resume {run.key}` goes on with it" if run.status() != "running" else "it still runs"
+            hint = f"Its newest is `--checkpoint {there[-1]}`; {more}."
+        raise DlxError(missing, hint=hint)
     return folder
 
 

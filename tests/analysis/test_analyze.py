@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from helpers import experiment_of
 from dlx.analysis import analyze
 from dlx.analysis.kinds.activation_scale import ActivationScale
 from dlx.analysis.result import Bars, Heat, Lines, Panel, Pictures, Points, Result
-from dlx.analysis.subject import of_spec
+from dlx.analysis.subject import of_runs, of_spec
 from dlx.errors import DlxError, SpecError
 from dlx.experiment import runner
 from dlx.report import analysis_charts, analysis_files
+from dlx.report.charts_style import COLOURS
+from dlx.runs.folder import RunFolder
 from dlx.spec import load
 
 TEXT = """
@@ -129,6 +132,90 @@ def test_mistakes_of_the_command_are_sentences(spec, run, tmp_path):
     )
     assert "`picture.gif` does not say its format" in complaint("activation_scale", spec, "--out", "picture.gif")
     assert "an analysis looks at one spec or at runs" in complaint("activation_scale", spec, run.dir)
+
+
+def test_what_stands_in_a_wrong_place_of_the_command_is_told_with_the_right_one(spec):
+    def complaint(word: str, *rest: str) -> str:
+        with pytest.raises(DlxError) as error:
+            analyze.check_order(word, [text for text in rest if "=" not in text], [t for t in rest if "=" in t])
+        return str(error.value)
+
+    assert f"Write `dlx analyze units {spec}`." in complaint(str(spec), "units")
+    assert "what is looked at comes first" in complaint(str(spec))
+    assert "`--list` has all kinds" in complaint(str(spec)).replace("`dlx analyze --list`", "`--list`")
+    assert "Write `--set seeds=3`." in complaint("activation_scale", str(spec), "seeds=3")
+    analyze.check_order("activation_scale", [str(spec)], ["train.seed=3", "name=other"])
+    analyze.check_order("scale", [str(spec)], ["seeds=3"])
+
+
+def test_a_name_that_is_neither_a_spec_nor_a_run_is_told_as_what_it_looks_like(spec, run, tmp_path):
+    def complaint(*names: str) -> str:
+        with pytest.raises(DlxError) as error:
+            analyze.subject_of(names, runs=run.dir.parents[1])
+        return str(error.value)
+
+    near = complaint(str(tmp_path / "smal.yaml"))
+    assert "there is no such file" in near
+    assert "small.yaml?" in near
+    assert "`dlx specs zoo` lists the specs of that folder." in complaint("zoo")
+    assert "`smaal` is no spec, and there is no run `smaal`" in complaint("smaal")
+    assert f"{run.key} is named twice, and is one network" in complaint(run.key, str(run.dir))
+
+
+def test_an_option_without_a_value_sets_nothing():
+    with pytest.raises(SpecError, match=r"sets nothing: it has no `=`\n  Write `--set option=value`"):
+        analyze.with_options("activation_scale", ["seeds"])
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_computed(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(analyze, "analyze", lambda *_: pytest.fail("it was computed"))
+    (tmp_path / "folder.svg").mkdir()
+    for path, why in ((tmp_path / "folder.svg", "is a directory"), (spec / "x.svg", "not a directory")):
+        with pytest.raises(DlxError, match=f"cannot be written: {why}\n  Choose another file with `--out`"):
+            commands_analyze("activation_scale", [str(spec)], path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["folder.svg", "small.yaml"]
+
+
+def test_figures_are_printed_where_there_is_no_picture_to_write(spec, tmp_path, monkeypatch, capsys):
+    bare = Result({"first": 0.25}, (), (("layer",), []))
+    monkeypatch.setattr(ActivationScale, "run", lambda *_: bare)
+    with pytest.raises(DlxError, match="has no figure, its numbers alone"):
+        commands_analyze("activation_scale", [str(spec)], tmp_path / "x.svg")
+    assert "0.25" in capsys.readouterr().out
+
+
+def commands_analyze(kind: str, names: list[str], output: Path) -> None:
+    from dlx.cli.analyses import analyze as command
+
+    command(kind, names, None, output, "light", None, False, None, False, Path("runs"))
+
+
+def test_a_spec_of_several_networks_is_refused_with_a_way_out():
+    text = "name: two\nnetworks: {a: {inputs: [2], layers: [relu]}, b: {inputs: [2], layers: [relu]}}"
+    for kind in ("activation_scale", "saliency", "adversarial", "cka"):
+        found = analyze.problems_of(analyze.with_options(kind), of_spec(experiment_of(text)))
+        assert found[0].message == "this analysis looks at one `network`, and two has `a`, `b`"
+        assert found[0].hint == "Take a spec of one `network`, or a run of one."
+
+
+def test_a_run_that_has_not_come_to_its_end_is_told_with_its_newest_checkpoint(run, tmp_path):
+    copied = RunFolder(Path(shutil.copytree(run.dir, tmp_path / "small" / run.dir.name)))
+    final = copied.dir / "checkpoints" / "final.safetensors"
+    final.rename(final.with_name("step-000000007.safetensors"))
+    with pytest.raises(DlxError, match=r"Its newest is `--checkpoint step-000000007`"):
+        analyze.analyze(ActivationScale(), of_runs([copied]))
+
+
+def test_data_that_has_changed_is_asked_back(run, tmp_path):
+    copied = RunFolder(Path(shutil.copytree(run.dir, tmp_path / "small" / run.dir.name)))
+    lock = copied.dir / "lock.json"
+    text = json.loads(lock.read_text())
+    text["data"]["digest"] = "0" * 64
+    lock.write_text(json.dumps(text))
+    with pytest.raises(DlxError, match="has changed: its digest was 000000000000") as error:
+        analyze.analyze(ActivationScale(), of_runs([copied]))
+    assert "Bring the old data back: a run is looked at" in str(error.value)
+    assert "--data" not in str(error.value)
 
 
 def test_the_command_writes_a_picture_and_says_the_figures_as_json(spec, tmp_path):
@@ -278,3 +365,26 @@ def test_a_chart_above_pictures_has_one_background():
         size = re.search(r'<svg[^>]* width="([\d.]+)" height="([\d.]+)"', text)
         assert size is not None
         assert f'<rect width="{size[1]}" height="{size[2]}" fill="{paper}"/>' in text
+
+
+def test_points_of_classes_have_the_colours_of_their_map_and_one_legend():
+    grid = np.linspace(-1, 1, 3)
+    heat = Heat(grid, grid, np.zeros((3, 3), int), classes=("cat", "dog"), contours=False, label="class")
+    spots = Points("examples", [0.0, 0.5], [0.0, 0.5], labels=["dog", "cat"])
+    curves = analysis_charts.panel_of(Panel("t", "x", "y", (heat, spots)), "light")["layer"][-1]
+
+    colour = curves["encoding"]["color"]
+    assert dict(zip(colour["scale"]["domain"], colour["scale"]["range"], strict=True)) == {
+        "cat": COLOURS[0],
+        "dog": COLOURS[1],
+    }
+    assert colour["legend"] is None
+
+
+def test_a_legend_shows_a_stroke_for_a_line_and_a_dot_for_points():
+    marks = (Lines("law", [0, 1], [0, 1]), Points("runs", [0, 1], [1, 0]))
+    legend = analysis_charts.panel_of(Panel("t", "x", "y", marks), "light")["layer"][-1]["encoding"]["color"][
+        "legend"
+    ]
+
+    assert legend["symbolType"] == {"expr": "indexof([\"law\"], datum.label) >= 0 ? 'stroke' : 'circle'"}

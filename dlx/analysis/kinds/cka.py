@@ -55,6 +55,11 @@ class Cka(Analysis):
         if len(subject.runs) > 2:
             message = f"`cka` compares two networks, and here are {len(subject.runs)} runs"
             found.append(Problem(message, "Name one or two of them."))
+        elif len(subject.runs) == 2:
+            (one, here), (other, there) = ((each.name, _inputs(each)) for each in subject.each)
+            if here != there:
+                message = f"{other} takes {there}, and {one} takes {here}"
+                found.append(Problem(message, "Both networks are shown the same examples: take two of one data."))
         return found
 
     def run(self, subject: Subject) -> Result:
@@ -107,6 +112,11 @@ class Cka(Analysis):
     def _notes(self, grams: Grams) -> tuple[str, ...]:
         count = len(next(iter(grams.values()), ()))
         return (f"{count:,} examples: with fewer than there are features CKA is large for any, as `shuffled` shows",)
+
+
+def _inputs(subject: Subject) -> str:
+    """Return the shapes of the inputs of a network in words."""
+    return " and ".join(f"{tuple(shape)} {shape.dtype}" for shape in subject.graph.inputs.values())
 
 
 def _mean(values: list[float]) -> float:

@@ -11,7 +11,7 @@ from ...graph import trace_all
 from ...spec import Experiment
 from ..result import Lines, Panel, Result
 from ..variants import Plan, planned
-from ..varied import Errors, Varied
+from ..varied import Errors, Varied, value_at
 
 if TYPE_CHECKING:
     from ..subject import Subject
@@ -54,6 +54,14 @@ class DepthWidth(Varied):
 
     def widths(self, subject: Subject) -> dict[int, list[int]]:
         """Return the widths by depth, one for each number of parameters. SpecError with all that have none."""
+        if unknown := [
+            Problem(
+                f"`{key}` is not in the spec", f"Name the key of the {option}: `--set {option}=vars.KEY`.", path=key
+            )
+            for option, key in (("depth", self.depth), ("width", self.width))
+            if value_at(subject.experiment, key) is None
+        ]:
+            raise SpecError(*unknown)
         wanted, problems, found = (
             sorted(self.params or [subject.graphs.trainable]),
             list[Problem](),

@@ -52,7 +52,7 @@ class Fooling(Analysis):
             return found
         names = subject.facts.class_names or tuple(map(str, range(subject.facts.classes or 0)))
         return [
-            Problem(f"the data of {subject.name} has no class `{one}`", did_you_mean(str(one), names, "the classes"))
+            Problem(f"the data of {subject.name} has no class `{one}`", _classes_like(str(one), names))
             for one in self.classes
             if _number(one, names) is None
         ]
@@ -99,6 +99,13 @@ class Fooling(Analysis):
         usual = torch.pdist(data).mean()
         nearest = torch.cdist(images.flatten(1), data).amin(1).mean()
         return before, after, float(nearest / usual), images
+
+
+def _classes_like(one: int | str, names: tuple[str, ...]) -> str:
+    """Return a hint at the classes that there are."""
+    if str(one).lstrip("-").isdigit():
+        return f"Its {len(names)} classes count from 0 to {len(names) - 1}."
+    return did_you_mean(str(one), names, "the classes")
 
 
 def _number(one: int | str, names: tuple[str, ...]) -> int | None:

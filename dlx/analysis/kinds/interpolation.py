@@ -69,7 +69,10 @@ class Interpolation(Analysis):
             count = len(subject.runs)
             return [
                 *found,
-                Problem(f"a line goes between two runs, and here {'is 1' if count == 1 else f'are {count}'}"),
+                Problem(
+                    f"a line goes between two runs, and here {'is 1' if count == 1 else f'are {count}'}",
+                    "Name two runs of one spec: `dlx analyze interpolation RUN RUN`.",
+                ),
             ]
         if not subject.trained:
             return found
@@ -78,7 +81,8 @@ class Interpolation(Analysis):
             if first.get(name) != second.get(name):
                 here, there = (shapes.get(name, "no such weight") for shapes in (first, second))
                 a, b = (run.key for run in subject.runs)
-                return [*found, Problem(f"the runs differ in `{name}`: {here} in {a}, {there} in {b}")]
+                message = f"the runs differ in `{name}`: {here} in {a}, {there} in {b}"
+                return [*found, Problem(message, "Take two runs of one network.")]
         return found
 
     def run(self, subject: Subject) -> Result:

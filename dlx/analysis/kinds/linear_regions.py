@@ -98,7 +98,11 @@ class LinearRegions(Analysis):
         return {**known, "log10_bound": log10(cells.most_regions(piecewise.cuts(graph, shape.count)))}
 
     def _notes(self, plane: InputPlane, exact: bool) -> list[str]:
-        found = ["the window is the plane through three examples, and `bound` is of planes"] if plane.is_slice else []
+        found = []
+        if plane.is_slice:
+            found.append(
+                "the window is the plane through three examples: `bound` is of planes, `log10_bound` of all inputs"
+            )
         if not exact:
             found.append(
                 f"there are more than {self.most:,} regions: {self.points:,} points have so many patterns of active "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import Problem
@@ -86,16 +86,15 @@ def classes_of(objective: Supervised, output: Tensor) -> Tensor:
 def one_input_problems(subject: Subject) -> list[Problem]:
     """Return why a subject has no one network of one input of numbers."""
     if not subject.graphs.is_one:
-        names = ", ".join(f"`{name}`" for name in subject.graphs)
-        return [Problem(f"it looks at one `network`, and {subject.name} has {names}", "", subject.mark("networks"))]
+        return [replace(subject.several_networks, mark=subject.mark("networks"))]
     inputs = subject.graph.inputs
     if len(inputs) > 1:
         names = " and ".join(f"`{name}`" for name in inputs)
-        return [Problem(f"it changes the one input of a network, and {subject.name} takes {names}")]
+        return [Problem(f"this analysis changes the one input of a network, and {subject.name} takes {names}")]
     ((name, shape),) = inputs.items()
     if shape.dtype != "float":
         hint = "Take a network of pictures, signals or tables."
-        return [Problem(f"it changes inputs by their gradient, and `{name}` takes whole numbers", hint)]
+        return [Problem(f"this analysis changes inputs by their gradient, and `{name}` takes whole numbers", hint)]
     return []
 
 
@@ -105,7 +104,9 @@ def classifier_problems(subject: Subject) -> list[Problem]:
         return found
     if not subject.has_data:
         hint = "Add it to the spec, or override it: `+data=digits`."
-        return [Problem(f"it looks at examples with their classes, and {subject.name} names no `data`", hint)]
+        return [
+            Problem(f"this analysis looks at examples with their classes, and {subject.name} names no `data`", hint)
+        ]
     objective = objective_of(subject.experiment)
     if objective.kind not in KINDS:
         message = f"{subject.name} is no classifier of examples: its objective is `{objective.kind}`"

@@ -70,6 +70,11 @@ LINEAR = frozenset(
 )
 """Kinds of layers that are linear in their inputs, up to a constant, in evaluation."""
 
+OF_SEVERAL = frozenset(
+    {"max_pool", "adaptive_max_pool", "global_max_pool", "fractional_max_pool", "maxout", "maximum"}
+)
+"""Kinds of layers with kinks where two of several inputs are equal: piecewise linear too, in other cells."""
+
 KINKS: Mapping[str, tuple[float | str, ...]] = {
     **dict.fromkeys(("relu", "leaky_relu", "prelu", "rrelu", "crelu"), (0.0,)),
     "relu6": (0.0, 6.0),

@@ -84,19 +84,19 @@ OTHERS = {
     ),
     "no data": (
         "network: {inputs: [2], layers: [{linear: 2}]}",
-        "it looks at examples with their classes, and other names no `data`",
+        "this analysis looks at examples with their classes, and other names no `data`",
     ),
     "whole numbers": (
         "network: {inputs: {text: {shape: [4], dtype: int}}, layers: [{one_hot: 5}]}",
-        "it changes inputs by their gradient, and `text` takes whole numbers",
+        "this analysis changes inputs by their gradient, and `text` takes whole numbers",
     ),
     "two inputs": (
         "network: {inputs: {a: [2], b: [2]}, layers: [{add: , from: [a, b]}]}",
-        "it changes the one input of a network, and other takes `a` and `b`",
+        "this analysis changes the one input of a network, and other takes `a` and `b`",
     ),
     "two networks": (
         "networks: {one: {inputs: [2], layers: [{linear: 2}]}, two: {inputs: [2], layers: [{linear: 2}]}}",
-        "it looks at one `network`, and other has `one`, `two`",
+        "this analysis looks at one `network`, and other has `one`, `two`",
     ),
 }
 

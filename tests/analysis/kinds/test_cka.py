@@ -5,8 +5,9 @@ from helpers import experiment_of
 
 from dlx.analysis.analyze import analyze
 from dlx.analysis.kinds.cka import Cka
-from dlx.analysis.subject import of_spec
+from dlx.analysis.subject import of_runs, of_spec
 from dlx.errors import SpecError
+from dlx.experiment import runner
 
 ROTATED = """
 name: rotated
@@ -44,6 +45,16 @@ def test_layers_of_different_seeds_are_less_alike_than_those_of_one():
 
     assert found["shuffled"] < 0.2 < found["same_layer"] < 0.95
     assert abs(figures_of(deep, examples=200, debiased=True)["shuffled"]) < 0.03
+
+
+def test_networks_of_other_inputs_are_not_compared(digits_run, tmp_path):
+    text = "data: {synthetic: {shape: [6], classes: 3, train: 60}}\nnetwork: {layers: [{linear: 3}]}"
+    more = "train: {steps: 1, batch_size: 20, optimizer: {sgd: 0.1}}\ntrack: {mlflow: false}"
+    other = runner.run(experiment_of(f"name: other\n{text}\n{more}\n"), tmp_path).results[0].run
+
+    with pytest.raises(SpecError, match=r"takes \(6,\) float, and small/.* takes \(1, 8, 8\) float") as raised:
+        analyze(Cka(), of_runs([digits_run, other]))
+    assert "take two of one data" in raised.value.problems[0].hint
 
 
 def test_a_layer_that_is_not_there_is_told():

@@ -51,8 +51,17 @@ def test_a_curve_for_each_depth_over_the_parameters(tmp_path: Path) -> None:
     [
         ({"depths": [1, 8], "params": [30]}, "at depth 8 the width nearest to 30 parameters is 1, of 18"),
         ({"width": "vars.wdth"}, "there is no `vars.wdth` to override"),
-        ({"depth": "vars.depths"}, "Did you mean `depth`?"),
+        ({"depth": "vars.depths"}, "Did you mean `depth`"),
     ],
 )
 def test_what_has_no_width_is_told(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     assert words in refused("depth_width", subject_in(tmp_path, SPEC), **options)
+
+
+def test_keys_that_are_not_in_the_spec_are_told_with_their_options(tmp_path: Path) -> None:
+    subject = subject_in(tmp_path, SPEC)
+    complaint = refused("depth_width", subject, depths=[1, 2], depth="vars.layers", width="vars.units")
+
+    assert "`vars.layers` is not in the spec" in complaint
+    assert "Name the key of the depth: `--set depth=vars.KEY`." in complaint
+    assert "`vars.units` is not in the spec" in complaint

@@ -27,6 +27,7 @@ def test_classes_are_those_of_the_data(digits_run):
     assert Fooling(classes=[3, "7"]).problems(subject) == []
     (problem,) = Fooling(classes=[10]).problems(subject)
     assert problem.message == f"the data of {digits_run.key} has no class `10`"
+    assert problem.hint == "Its 10 classes count from 0 to 9."
     assert len(Fooling(classes=["three", "seven"]).problems(subject)) == 2
     assert Fooling(classes=[3, "7"], steps=5).run(subject).panels[0].marks[0].x == ["3", "7"]
 

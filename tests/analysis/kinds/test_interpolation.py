@@ -116,8 +116,9 @@ def test_runs_of_other_networks_are_refused(runs, tmp_path):
 
     with pytest.raises(SpecError, match=r"the runs differ in `linear_1/weight`: \(32, 54\) in .*, \(16, 54\) in"):
         result([runs[0], *other])
-    with pytest.raises(SpecError, match="a line goes between two runs, and here is 1"):
+    with pytest.raises(SpecError, match="a line goes between two runs, and here is 1") as refused:
         result(runs[:1])
+    assert "`dlx analyze interpolation RUN RUN`" in str(refused.value)
 
 
 def test_a_spec_is_not_trained():

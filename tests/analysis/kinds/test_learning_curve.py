@@ -10,6 +10,7 @@ import pytest
 from trainings import analyzed, refused, subject_in
 
 from dlx.analysis.subject import Subject
+from dlx.errors import DlxError
 
 SPEC = """
 dlx: 1
@@ -67,3 +68,12 @@ def test_sizes_are_a_sixteenth_up_to_all_where_none_are_named(tmp_path: Path) ->
 )
 def test_what_has_no_sizes_is_told_before_training(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     assert words in refused("learning_curve", subject_in(tmp_path, SPEC), **options)
+
+
+def test_without_a_held_out_part_nothing_is_trained(tmp_path: Path) -> None:
+    subject = subject_in(tmp_path, SPEC.replace("test: 200", "test: 0").replace("train: 80", "train: 80, valid: 0"))
+
+    with pytest.raises(DlxError, match="squares holds out no examples to measure its variants on") as raised:
+        analyzed("learning_curve", subject, sizes=SIZES, seeds=1)
+    assert "Give the data a `test` or `valid` part." in str(raised.value)
+    assert not list(tmp_path.rglob("curve.parquet")) + list(tmp_path.rglob("checkpoints"))

@@ -118,6 +118,16 @@ def test_layers_that_bend_are_refused_with_their_place(tmp_path):
     assert f"{path}:5:" in str(refused.value)
 
 
+def test_a_maximum_of_several_is_not_called_smooth(tmp_path):
+    path = tmp_path / "pooled.yaml"
+    path.write_text(
+        "dlx: 1\nname: pooled\nnetwork: {inputs: [1, 4], layers: [{max_pool: 2}, flatten, {linear: 1}]}\n"
+    )
+
+    with pytest.raises(SpecError, match=r"`max_pool_1` \(max_pool\) of pooled has kinks where two of its inputs are"):
+        figures(path)
+
+
 def test_mistakes_of_the_window_are_told(deep):
     with pytest.raises(SpecError, match=r"`low` has 3 numbers, and the window has 2 axes"):
         figures(deep, "low=[1,2,3]")
