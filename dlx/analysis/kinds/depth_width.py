@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from ...errors import Problem, SpecError
+from ...errors import Problem, SpecError, did_you_mean
 from ...graph import trace_all
 from ...spec import Experiment
 from ..result import Lines, Panel, Result
@@ -55,11 +55,9 @@ class DepthWidth(Varied):
     def widths(self, subject: Subject) -> dict[int, list[int]]:
         """Return the widths by depth, one for each number of parameters. SpecError with all that have none."""
         if unknown := [
-            Problem(
-                f"`{key}` is not in the spec", f"Name the key of the {option}: `--set {option}=vars.KEY`.", path=key
-            )
+            problem
             for option, key in (("depth", self.depth), ("width", self.width))
-            if value_at(subject.experiment, key) is None
+            if (problem := _unknown(subject.experiment, option, key)) is not None
         ]:
             raise SpecError(*unknown)
         wanted, problems, found = (
@@ -107,6 +105,16 @@ class DepthWidth(Varied):
         )
         titles = ("depth", "width", "parameters", f"train {metric}", f"{part} {metric}")
         return Result(figures, (panel,), (titles, rows), seeds=self.seeds)
+
+
+def _unknown(experiment: Experiment, option: str, key: str) -> Problem | None:
+    """Return a problem where an option names a variable that the spec has not; other keys are overrides as they are."""
+    if not key.startswith("vars.") or value_at(experiment, key) is not None:
+        return None
+    section = experiment.written.at("vars")
+    near = did_you_mean(key.removeprefix("vars."), section.map, "the variables") if section is not None else ""
+    hint = f"{near} Name the key of the {option}: `--set {option}=vars.KEY`.".strip()
+    return Problem(f"`{key}` is not in the spec", hint, path=key)
 
 
 def _nearest(deep: Experiment, key: str, wanted: int) -> tuple[int, int]:

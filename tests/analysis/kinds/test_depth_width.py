@@ -50,7 +50,7 @@ def test_a_curve_for_each_depth_over_the_parameters(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"depths": [1, 8], "params": [30]}, "at depth 8 the width nearest to 30 parameters is 1, of 18"),
-        ({"width": "vars.wdth"}, "there is no `vars.wdth` to override"),
+        ({"width": "vars.wdth"}, "`vars.wdth` is not in the spec\n  Did you mean `width` or `depth`?"),
         ({"depth": "vars.depths"}, "Did you mean `depth`"),
     ],
 )
