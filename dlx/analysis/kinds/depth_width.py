@@ -108,7 +108,7 @@ class DepthWidth(Varied):
 
 
 def _unknown(experiment: Experiment, option: str, key: str) -> Problem | None:
-    """Return a problem where an option names a variable that the spec has not; other keys are overrides as they are."""
+    """Return a problem where an option names a variable that the spec has not; other keys are overrides."""
     if not key.startswith("vars.") or value_at(experiment, key) is not None:
         return None
     section = experiment.written.at("vars")
