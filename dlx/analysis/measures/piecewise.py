@@ -100,7 +100,9 @@ def problems(graph: Graph, name: str) -> list[Problem]:
     if not others:
         return []
     first, more = others[0], f", and {len(others) - 1} more" if len(others) > 1 else ""
-    message = f"`{first.name}` ({first.kind}) of {name} is not piecewise linear{more}"
+    what = "has kinks where two of its inputs are equal, and regions are counted by signs"
+    what = what if first.kind in OF_SEVERAL else "is not piecewise linear"
+    message = f"`{first.name}` ({first.kind}) of {name} {what}{more}"
     return [Problem(message, f"Linear regions are of networks with {', '.join(KINKS)}.", first.mark)]
 
 
