@@ -118,7 +118,7 @@ def _symbol(marks: Sequence[Mark], labels: Sequence[str]) -> Any:
 
 
 def _colour(colours: dict[str, str], marks: Sequence[Mark], maps: Sequence[Heat] = ()) -> Json:
-    legend = {"title": None, "columns": 4 if len(colours) > 8 else 1, "symbolLimit": 60}
+    legend: Json = {"title": None, "columns": 4 if len(colours) > 8 else 1, "symbolLimit": 60}
     legend |= {"symbolType": _symbol(marks, list(colours))}
     legend["direction"] = (
         "horizontal" if len(colours) > 8 else "vertical"
