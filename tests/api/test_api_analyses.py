@@ -28,7 +28,7 @@ def test_a_spec_and_a_run_are_looked_at(tmp_path):
     assert after.figures == same.figures
     assert after.figures != before.figures
     assert list(after.frame) == [str(title) for title in after.result.table[0]]
-    assert len(after.frame) == 3
+    assert list(after.frame["layer"]) == ["linear_1", "linear_2"]
     assert dlx.analyze("scale", TEXT).result.seeds == 2
 
 
