@@ -222,7 +222,7 @@ def test_several_networks_are_a_module_dict_and_one_frame():
 
 
 def test_a_module_has_the_weights_that_a_training_starts_from(tmp_path):
-    one_step = ["+train.steps=1", "~train.epochs", "track.mlflow=false"]
+    one_step = ["+train.steps=1", "~train.epochs", "~expect", "track.mlflow=false"]
     run = dlx.train(LENET, one_step, runs=tmp_path, quiet=True)
     network = dlx.build(LENET)
     with torch.no_grad():

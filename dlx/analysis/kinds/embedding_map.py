@@ -156,7 +156,7 @@ def _umap(x: Array, neighbours: int, seed: int) -> Array:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a seed leaves it one thread is as it is meant
-        from umap import UMAP  # type: ignore[import-not-found,unused-ignore]
+        from umap import UMAP  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
         made = UMAP(n_neighbors=min(neighbours, len(x) - 1), init="random", random_state=seed)
         found: Array = made.fit_transform(x)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from ...errors import DataError
 from ..syntax.read import plain_scalar
@@ -65,5 +66,5 @@ def held_out(count: int, parts: Sequence[str] = ("valid", "test")) -> list[str]:
 
     Two examples are all for the training.
     """
-    part = SHARE if count * SHARE >= 1 else 1
+    part = SHARE if count * SHARE >= 1 else ceil(100 / max(count, 1)) / 100  # a count of 1 could be all of them too
     return [f"    {one}: {part}" for one in parts] if count > 2 else []
