@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent, indent
@@ -116,3 +118,16 @@ def independent_of(classes: Any) -> Any:
         found = (classes == one).nonzero()[0]
         shuffled[found] = [i % number for i in range(len(found))]
     return shuffled
+
+
+@contextmanager
+def everywhere(uri):
+    """For those of MLflow's functions that know only one store, which they leave in the environment."""
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri("")
+        os.environ.pop("MLFLOW_TRACKING_URI", None)

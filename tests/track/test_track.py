@@ -14,11 +14,11 @@ import tempfile
 import threading
 import time
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import commands
 import pytest
+from helpers import everywhere
 from killed import killed_behind
 
 from dlx import track
@@ -170,19 +170,6 @@ def expected(run):
         if record["record"] == "end":
             curves.setdefault("seconds", []).append((record["step"], round(record["time"] * 1000), record["seconds"]))
     return curves
-
-
-@contextmanager
-def everywhere(uri):
-    """For those of MLflow's functions that know only one store."""
-    import mlflow
-
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri("")
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 class Reader:

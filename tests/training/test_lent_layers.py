@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import experiment_of
+from helpers import everywhere, experiment_of
 from safetensors.torch import load_file
 
 from dlx.errors import SpecError
@@ -308,7 +308,7 @@ def test_a_network_of_a_run_that_shares_is_the_teacher_of_another(shared, tmp_pa
 def test_the_model_in_mlflow_answers_with_the_shared_weights(shared, tmp_path, empty_store):
     import shutil
 
-    from mlflow import MlflowClient, pytorch, set_tracking_uri
+    from mlflow import MlflowClient, pytorch
 
     from dlx.track import sync
 
@@ -317,11 +317,11 @@ def test_the_model_in_mlflow_answers_with_the_shared_weights(shared, tmp_path, e
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     assert sync(run, uri).complete
-    set_tracking_uri(uri)
     client = MlflowClient(uri)
     ids = run.read_json("mlflow.json")["model"]["model_id"].split()
     models = {client.get_logged_model(one).name: one for one in ids}
-    network = pytorch.load_model(f"models:/{models['student']}")
+    with everywhere(uri):
+        network = pytorch.load_model(f"models:/{models['student']}")
     x = torch.randn(3, 6)
     network = network.module() if hasattr(network, "module") else network
     with torch.no_grad():
