@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DlxError, Problem
+from ..errors import Problem
 from ..graph import Graph
 from ..lazy import np, torch
 from .measures.walk import watched
@@ -39,12 +39,8 @@ def chosen_examples(subject: Subject, count: int, part: str = "", seed: int = 0)
 
     They are the ones of `Subject.examples`. Classes are empty where targets are no single classes.
     """
-    from .subject import HELD_OUT
-
-    name = part or next(known for known in HELD_OUT if known in subject.parts)
-    chosen = subject.part(name)
-    index = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))[:count]
-    batch = chosen.take(index.to(subject.device))
+    name, index = subject.example_indices(count, seed, part)
+    batch = subject.part(name).take(index.to(subject.device))
     classes = batch.y.cpu().numpy().astype(np.int64) if has_classes(subject) else np.zeros(0, np.int64)
     return Chosen(name, index.numpy(), batch, classes)
 
@@ -87,15 +83,10 @@ def features_of(network: fx.GraphModule, graph: Graph, batch: Batch, name: str) 
 
 def pictures(subject: Subject, part: str, places: Array) -> Array | None:
     """Return examples of a part as pictures (n, height, width, 1 or 3), from 0 to 1; None where they are none."""
-    from ..trained.pictures import pictures_of
+    from ..trained.pictures import pictures_if_any
 
     data = subject.experiment.data
-    if data is None:
-        return None
-    try:
-        return pictures_of(data, subject.sets, part, places.tolist())
-    except (DlxError, AttributeError, TypeError):
-        return None
+    return None if data is None else pictures_if_any(data, subject.sets, part, places.tolist())
 
 
 def rows_of(value: Tensor) -> Array:

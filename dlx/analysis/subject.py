@@ -210,23 +210,30 @@ class Subject:
 
     def part(self, name: str = "") -> DataPart:
         """Return a part: by default test, else valid, else train. DlxError where there is none of that name."""
-        chosen = name or next(known for known in HELD_OUT if known in self.parts)
+        chosen = self._part_name(name)
         if chosen in self.parts:
             return self.parts[chosen]
         there = " and ".join(f"`{one}`" for one in self.parts)
         raise DlxError(f"the data of {self.name} has no part `{chosen}`", hint=f"It has {there}.")
+
+    def _part_name(self, name: str) -> str:
+        return name or next(known for known in HELD_OUT if known in self.parts)
 
     def examples(self, count: int, seed: int = 0, part: str = "") -> Batch:
         """Return at most `count` examples of a part as a batch, drawn without repetition: the same at each call.
 
         Of a spec without data, standard normal inputs of the declared shapes, which a note tells.
         """
-        generator = torch.Generator().manual_seed(seed)
         if not self.has_data:
-            return self._normal(count, generator)
-        chosen = self.part(part)
-        index = torch.randperm(len(chosen), generator=generator)[:count].to(self.device)
-        return chosen.take(index)
+            return self._normal(count, torch.Generator().manual_seed(seed))
+        name, index = self.example_indices(count, seed, part)
+        return self.part(name).take(index.to(self.device))
+
+    def example_indices(self, count: int, seed: int = 0, part: str = "") -> tuple[str, Tensor]:
+        """Return the name of a part, and the numbers there of the examples that `examples` takes (n,)."""
+        name = self._part_name(part)
+        generator = torch.Generator().manual_seed(seed)
+        return name, torch.randperm(len(self.part(name)), generator=generator)[:count]
 
     def _normal(self, count: int, generator: Any) -> Batch:
         shapes = self.graph.inputs

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ..data import Sets
 from ..data.text.recorded import recorded_tokenizer
 from ..errors import DlxError, plural
 from ..graph import Graphs, LayerNode, trace_all
@@ -192,12 +191,9 @@ def _named(values: Mapping[str, Tensor], before: str) -> dict[str, Array]:
 def _shown(run: RunFolder, one: Loaded, part: str, number: int, batch: Batch) -> Example:
     """Return an example as people look at it: as a picture or as tokens."""
     place = f"{part} {number}"
-    sets: Sets = one.sets
-    try:
-        (picture,) = pictures.pictures_of(one.source, sets, part, [number])
-        return Example(place, picture)
-    except (DlxError, AttributeError, TypeError):
-        pass
+    shown = pictures.pictures_if_any(one.source, one.sets, part, [number])
+    if shown is not None:
+        return Example(place, shown[0])
     tokenizer = recorded_tokenizer(input_record_of(run).reading)
     first = next(iter(batch.fields.values()))
     if tokenizer is None or first.is_floating_point() or first.dim() != 2:

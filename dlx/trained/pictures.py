@@ -44,6 +44,14 @@ def pictures_of(source: Dataset, sets: Sets, part: str, places: Sequence[int]) -
     return found
 
 
+def pictures_if_any(source: Dataset, sets: Sets, part: str, places: Sequence[int]) -> Pictures | None:
+    """Return the pictures of examples as `pictures_of` does; None where the inputs are none."""
+    try:
+        return pictures_of(source, sets, part, places)
+    except (DlxError, AttributeError, TypeError):
+        return None
+
+
 def write(path: Path, found: Sequence[tuple[Worst, Pictures]]) -> None:
     """Write a sheet with the pictures of each part and head, with true and predicted label and loss.
 
