@@ -17,6 +17,8 @@ from order import unit_of
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 if "PYTEST_XDIST_WORKER" in os.environ:  # and those of several processes do not wait for each other's
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# what a training takes where the spec leaves it open is not theirs to say
+os.environ.setdefault("DLX_THREADS", str(len(os.sched_getaffinity(0))))
 
 # how long an example takes is the machine's affair
 settings.register_profile("any machine", deadline=None)

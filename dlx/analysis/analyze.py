@@ -162,6 +162,8 @@ def analyze(analysis: Analysis, subject: Subject, name: str = "") -> Analyzed:
     if not isinstance(result, Result):
         kind = type(analysis).kind
         raise DlxError(f"`run` of the analysis `{kind}` returns {with_article(type(result).__name__)}, and no Result")
+    if option := _idle_draws(analysis, subject):
+        subject.note(f"`{option}` counts draws of the weights of a spec; here are the weights of runs")
     notes = tuple(dict.fromkeys((*subject.notes, *result.notes)))
     return Analyzed(name or type(analysis).kind, analysis, subject, replace(result, notes=notes))
 
@@ -193,6 +195,10 @@ def _of_kind(analysis: Analysis, subject: Subject) -> list[Problem]:
     elif analysis.of_trained and not subject.trained:
         hint = f"Train it, then `dlx analyze {kind} RUN`: `dlx train {subject.experiment.path}`."
         found.append(Problem(f"`{kind}` looks at trained weights, and {subject.name} is a spec", hint))
+    is_declared = analysis in subject.experiment.analyses.values()  # the spec sets it for draws of its own
+    if (option := _idle_draws(analysis, subject)) and not is_declared:
+        message = f"`{option}` counts draws of the weights of a spec, and {subject.name} is a run with its own"
+        found.append(Problem(message, f"Leave it out; several seeds are several runs: `dlx analyze {kind} RUN RUN`."))
     if cls.several == "no" and len(subject.runs) > 1:
         found.append(Problem(f"`{kind}` looks at one run, and here are {len(subject.runs)}", "Name one of them."))
     if cls.several == "seeds" and len(subject.runs) > 1 and (other := _unlike(subject)):
@@ -204,7 +210,20 @@ def _of_kind(analysis: Analysis, subject: Subject) -> list[Problem]:
 def _of_options(analysis: Analysis) -> list[Problem]:
     """Return a problem for each option that is set and changes nothing."""
     idle = {name: why for name, why in analysis.without_effect().items() if name in analysis.model_fields_set}
+    if (
+        analysis.of_trained
+        and type(analysis).several == "seeds"
+        and type(analysis).draws in analysis.model_fields_set
+    ):
+        idle[type(analysis).draws] = "on trained weights: it counts draws of those before training"
     return [Problem(f"`{name}` has no effect {why}", "Leave it out.") for name, why in idle.items()]
+
+
+def _idle_draws(analysis: Analysis, subject: Subject) -> str:
+    """Return the option that counts draws of weights where runs are looked at, which have theirs; else nothing."""
+    cls = type(analysis)
+    is_set = cls.several == "seeds" and cls.draws in analysis.model_fields_set
+    return cls.draws if is_set and subject.trained else ""
 
 
 def _unlike(subject: Subject) -> str:

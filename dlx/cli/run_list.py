@@ -21,12 +21,26 @@ LIST = "list"
 
 
 class ListByDefault(TyperGroup):
-    """`dlx runs` lists: without one of its commands first, what is written is an argument of `list`."""
+    """`dlx runs` lists: without one of its commands, what is written is an argument of `list`.
+
+    `--runs DIR` and `--json` may stand before a command.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        before, after = _leading(args)
+        if before and after and after[0] in self.commands:
+            args = [after[0], *before, *after[1:]]
         if not args or (args[0] not in self.commands and args[0] not in {"--help", "--install-completion"}):
             args = [LIST, *args]
         return super().parse_args(ctx, args)
+
+
+def _leading(args: list[str]) -> tuple[list[str], list[str]]:
+    """Split arguments behind the options at their beginning that all commands of runs have."""
+    count = 0
+    while count < len(args) and (args[count] in {"--runs", "--json"} or args[count].startswith("--runs=")):
+        count += 2 if args[count] == "--runs" else 1
+    return args[:count], args[count:]
 
 
 runs_app = typer.Typer(

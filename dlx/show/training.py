@@ -74,15 +74,21 @@ def metrics_text(metrics: dict[str, float]) -> str:
 
 
 def _lines() -> Callable[[Any], None]:
+    from ..experiment.recorder import RecordOfRun
     from ..experiment.runner import TrainingStarted, TrainingWarning
+
+    seeds: dict[Path, int] = {}
 
     def callback(event: TrainingStarted | Record | TrainingWarning) -> None:
         if isinstance(event, TrainingWarning):
             say(event.message)
         elif isinstance(event, TrainingStarted):
+            seeds[event.run.dir] = event.seed
             say(_begun(event))
         elif event.record == "evaluation" and event.metrics:
-            say(f"step {event.step:,}  epoch {event.epoch}  {metrics_text(event.metrics)}")
+            # those of seeds that are trained together come in turn
+            whose = f"seed {seeds[event.run.dir]}  " if len(seeds) > 1 and isinstance(event, RecordOfRun) else ""
+            say(f"{whose}step {event.step:,}  epoch {event.epoch}  {metrics_text(event.metrics)}")
 
     return callback
 

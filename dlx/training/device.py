@@ -95,9 +95,15 @@ def packing_threads(train: Train) -> int:
 
 
 def available_threads() -> int:
-    """Return the CPU threads for a training whose spec leaves them open: DLX_THREADS, else all cores."""
-    predicted = os.environ.get("DLX_THREADS", "")
-    return int(predicted) if predicted.isdigit() and int(predicted) else len(os.sched_getaffinity(0))
+    """Return the CPU threads where a spec leaves them open: DLX_THREADS, OMP_NUM_THREADS, else all cores.
+
+    As OpenMP reads it, OMP_NUM_THREADS may be a list, `4,2`: the first number is of a loop that is in no other.
+    """
+    for name in ("DLX_THREADS", "OMP_NUM_THREADS"):
+        count = os.environ.get(name, "").partition(",")[0].strip()
+        if count.isdecimal() and int(count):
+            return int(count)
+    return len(os.sched_getaffinity(0))
 
 
 @contextmanager

@@ -213,3 +213,18 @@ def test_texts_that_have_an_order_become_one_number(tmp_path):
     )
     with pytest.raises(ValidationError, match="`ordinal` and another option are both for `size`: keep one"):
         Table(path=path, target="y", ordinal={"size": ["a"]}, categorical=["size"])
+
+
+@pytest.mark.parametrize(
+    ("column", "way"),
+    [
+        ("far", "`missing: {far: median}` fills them in."),
+        ("kind", "`missing: {kind: most_frequent}` fills them in."),
+        ("y", "`missing: {y: drop}` leaves out its rows."),
+    ],
+)
+def test_the_way_out_suits_the_column(tmp_path, column, way):
+    cells = {"far": "1.5", "kind": "b", "y": "2.5"}
+    rows = [cells, cells | {column: ""}, cells, cells]
+    text = "\n".join(["far,kind,y", *(",".join(row.values()) for row in rows)]) + "\n"
+    assert refusal_of(Table(path=written(tmp_path, text), target="y")).endswith(way)

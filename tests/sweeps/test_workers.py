@@ -81,8 +81,12 @@ def test_a_trial_whose_workers_die_again_and_again_fails_with_a_sentence(spec, t
     assert workers.started == TRIES + 1
 
 
-def test_workers_share_the_cores(tmp_path):
+def test_workers_share_the_cores_and_take_no_more_than_openmp_may(tmp_path, monkeypatch):
     assert Processes(10_000, tmp_path / "log").threads == 1
+    monkeypatch.delenv("DLX_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert Processes(1, tmp_path / "log").threads == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
     assert Processes(1, tmp_path / "log").threads == len(os.sched_getaffinity(0))
 
 

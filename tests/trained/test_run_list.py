@@ -140,6 +140,16 @@ def test_the_list_is_a_table_of_a_document_too(root, capsys):
     assert rows[0]["steps"] == "100"
 
 
+def test_the_folder_of_runs_may_stand_before_the_command(root):
+    def removed(*argv):
+        return dlx("runs", *argv, "narrow", "--dry-run").stdout
+
+    assert removed("--runs", root, "rm") == removed(f"--runs={root}", "rm") == removed("rm", "--runs", root)
+    assert "would be free" in removed("--runs", root, "rm")
+    assert dlx("runs", "--json", "--runs", root, "list").stdout == dlx("runs", "--json", "--runs", root).stdout
+    assert "there is no run `syn` in" in dlx("runs", "--runs", root, "syn").stderr
+
+
 def test_the_command_lists_by_default_and_takes_names_and_options(root):
     def runs(*argv):
         return dlx("runs", *argv, "--runs", root)

@@ -84,6 +84,18 @@ def test_the_last_lines_of_a_training_say_so_for_each_seed(tmp_path, capsys):
     assert json.dumps(notes)
 
 
+def test_without_a_terminal_the_lines_of_several_seeds_say_whose_they_are(tmp_path, capsys):
+    path = tmp_path / "s.yaml"
+    path.write_text(SPEC.replace("RATE", "0.05").replace("epochs: 20", "epochs: 2"))
+
+    def evaluations(*changes):
+        cli.app(["train", str(path), "--runs", str(tmp_path / "runs"), *changes], standalone_mode=False)
+        return [line.partition("  epoch")[0] for line in capsys.readouterr().err.splitlines() if "  epoch " in line]
+
+    assert sorted(evaluations("train.seed=4")) == [f"seed {s}  step {n}" for s in (4, 5) for n in (12, 6)]
+    assert evaluations("train.seeds=1") == ["step 6", "step 12"]
+
+
 def test_a_training_that_learned_says_nothing(tmp_path):
     found = runner.run(experiment_of(SPEC.replace("RATE", "0.05")), tmp_path / "runs")
     assert found.as_json()["notes"] == []

@@ -1,5 +1,6 @@
 """Where training runs, and what is refused before anything is allocated."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def test_the_batch_is_checked_before_training(tmp_path, monkeypatch):
 
 def test_what_a_recurrent_layer_computes_at_one_moment_is_what_threads_share(tmp_path, monkeypatch):
     graph, train = graph_of(tmp_path, "{linear: 10_000}", "epochs: 1, batch_size: 1000")
-    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setenv("DLX_THREADS", "2")
     assert device.threads_for(train, graph, 10_000) == 2
 
     (node,) = [node for node in graph.nodes if node.plan.macs]
@@ -107,6 +108,16 @@ def test_threads_follow_the_size_of_a_batch_and_the_spec(tmp_path):
     assert device.threads_for(train, graph, 10_000) == 3
     graph, train = graph_of(tmp_path, "{linear: 100_000}", "epochs: 1, batch_size: 1000")
     assert device.threads_for(train, graph, 10_000) >= 1
+
+
+@pytest.mark.parametrize(
+    ("own", "of_openmp", "threads"),
+    [("", "3", 3), ("2", "3", 2), ("", "3,1", 3), ("", "0", None), ("", "many", None), ("", "", None)],
+)
+def test_openmp_s_number_of_threads_is_taken_where_the_spec_leaves_it_open(monkeypatch, own, of_openmp, threads):
+    monkeypatch.setenv("DLX_THREADS", own)
+    monkeypatch.setenv("OMP_NUM_THREADS", of_openmp)
+    assert device.available_threads() == (threads or len(os.sched_getaffinity(0)))
 
 
 def test_threads_are_given_back():

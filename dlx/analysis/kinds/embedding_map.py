@@ -46,6 +46,7 @@ class EmbeddingMap(Analysis):
     )
     neighbours: PositiveInt = Field(15, description="neighbours of UMAP")
     k: PositiveInt = Field(5, description="neighbours by which the map is judged")
+    draws: ClassVar[str] = ""
     seeds: PositiveInt = Field(3, description="maps, each from random points of its own; of several runs one each")
 
     def without_effect(self) -> dict[str, str]:
@@ -59,6 +60,9 @@ class EmbeddingMap(Analysis):
             *class_problems(subject, self.kind),
             *unknown_names(subject.graph, [self.layer]),
         ]
+        if len(subject.runs) > 1 and "seeds" in self.model_fields_set:
+            message = f"`seeds` has no effect on {len(subject.runs)} runs, of which each has one map"
+            found.append(Problem(message, "Leave it out."))
         if self.method == "umap" and not _has_umap():
             found.append(Problem("`method: umap` needs umap-learn, which is not installed",
                                  "Install it: `pip install dlx[umap]`."))  # fmt: skip

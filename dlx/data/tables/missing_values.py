@@ -85,8 +85,8 @@ def missing(frame: Frame) -> dict[str, Mask]:
     }
 
 
-def drop_incomplete(frame: Frame, rules: Mapping[str, Rule]) -> Frame:
-    """Drop rows with missing values in the columns whose rule is "drop".
+def drop_incomplete(frame: Frame, rules: Mapping[str, Rule], targets: Sequence[str] = ()) -> Frame:
+    """Drop rows with missing values in the columns whose rule is "drop"; those of `targets` are never filled in.
 
     Raises:
         DataError: a column with missing values has the rule "refuse", or no row is left.
@@ -98,21 +98,34 @@ def drop_incomplete(frame: Frame, rules: Mapping[str, Rule]) -> Frame:
     dropping = [mask for name, mask in incomplete.items() if rules[name] == "drop"]
     out = np.any(np.stack(dropping), 0) if dropping else np.zeros(len(frame), bool)
     if refused or out.all():
-        raise _missing(frame, refused or incomplete, whole=not refused)
+        raise _missing(frame, refused or incomplete, targets, whole=not refused)
     return replace(frame, table=frame.table.filter(pa.array(~out))) if dropping else frame
 
 
-def _missing(frame: Frame, found: Mapping[str, Mask], whole: bool) -> DataError:
+def _missing(frame: Frame, found: Mapping[str, Mask], targets: Sequence[str], whole: bool) -> DataError:
     row, name = min((int(mask.argmax()), name) for name, mask in found.items())
     counts = " and ".join(f"`{name}` {int(mask.sum()):,}" for name, mask in list(found.items())[:5])
+    way = (
+        f"{name}: drop}}` leaves out its rows"
+        if name in targets
+        else f"{name}: {_way_to_fill(frame, name)}}}` fills them in"
+    )
     complete = len(frame) - int(np.any(np.stack(list(found.values())), 0).sum())
     rows = f"`missing: drop` leaves {complete:,} rows" if complete else "no row is whole"
     return DataError(
         f"values are missing in {frame.path}, first in row {row + 1:,} of column `{name}`; of {len(frame):,} rows: "
         f"{counts}",
-        hint=f"`drop: [NAME]` leaves out a column; {rows}"
-        + ("." if whole else f"; `missing: {{{name}: most_frequent}}` fills them in."),
+        hint=f"`drop: [NAME]` leaves out a column; {rows}" + ("." if whole else f"; `missing: {{{way}."),
     )
+
+
+def _way_to_fill(frame: Frame, name: str) -> str:
+    """Return the method for missing values that suits the type of a column."""
+    from pyarrow import types
+
+    kind = frame.table.schema.field(name).type
+    is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return "median" if is_number else "most_frequent"
 
 
 def check_rules(rules: Rules, names: Iterable[str], targets: Sequence[str], where: str) -> None:

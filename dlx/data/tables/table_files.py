@@ -42,7 +42,8 @@ def frames_of(table: Table, beside: Sequence[str] = ()) -> list[Frame]:
     """
     frames, used = _typed(table, beside)
     others: dict[str, Rule] = dict.fromkeys(set(beside) - set(used), "mean")  # their missing values stay
-    return [drop_incomplete(frame, _rules(table, frame.names) | others) for frame in frames]
+    rules = [_rules(table, frame.names) | others for frame in frames]
+    return [drop_incomplete(frame, rule, table.non_inputs) for frame, rule in zip(frames, rules, strict=True)]
 
 
 def all_rows(table: Table) -> list[Frame]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...errors import RunError, plural
+from ...training.device import available_threads
 from .base import ShouldStop, Task, Trainer, TrialOutcome
 from .gpus import Gpu, MemoryDemand, Placement, place_packed, placement_text, useful_workers
 
@@ -89,8 +90,8 @@ class Processes:
 
     @property
     def threads(self) -> int:
-        """CPU threads of a worker."""
-        return max(1, len(os.sched_getaffinity(0)) // self.worker_count)
+        """CPU threads of a worker: an equal share of the cores, or fewer where the environment says so."""
+        return max(1, min(available_threads(), len(os.sched_getaffinity(0)) // self.worker_count))
 
     def advance(self, tasks: Sequence[Task], should_stop: ShouldStop) -> Iterator[TrialOutcome]:
         if self.gpus:

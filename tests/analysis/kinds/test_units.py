@@ -82,6 +82,29 @@ def test_a_run_is_followed_from_its_initial_weights_to_its_last(tmp_path, norm: 
     assert active.y[0] != active.y[-1]
 
 
+def test_draws_of_weights_are_refused_where_a_run_has_its_own_and_noted_where_its_spec_declares_them(tmp_path):
+    spec = TRAINED.replace("NORM", "") + "analyses: {dead: {units: {seeds: 2}}}\n"
+    run = runner.run(experiment_of(spec), tmp_path).results[0].run
+
+    with pytest.raises(SpecError) as refused:
+        analyze(Units(seeds=3), of_run(run))
+    assert refused.value.problems[0].message == (
+        f"`seeds` counts draws of the weights of a spec, and {run.key} is a run with its own"
+    )
+    hint = "Leave it out; several seeds are several runs: `dlx analyze units RUN RUN`."
+    assert refused.value.problems[0].hint == hint
+    declared = analyze(Units(seeds=2), of_run(run)).result
+    assert "`seeds` counts draws of the weights of a spec; here are the weights of runs" in declared.notes
+    assert analyze(Units(seeds=2, weights="initial"), of_run(run)).result.seeds == 2
+    assert not analyze(Units(), of_run(run)).result.notes
+
+    with pytest.raises(SpecError) as idle:
+        analyze(Units(seeds=3, weights="trained"), of_run(run))
+    assert idle.value.problems[0].message == (
+        "`seeds` has no effect on trained weights: it counts draws of those before training"
+    )
+
+
 def test_a_network_without_such_activations_is_refused():
     with pytest.raises(SpecError) as refused:
         analyze(Units(), of_spec(experiment_of("name: line\nnetwork: {inputs: [4], layers: [{linear: 1}]}")))
