@@ -213,17 +213,17 @@ def _of_options(analysis: Analysis) -> list[Problem]:
     if (
         analysis.of_trained
         and type(analysis).several == "seeds"
-        and type(analysis).draws in analysis.model_fields_set
+        and type(analysis).weight_draws in analysis.model_fields_set
     ):
-        idle[type(analysis).draws] = "on trained weights: it counts draws of those before training"
+        idle[type(analysis).weight_draws] = "on trained weights: it counts draws of those before training"
     return [Problem(f"`{name}` has no effect {why}", "Leave it out.") for name, why in idle.items()]
 
 
 def _idle_draws(analysis: Analysis, subject: Subject) -> str:
     """Return the option that counts draws of weights where runs are looked at, which have theirs; else nothing."""
     cls = type(analysis)
-    is_set = cls.several == "seeds" and cls.draws in analysis.model_fields_set
-    return cls.draws if is_set and subject.trained else ""
+    is_set = cls.several == "seeds" and cls.weight_draws in analysis.model_fields_set
+    return cls.weight_draws if is_set and subject.trained else ""
 
 
 def _unlike(subject: Subject) -> str:

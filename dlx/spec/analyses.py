@@ -36,7 +36,7 @@ class Analysis(Declared):
     several: ClassVar[Literal["seeds", "networks", "no"]] = "seeds"
     """What several runs are to it: seeds of one spec (a mean with its interval), networks to compare, or an error."""
 
-    draws: ClassVar[str] = "seeds"
+    weight_draws: ClassVar[str] = "seeds"
     """The option that counts draws of the weights of a spec, where `several` is "seeds": runs have their own. Empty
     where no option does."""
 

@@ -46,7 +46,7 @@ class EmbeddingMap(Analysis):
     )
     neighbours: PositiveInt = Field(15, description="neighbours of UMAP")
     k: PositiveInt = Field(5, description="neighbours by which the map is judged")
-    draws: ClassVar[str] = ""
+    weight_draws: ClassVar[str] = ""
     seeds: PositiveInt = Field(3, description="maps, each from random points of its own; of several runs one each")
 
     def without_effect(self) -> dict[str, str]:
