@@ -67,6 +67,8 @@ class Problem:
     hint: str = ""
     mark: Mark | None = None
     path: str = ""
+    calls: tuple[Mark, ...] = ()
+    """The uses of the blocks that the mistake lies in, innermost first: what they hand in may be what is wrong."""
 
     def __post_init__(self) -> None:
         # Here and not where problems are made: a message may quote any value of a spec.
@@ -76,7 +78,15 @@ class Problem:
 
     def __str__(self) -> str:
         where = "  ".join(str(part) for part in (self.mark, self.path) if part)
-        return "\n".join(([where] if where else []) + [f"  {text}" for text in (self.message, self.hint) if text])
+        texts = [text for text in (self.message, self.hint, self.called_at) if text]
+        return "\n".join(([where] if where else []) + [f"  {text}" for text in texts])
+
+    @property
+    def called_at(self) -> str:
+        """`called at s.yaml:9:7, from s.yaml:14:7`: each block in which the mistake lies; of many the ends."""
+        shown = [str(mark) for mark in self.calls]
+        shown = [*shown[:2], "...", shown[-1]] if len(shown) > 4 else shown
+        return f"called at {', from '.join(shown)}" if shown else ""
 
     def as_json(self) -> dict[str, object]:
         mark = self.mark or Mark("")
@@ -87,6 +97,9 @@ class Problem:
             "path": self.path,
             "message": self.message,
             "hint": self.hint,
+            "called_at": [
+                {"file": at.file, "line": at.line or None, "column": at.column or None} for at in self.calls
+            ],
         }
 
 

@@ -133,7 +133,7 @@ def test_what_is_no_spec_ends_with_status_2_and_without_a_traceback(tmp_path):
         ".": ".\n  is a directory, not a spec\n  It holds binary.yaml, broken.toml, broken.yaml, empty.yaml.\n",
         "empty.yaml": "empty.yaml\n  is empty\n  `dlx new` writes a spec to start from.\n",
         "binary.yaml": "binary.yaml\n  is not a text file in UTF-8\n  A spec is YAML or TOML.\n",
-        "broken.yaml": "broken.yaml:2:1\n  is not valid YAML: did not find expected ',' or ']'\n",
+        "broken.yaml": "broken.yaml:1:19\n  is not valid YAML: the `[` that opens here is not closed\n",
         "broken.toml": "broken.toml:1:9\n  is not valid TOML: Expected ']' at the end of a table declaration\n",
         "n" * 400 + ".yaml": "cannot be read: file name too long\n",
         "/dev/zero": "/dev/zero\n  is longer than 10,000,000 bytes, the most that a spec has\n",

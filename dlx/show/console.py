@@ -190,4 +190,6 @@ def _problem(problem: Problem) -> Styled:
     pieces.append((visible(f"  {problem.message}"), "red"))
     if problem.hint:
         pieces.append((visible(f"\n  {problem.hint}"), ""))
+    if problem.calls:
+        pieces.append((visible(f"\n  {problem.called_at}"), ""))
     return pieces

@@ -106,6 +106,32 @@ def test_a_claim_that_no_one_could_check_is_a_mistake(tmp_path, claims, sentence
     assert error.value.problems[0].message == sentence
 
 
+WRONG_KEYS = """
+  params:
+    is: 1490
+    boook: 150
+    because: a digit is lost
+  figures:
+    a half:
+      iss: 745
+      of: "${params / 2}"
+  output:
+    is: [0]
+    att: [1]
+"""
+
+
+def test_a_wrong_key_of_a_claim_is_told_at_its_own_line_and_hides_what_it_was_meant_to_be(tmp_path):
+    first = SPEC.format(claims="").rstrip().count("\n") + 1
+    with pytest.raises(SpecError) as error:
+        trace(spec(tmp_path, WRONG_KEYS.strip("\n")))
+    assert [(p.mark.line - first, p.mark.column, p.path, p.message, p.hint) for p in error.value.problems] == [
+        (3, 5, "expect.params.boook", "a claim has no `boook`", "Did you mean `book`?"),
+        (7, 7, "expect.figures.a half.iss", "a claim has no `iss`", "Did you mean `is`?"),
+        (11, 5, "expect.output.att", "a claim has no `att`", "Did you mean `at`?"),
+    ]
+
+
 def test_a_claim_has_a_verdict_and_a_source(tmp_path):
     claims = """\
       params: [1490, {about: 1500, within: 10, source: figure 2}, {book: 150, is: 1490, because: a digit is lost}]

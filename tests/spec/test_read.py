@@ -168,7 +168,7 @@ def test_duplicate_keys_of_toml_are_refused_with_their_place():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("a: [1, 2", "spec.yaml:2:1\n  is not valid YAML: did not find expected ',' or ']'"),
+        ("a: [1, 2", "spec.yaml:1:4\n  is not valid YAML: the `[` that opens here is not closed"),
         ("a:\n\t- b", "YAML indents with spaces; this line has a tab."),
         ("a: {w: ${w}}", 'An expression inside {...} or [...] wants quotes: {width: "${w}"}.'),
         ("- 1", "spec.yaml:1:1\n  is a list, not a spec"),

@@ -378,7 +378,8 @@ class Expander:
         names = scope.inside(name).names
         names.wires, names.marks, names.inputs = inputs.wires, inputs.marks, inputs.inputs
         inner = Scope({**self.placer.globals, **args}, names, arriving.wires[0], (*scope.calls, kind))
-        y = self.run(layers, inner, arriving.wires[0])
+        with self.problems.within(entry.map.get(kind, entry).mark):
+            y = self.run(layers, inner, arriving.wires[0])
         self.close(name, entry, scope, y)
         return y
 
@@ -402,9 +403,13 @@ class Expander:
         values: dict[str, Any] = {}
         broken = False
         for key, default in declared.items():
-            # A default sees the inputs and the arguments before it, and no variables of the place of its use
-            known = scope.variables(x) if key in passed else Variables(self.placer.globals | values, x, inputs)
-            value = resolve(passed.get(key, default), known, on_error, self.item_budget)
+            if key in passed:
+                value = resolve(passed[key], scope.variables(x), on_error, self.item_budget)
+            else:
+                # A default sees the inputs and the arguments before it, and no variables of the place of its use
+                known = Variables(self.placer.globals | values, x, inputs)
+                with self.problems.within(options.mark):
+                    value = resolve(default, known, on_error, self.item_budget)
             values[key] = BROKEN if value.broken else value.plain()
             broken = broken or value.broken
         meant = closest_matches(unknown, declared) if unknown else set()

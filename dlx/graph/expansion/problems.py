@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
-from ...errors import Problem
+from ...errors import Mark, Problem
 from ...spec.validation import MAX_PROBLEMS
 
 
@@ -14,6 +16,16 @@ class Problems:
     def __init__(self, found: Sequence[Problem] = ()) -> None:
         self.found = list(found)
         self._keys = {self._key(p) for p in found}
+        self._calls: tuple[Mark, ...] = ()
+
+    @contextmanager
+    def within(self, call: Mark) -> Iterator[None]:
+        """Add to the problems found meanwhile the place where their block is called."""
+        outer, self._calls = self._calls, (call, *self._calls)
+        try:
+            yield
+        finally:
+            self._calls = outer
 
     def add(self, problem: Problem, cause: str = "") -> None:
         """Add a problem, unless one of the same place and cause is known.
@@ -23,7 +35,7 @@ class Problems:
         key = self._key(problem, cause)
         if key not in self._keys and not self.full:
             self._keys.add(key)
-            self.found.append(problem)
+            self.found.append(replace(problem, calls=self._calls) if self._calls else problem)
 
     @property
     def full(self) -> bool:

@@ -23,7 +23,7 @@ from typing import Any, Final
 from ...errors import Mark, Problem, did_you_mean
 from ..expressions import ExpressionError, names_in, resolve
 from ..syntax.read import Node
-from ..validation import shown
+from ..validation import closest_matches, shown
 
 QUANTITIES: Final = {
     "params": "learned values",
@@ -91,6 +91,8 @@ FIGURES: Final = ("is", "about", "at_least", "at_most", "book")
 NUMBERS: Final = ("about", "within", "at_least", "at_most")
 BOUNDS: Final = ("about", "at_least", "at_most")
 MOST_STEPS: Final = 10_000
+Mistake = tuple[str, str, str]
+"""What is wrong in a claim, the way out, and the key whose place is shown; empty for the claim as a whole."""
 
 
 @dataclass(frozen=True)
@@ -264,8 +266,9 @@ class _ClaimParser:
             mistakes += _record_mistakes(str(figures.get("source", source)))
         if name in IN_WORDS and not mistakes:
             mistakes += _untied(name, of, str(figures["of"]), self.variables)
-        for message, hint in mistakes:
-            self.fail(message, hint, node, path)
+        for message, hint, key in mistakes:
+            at = node.map.get(key)
+            self.fail(message, hint, at or node, f"{path}.{key}" if at is not None else path)
         if not mistakes:
             own = figures.pop("source", source)
             yield Claim(name, of, figures, node, path, str(own), self.section)
@@ -282,23 +285,24 @@ class _ClaimParser:
         return Node({k: v if k == "of" else resolve(v, self.variables, failed) for k, v in entries}, node.mark)
 
 
-def _record_mistakes(source: str) -> Iterator[tuple[str, str]]:
+def _record_mistakes(source: str) -> Iterator[Mistake]:
     """Yield the mistake of a recorded figure whose source is no file."""
     if not FILE.match(source):
         where = f"not with `{source}`" if source else "and it has none"
-        yield f"the `source` of a recorded figure begins with the file that has it, {where}", f"Write `{RECORDED}`."
+        message = f"the `source` of a recorded figure begins with the file that has it, {where}"
+        yield message, f"Write `{RECORDED}`.", "source"
 
 
-def _untied(name: str, words: str, of: str, variables: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _untied(name: str, words: str, of: str, variables: Mapping[str, Any]) -> Iterator[Mistake]:
     """Yield the mistake of a figure that holds whatever the network and its training are, and the reverse."""
     try:
         tied = sorted(names_in(of) - variables.keys())
     except ExpressionError:
         return  # reported where it is evaluated
     if name == "figures" and not tied:
-        yield f"`{words}` holds for any network and any training: it has numbers and `vars` alone", TIED
+        yield f"`{words}` holds for any network and any training: it has numbers and `vars` alone", TIED, "of"
     elif name == "arithmetic" and tied:
-        yield f"`{words}` is no mere arithmetic: it names {_listed(tied)}", "Claim it under `figures`."
+        yield f"`{words}` is no mere arithmetic: it names {_listed(tied)}", "Claim it under `figures`.", "of"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -310,59 +314,62 @@ def _names(node: Node) -> bool:
     return any(key != "source" or not isinstance(child.value, str) for key, child in node.map.items())
 
 
-def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the mistakes of a claim by itself, each with its hint."""
-    for key in figures:
-        if key not in known:
-            yield f"a claim has no `{key}`", did_you_mean(str(key), known)
+def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Iterator[Mistake]:
+    """Yield the mistakes of a claim by itself, each with its hint and key."""
+    unknown = [key for key in figures if key not in known]
+    for key in unknown:
+        yield f"a claim has no `{key}`", did_you_mean(key, known), key
     yield from _mistyped_values(figures)
+    if closest_matches(unknown, known):
+        return  # what seems to be missing is misspelt
     if not figures.keys() & set(FIGURES):
-        yield "the claim states no figure", "Write what it `is`, or `about` what and `within` how much."
+        yield "the claim states no figure", "Write what it `is`, or `about` what and `within` how much.", ""
     elif name.startswith(ALONE) and isinstance(figures.get("is"), str | list | dict):
-        yield f"`{name}` wants a number and how near is near", "Write `{about: 0.17, within: 0.05}`."
+        yield f"`{name}` wants a number and how near is near", "Write `{about: 0.17, within: 0.05}`.", "is"
     elif "about" in figures and "within" not in figures:
-        yield "`about` wants `within`: how near is near", "Write `{about: 60e6, within: 3e6}`."
+        yield "`about` wants `within`: how near is near", "Write `{about: 60e6, within: 3e6}`.", "about"
     yield from _book_mistakes(figures)
     if name in IN_WORDS and not (isinstance(figures.get("of"), str) and "${" in figures["of"]):
-        yield "a figure wants `of`, the arithmetic", 'Write `{of: "${params / macs}", is: 0.5}`.'
+        yield "a figure wants `of`, the arithmetic", 'Write `{of: "${params / macs}", is: 0.5}`.', "of"
     if name in EXACT:
         yield from _exact_mistakes(name, figures)
 
 
-def _exact_mistakes(name: str, figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _exact_mistakes(name: str, figures: dict[str, Any]) -> Iterator[Mistake]:
     """Yield missing and superfluous keys of a claim about exact values."""
     missing = [key for key in EXACT[name] if key not in figures]
     if missing:
-        yield f"`{name}` wants {' and '.join(f'`{key}`' for key in missing)}", f"Write `{name}: {LIKE[name]}`."
+        yield f"`{name}` wants {' and '.join(f'`{key}`' for key in missing)}", f"Write `{name}: {LIKE[name]}`.", ""
     for key in ("of", "by"):
         if not isinstance(figures.get(key, ""), str):
-            yield f"`{key}` must name a node{'' if name == 'output' else ' or weight'}, not {shown(figures[key])}", ""
+            what = "a node" if name == "output" else "a node or weight"
+            yield f"`{key}` must name {what}, not {shown(figures[key])}", "", key
     if figures.get("mode", "eval") not in ("train", "eval"):
-        yield f"`mode` must be train or eval, not {shown(figures['mode'])}", ""
+        yield f"`mode` must be train or eval, not {shown(figures['mode'])}", "", "mode"
     if name == "gradient" and {"target", "of"} <= figures.keys():
         hint = "Keep `target` for the loss, or `of` for a node."
-        yield "a gradient is of the loss for a `target`, or `of` a node, and this names both", hint
+        yield "a gradient is of the loss for a `target`, or `of` a node, and this names both", hint, "of"
     steps = figures.get("steps", 1)
     if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
-        yield f"`steps` must be a whole number from 0 to {MOST_STEPS:,}, not {shown(steps)}", ""
+        yield f"`steps` must be a whole number from 0 to {MOST_STEPS:,}, not {shown(steps)}", "", "steps"
 
 
-def _mistyped_values(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _mistyped_values(figures: dict[str, Any]) -> Iterator[Mistake]:
     """Yield values of a wrong type, and figures that are not finite."""
     for key in NUMBERS:
         value = figures.get(key, 0)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            yield f"`{key}` must be a number, not {shown(value)}", ""
+            yield f"`{key}` must be a number, not {shown(value)}", "", key
         elif not _plain(value) or (key == "within" and value < 0):
             least = " of 0 and more" if key == "within" else ""
-            yield f"`{key}` must be a finite number{least}, not {shown(value)}", ""
+            yield f"`{key}` must be a finite number{least}, not {shown(value)}", "", key
     for key in ("is", "book"):
         if key in figures and not _plain(figures[key]):
-            yield f"`{key}` must be a finite number, words or a list of those, not {shown(figures[key])}", ""
+            yield f"`{key}` must be a finite number, words or a list of those, not {shown(figures[key])}", "", key
     for key in ("source", "because"):
         value = figures.get(key, "")
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            yield f"`{key}` must be words, not {shown(value)}", ""
+            yield f"`{key}` must be words, not {shown(value)}", "", key
 
 
 def _plain(value: Any) -> bool:
@@ -372,12 +379,14 @@ def _plain(value: Any) -> bool:
     return isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))
 
 
-def _book_mistakes(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _book_mistakes(figures: dict[str, Any]) -> Iterator[Mistake]:
     """Yield mistakes about `book`, the figure of a source that is wrong."""
     if "book" not in figures:
         if "because" in figures:
-            yield "`because` says why a book is wrong, and there is no `book`", "Say what the book has, or drop it."
+            message = "`because` says why a book is wrong, and there is no `book`"
+            yield message, "Say what the book has, or drop it.", "because"
     elif not {"is", "because"} <= figures.keys():
-        yield "a book that is wrong wants the right figure and the reason", "Write `{book: 3, is: 4, because: ...}`."
+        message = "a book that is wrong wants the right figure and the reason"
+        yield message, "Write `{book: 3, is: 4, because: ...}`.", "book"
     elif figures["book"] == figures["is"]:
-        yield f"`book` and `is` are both {shown(figures['is'])}", "Keep `is`: the book is right."
+        yield f"`book` and `is` are both {shown(figures['is'])}", "Keep `is`: the book is right.", "book"

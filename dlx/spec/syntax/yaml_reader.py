@@ -15,7 +15,7 @@ import yaml
 from ...errors import Mark, Problem, SpecError
 from .nodes import MAX_DEPTH, MAX_VALUES, Node, refuse_too_large
 from .scalars import TAG, plain_scalar, tagged_scalar
-from .yaml_hints import way_out
+from .yaml_hints import problem_of
 from .yaml_source import LibyamlText
 
 MERGE = "<<"
@@ -37,7 +37,7 @@ def parse_yaml(text: str, file: str) -> Node:
             budget -= len(remaining_text)
             mended = _without_tab(error, remaining_text, reader.in_braces) if budget > 0 else None
             if mended is None:
-                raise _yaml_error(error, text, file) from error
+                raise SpecError(problem_of(error, text, file)) from error
             remaining_text = mended
         else:
             return _checked(reader.root, reader.problems, file)
@@ -237,15 +237,6 @@ def _without_tab(error: yaml.YAMLError, text: str, in_braces: bool) -> str | Non
     if not in_braces and text.lstrip()[:1] not in {"{", "["} and (indents or _NESTS.match(rest)):
         return None
     return f"{text[: found.start()]}{' ' * (found.end() - found.start())}{text[found.end() :]}"
-
-
-def _yaml_error(error: yaml.YAMLError, text: str, file: str) -> SpecError:
-    place = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    mark = Mark(file, place.line + 1, place.column + 1) if place else Mark(file, 1, 1)
-    what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).split("\n")[0]
-    named = "The name of an anchor is letters, digits, `-` and `_`; a text that begins with `*` or `&` wants quotes."
-    hint = named if "alphabetic or numeric" in what else way_out(what, text.split("\n")[: mark.line])
-    return SpecError(Problem(f"is not valid YAML: {what}", hint, mark))
 
 
 def _checked(root: Node | None, problems: list[Problem], file: str) -> Node:
