@@ -4,7 +4,7 @@ BIN := .venv/bin
 SPEC ?= specs/digits/lenet.yaml
 DATA ?= data
 
-.PHONY: train test test-slow receipts test-ray smoke extras check format docs bench results clean
+.PHONY: train test test-slow receipts mutations test-ray smoke extras check format docs bench results clean
 
 .venv/installed: pyproject.toml constraints.txt tests/kinds/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("dlx needs Python 3.11 or later, and this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -32,6 +32,9 @@ test-slow: .venv/installed    ## the tests that take minutes
 
 receipts: .venv/installed     ## whether every receipt of the shipped specs fails once its spec is changed
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/claims/test_receipts_can_fail.py
+
+mutations: .venv/installed    ## 5,000 random mistakes in specs: which are accepted, where the others are told
+	PYTHONPATH=tests $(BIN)/python tests/mutations.py $(MUTATIONS)
 
 test-ray: .venv/ray           ## sweeps on a Ray cluster of two nodes, started here
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/sweeps/test_ray.py

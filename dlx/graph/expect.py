@@ -8,13 +8,13 @@ from fractions import Fraction
 from math import isfinite, log10
 from typing import Any, Literal
 
-from ..errors import Problem
+from ..errors import Problem, did_you_mean
 from ..spec import Experiment
 from ..spec.expressions import ExpressionError, evaluate
 from ..spec.sections.expect import EXACT, IN_WORDS, KEYS, Claim, claims_of
 from .graph import Graph
 from .graphs import Graphs
-from .measures import GraphPart, LayerCounts, Unmeasured, measure, variables
+from .measures import GraphPart, LayerCounts, Unmeasured, measure, part, variables
 from .settings import Settings, settings_of
 
 Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
@@ -184,8 +184,41 @@ def of_results(experiment: Experiment, metrics: Mapping[str, float], section: st
 
 
 def unmet(experiment: Experiment, graph: Graph | Graphs) -> list[Problem]:
-    """Return the problems of claims that the graph does not meet."""
-    return problems_of(receipts(experiment, graph))
+    """Return the problems of claims that the graph does not meet, and of exact ones about what it does not have."""
+    exact = [claim for claim in claims(experiment) if claim.quantity in EXACT]
+    missing = [(one, _unnamed(one, graph)) for one in exact]
+    return problems_of(
+        [*receipts(experiment, graph), *(Receipt(one, "FAILS", None, why) for one, why in missing if why)]
+    )
+
+
+def _unnamed(claim: Claim, graph: Graph | Graphs) -> str:
+    """Return why what an exact claim is of, or by, is nothing of the network; empty where it is something."""
+    one = graph if isinstance(graph, Graph) else graph.one
+    for key in ("of", "by"):
+        name, is_weight = str(claim.figures.get(key) or ""), claim.quantity == "weights_after"
+        if not name or _is_weight(one, name) or (key == "by" and name in one.inputs):
+            continue
+        try:
+            if is_weight:
+                weights = [f"{node.name}/{weight}" for node in one.nodes for weight in node.plan.weights]
+                return f"there is no weight `{name}`. {did_you_mean(name, weights)}".rstrip()
+            part(one, name)
+        except Unmeasured as error:
+            return str(error)
+    return ""
+
+
+def _is_weight(graph: Graph, name: str) -> bool:
+    """Whether a name is that of a weight: of a node, also of a module inside it, or of the objective."""
+    scopes = name.split("/")
+    nodes = ("/".join(scopes[:count]) for count in range(len(scopes) - 1, 0, -1))
+    node = next((graph.by_name[one] for one in nodes if one in graph.by_name), None)
+    if node is None:
+        return name.startswith("objective/") and name.partition("/")[2] in graph.of_objective
+    return name.removeprefix(f"{node.name}/").replace("/", ".") in {
+        one.replace("/", ".") for one in node.plan.weights
+    }
 
 
 def unmet_by(experiment: Experiment, metrics: Mapping[str, float]) -> list[Problem]:

@@ -69,6 +69,21 @@ def test_claims_that_are_met_are_not_mentioned(tmp_path):
         ("  depth: 3", "claims depth 3, and it is 2"),
         ("  figures: {a half: {of: '${params / 2}', is: 1}}", "claims a half 1, and it is 745"),
         (
+            "  output: {at: 1, of: cnov_1, is: 2}",
+            "claims output of cnov_1 at 1 2, and there is no `cnov_1`. Did you mean `conv_1`?",
+        ),
+        (
+            "  gradient: {at: 1, by: conv_1/wieght, is: 2}",
+            "claims gradient by conv_1/wieght at 1 2, and there is no `conv_1/wieght`. Did you mean `conv_1`?",
+        ),
+        (
+            "  weights_after: {steps: 1, at: 1, target: 1, of: conv_1, is: 2}",
+            (
+                "claims conv_1 after 1 step 2, and there is no weight `conv_1`. "
+                "Did you mean `conv_1/bias` or `conv_1/weight`?"
+            ),
+        ),
+        (
             "  figures: {odd: {of: '${conv_1.parms}', is: 1}}",
             "claims odd 1, and there is no `parms` of `conv_1`. Did you mean `params` or `paths`?",
         ),
