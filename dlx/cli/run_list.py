@@ -110,12 +110,16 @@ def sync(
         typer.Argument(metavar="RUN", help="One run; else all that are behind.", autocompletion=completion.run_names),
     ] = None,
     uri: Annotated[str | None, typer.Option(help="Another tracking URI than the run's own.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for processes that deliver already, then for what they left out.")
+    ] = False,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
     """Deliver to MLflow what has not arrived there yet.
 
-    Of runs that are named or behind also the pictures, which are drawn where they are missing.
+    Of runs that are named or behind also the pictures, which are drawn where they are missing. With --wait the
+    processes that deliver come to their ends first; a run that is still training is not waited for.
 
     Example: dlx runs sync
     """
@@ -125,15 +129,21 @@ def sync(
     from ..runs.folder import RunFolder
     from ..show import console, listings
     from ..sweeps import mlflow_study
-    from ..track import arrivals
+    from ..sweeps.study import is_running
+    from ..track import arrivals, at_work
 
     studies = mlflow_study.studies(run, runs)
     chosen = [] if run and studies else [lookup.find(run, runs)] if run else lookup.all_runs(runs)
+    ended = [one.dir for one in chosen if one.status() != "running"] if wait else []
+    ended += [folder for folder in studies if not is_running(folder)] if wait else []
+    waited = {folder for folder in ended if at_work.wait(folder)}
     incomplete = [one.dir for one in chosen if run or arrivals.is_behind(one)]
     for problem in artifacts.write_all([*incomplete, *studies]):
         console.say(problem)
-    done = [(one, track.sync(one, uri)) for one in chosen]
-    done += [(RunFolder(folder), mlflow_study.deliver(folder, uri)) for folder in studies]
+    done = [(one, track.sync(one, uri, waited=one.dir in waited)) for one in chosen]
+    done += [
+        (RunFolder(folder), mlflow_study.deliver(folder, uri).with_waiting(folder in waited)) for folder in studies
+    ]
     listings.synced(done, as_json)
     if not all(result.complete for _, result in done):
         raise typer.Exit(1)

@@ -23,8 +23,8 @@ from .results import Result, Results
 from .resume_checks import check_digest, check_spec, finished
 from .session import Session, check_tracking, mirror_of, new_run, read_back, train_run
 
-MIRROR_TIMEOUT = 10.0
-"""Seconds to wait for MLflow at the end; the mirror's process delivers what is missing then by itself."""
+FILES_TIMEOUT = 10.0
+"""Seconds to wait at the end for a mirror that writes files alone. For MLflow waits `dlx runs sync --wait`."""
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     """Train a spec, once for each of its seeds. SpecError or DlxError before anything starts, RunError on the way.
 
     With `like` it is computed as that run was (threads, packed or not), to the same bits on the same machine.
-    MLflow's mirror may still be at work when this returns: `finish_tracking` waits for it.
+    MLflow's mirror may still be at work when this returns: `finish_tracking` says how it stands.
     """
     experiment = lookup.with_source(experiment, runs)
     check_tracking(experiment)
@@ -166,19 +166,19 @@ def rates(experiment: Experiment) -> dict[str, ScheduleCurve]:
 
 
 def finish_tracking(experiment: Experiment, results: Results) -> Results:
-    """Wait for the mirrors, `MIRROR_TIMEOUT` seconds in all, and add the state of each to its result."""
-    until = time.monotonic() + MIRROR_TIMEOUT
+    """Add to each result how its mirror stands; only files are waited for, `FILES_TIMEOUT` seconds in all."""
+    until = time.monotonic() + FILES_TIMEOUT
 
     def finished_result(result: Result) -> Result:
         if result.mirror is None:
             return result
         from .. import track
 
-        state = result.mirror.finish(timeout=max(0.0, until - time.monotonic()))
         if not result.mirror.mlflow:
+            state = result.mirror.finish(timeout=max(0.0, until - time.monotonic()))
             return replace(result, tracking="" if state == "delivered" else state)
         uri = track.tracking_uri(result.run, experiment.track.uri)
-        return replace(result, tracking=state, tracking_uri=uri)
+        return replace(result, tracking=result.mirror.finish(timeout=0.0), tracking_uri=uri)
 
     own = finished_result(results.together) if results.together is not None else None
     return replace(results, results=tuple(map(finished_result, results.results)), together=own)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import plural
 from .console import TextTable, document, out, say
-from .training import metrics_text, tracked
+from .training import every, metrics_text, tracked
 
 if TYPE_CHECKING:
     from ..experiment.baselines import BaselineResults, BaselineRun
@@ -63,8 +63,8 @@ def tracking(found: BaselineResults, state: str, as_json: bool) -> None:
     if state and not as_json:
         from .. import track
 
-        last = found.groups[-1].runs[-1].result.run
-        out(f"mlflow  {tracked(state, track.tracking_uri(last), last.argument)}")
+        runs = [one.result.run for group in found.groups for one in group.runs]
+        out(f"mlflow  {tracked(state, track.tracking_uri(runs[-1]), every(runs))}")
 
 
 def _figure(mean: float, half: float | None) -> str:

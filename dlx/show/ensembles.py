@@ -50,8 +50,6 @@ def members(found: Results) -> None:
         for note in result.notes:
             out(f"seed {result.seed}: {note}")
         out(f"member  {result.run.dir}")
-    if found.together.mirror is not None:
-        say("delivering to MLflow ...")
 
 
 def evaluation(found: Evaluated, as_json: bool, output: Path | None = None, png: Path | None = None) -> None:

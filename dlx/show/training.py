@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,8 +132,6 @@ def results(found: Results) -> None:
         out(f"go on   dlx train --resume {last.run.dir}")
     if not any(name.startswith(("valid/", "test/")) for name in found.metrics) and last.status == "finished":
         say("The data has no `valid` and no `test` part, so nothing was evaluated: `valid: 0.1` holds some out.")
-    if last.mirror is not None and last.mirror.mlflow:
-        say("delivering to MLflow ...")
 
 
 def result_lines(found: Results) -> None:
@@ -163,9 +161,10 @@ def tracking(found: Results) -> None:
     """Print where MLflow shows the run."""
     last = found.together or found.results[-1]
     if last.tracking and last.tracking_uri:
-        out(f"mlflow  {tracked(last.tracking, last.tracking_uri, last.run.argument)}")
+        runs = [last.run] if found.together else [result.run for result in found.results]
+        out(f"mlflow  {tracked(last.tracking, last.tracking_uri, every(runs))}")
     elif last.tracking == "behind":
-        out("files   still being written, by a process of their own")
+        out("files   written in the background; `dlx runs sync --wait` waits for it")
     elif last.tracking:
         out(f"files   {last.tracking}; later: `dlx runs sync {last.run.argument}`")
     if last.mirror is not None:
@@ -183,14 +182,23 @@ def _scalar_files(run: RunFolder) -> None:
         out(f"csv     {path}" if is_table else f"events  open them with `tensorboard --logdir {run.dir.parent}`")
 
 
+def every(runs: Sequence[RunFolder]) -> str:
+    """Return the argument by which `dlx runs sync` delivers these runs: one by its name, several with all others."""
+    if len(runs) == 1:
+        return runs[0].argument
+    home = from_here(runs[0].root)
+    return "" if home == "runs" else f"--runs {shlex.quote(home)}"
+
+
 def tracked(state: str, uri: str, argument: str) -> str:
-    """Describe the state of the MLflow mirror of a run or a study, and how to open it."""
+    """Describe the state of the MLflow mirror of a run or a study, and how to open it; `argument` as of `every`."""
     how = uri if uri.startswith("http") else f"`{_ui(uri)}`"
     if state == "delivered":
         return f"open it {'at' if how.startswith('http') else 'with'} {how}"
-    sync = f"dlx runs sync {argument}"
     if state == "behind":
-        return f"still receiving, by itself; then {how}. Were it interrupted: `{sync}`"
+        wait = f"dlx runs sync --wait {argument}".rstrip()
+        return f"delivered in the background; `{wait}` waits for it, then {how}"
+    sync = f"dlx runs sync {argument}".rstrip()
     return f"{state}; later: `{sync}`"
 
 

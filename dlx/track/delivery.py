@@ -52,19 +52,27 @@ class SyncResult:
     run_id: str
     uri: str
     error: str = ""
+    waited: bool = False
+    """Whether the mirror of the training has delivered, and was waited for."""
 
     def with_error(self, error: str) -> SyncResult:
         """Return it with what else went wrong, if something did and it has no error of its own."""
         return replace(self, complete=False, error=error) if error and self.complete else self
 
+    def with_waiting(self, waited: bool) -> SyncResult:
+        """Return it with whether a mirror was waited for."""
+        return replace(self, waited=waited)
+
     def __str__(self) -> str:
         if self.error:
             return self.error
+        if self.waited and not self.sent:
+            return f"delivered by the process of its training to {self.uri}"
         return f"delivered {self.sent:,} records to {self.uri}" if self.sent else f"nothing new for {self.uri}"
 
     def as_json(self) -> dict[str, Any]:
         shown = {"sent": self.sent, "complete": self.complete, "mlflow_run": self.run_id, "uri": self.uri}
-        return {**shown, "error": self.error or None}
+        return {**shown, "error": self.error or None, "waited": self.waited}
 
 
 @dataclass

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from ..errors import DlxError
 from ..runs.folder import RunFolder
 from ..utils import passwords
+from . import at_work
 from .delivery import STATE_FILE, Delivery, Follower, follow
 from .system_metrics import SystemMetrics
 
@@ -51,6 +52,7 @@ class Mirror:
     """Whether the process mirrors other runs too."""
     mlflow: bool = True
     """Whether it mirrors to MLflow; else to files alone."""
+    began: float = field(default_factory=time.time)
 
     def close_input(self) -> None:
         """Tell the mirror of a sweep that the sweep has ended; it delivers the rest by itself."""
@@ -67,7 +69,8 @@ class Mirror:
             if self._has_delivered(self.process.pid):
                 return "delivered"  # pictures are drawn by it after that, for which nobody waits
             if time.monotonic() >= until:
-                return "behind"
+                error = self._error() if self._has_tried() else ""
+                return f"failed: {error}" if error else "behind"
             time.sleep(LOOK)
         error = self._error()
         if code == 0 or (self.shared and self.mlflow and not error):
@@ -80,6 +83,12 @@ class Mirror:
             return self.run.read_json(STATE_FILE).get("delivered_by") == pid
         except DlxError:
             return False
+
+    def _has_tried(self) -> bool:
+        """Whether the state in the folder is of this mirror, and not of an earlier one."""
+        with suppress(OSError):
+            return (self.run.dir / STATE_FILE).stat().st_mtime >= self.began
+        return False
 
     def _error(self) -> str:
         if not self.mlflow:
@@ -171,16 +180,22 @@ def main(kind: type[Delivery[Any]], prog: str, files: Callable[[Path], Follower]
     args = parser.parse_args()
     each = [kind(folder, args.uri, args.experiment) for folder in args.folder]
     if args.follow:
-        machine = [SystemMetrics(args.folder)] if args.system_metrics else []
-        # the files first: they are whole when MLflow has the end
-        followers = [*map(files, args.folder), *machine, *([] if args.files_only else each)]
-        code = follow(followers, each[0].watch(args.follow))
-        if code == 0 and not args.files_only:
-            draw(each)
-        return code
+        with at_work.holding(args.folder):
+            return _followed(each, args, files)
     results = [one.sync() for one in each]
     print(*results, sep="\n")
     return 0 if all(result.complete for result in results) else 1
+
+
+def _followed(each: Sequence[Delivery[Any]], args: argparse.Namespace, files: Callable[[Path], Follower]) -> int:
+    """Follow folders to the end of their training, then draw their pictures."""
+    machine = [SystemMetrics(args.folder)] if args.system_metrics else []
+    # the files first: they are whole when MLflow has the end
+    followers = [*map(files, args.folder), *machine, *([] if args.files_only else each)]
+    code = follow(followers, each[0].watch(args.follow))
+    if code == 0 and not args.files_only:
+        draw(each)
+    return code
 
 
 def draw(each: Sequence[Delivery[Any]]) -> None:

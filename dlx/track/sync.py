@@ -15,8 +15,8 @@ from ..runs import origin
 from ..runs.folder import BASELINE, TAGS, RunFolder
 from ..runs.origin import ORIGIN
 from ..runs.records import RECORDS, RunRecord, is_record
-from . import content, store
-from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
+from . import arrivals, content, store
+from .delivery import BATCH, STATE_FILE, STATUS, Delivery, SyncResult, SyncState
 from .scalars import ScalarFiles, error_of
 from .seeds import PARENT, SeedsDelivery
 
@@ -47,12 +47,20 @@ class RunState(SyncState):
             return file.read(1) == b"\n"
 
 
-def sync(run: RunFolder, uri: str | None = None, experiment: str | None = None) -> SyncResult:
-    """Deliver what the run folder holds and MLflow does not. Never raises; repeated calls send nothing twice."""
+def sync(
+    run: RunFolder, uri: str | None = None, experiment: str | None = None, *, waited: bool = False
+) -> SyncResult:
+    """Deliver what the run folder holds and MLflow does not. Never raises; repeated calls send nothing twice.
+
+    Where its mirror was `waited` for and has delivered all, MLflow is not asked again.
+    """
+    if waited and uri is None and not arrivals.is_behind(run):
+        state = run.read_json(STATE_FILE)
+        return SyncResult(0, True, str(state.get("run_id", "")), str(state.get("uri", "")), waited=True)
     error = error_of(ScalarFiles(run.dir))
     if uri is None and store.track_section(run).get("mlflow") is False:
         return SyncResult(0, not error, run_id="", uri="MLflow, which its spec declines", error=error)
-    return RunDelivery(run.dir, uri, experiment).sync().with_error(error)
+    return RunDelivery(run.dir, uri, experiment).sync().with_error(error).with_waiting(waited)
 
 
 class RunDelivery(Delivery[RunState]):

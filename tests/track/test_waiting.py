@@ -1,0 +1,154 @@
+"""Nobody waits for MLflow but who asks to: `dlx runs sync --wait`, beside mirrors at work, killed ones and none."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from threading import Timer
+
+import pytest
+from commands import dlx
+
+from dlx.cli import run_list
+from dlx.runs.folder import RunFolder
+from dlx.show import training
+from dlx.track import at_work, mirror
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from dlx.track import at_work
+with at_work.holding([Path(sys.argv[1])]):
+    print("at work", flush=True)
+    sys.stdin.read()
+"""
+
+SPEC = """\
+dlx: 1
+name: tiny
+data: {synthetic: {shape: [4], classes: 2, train: 20, test: 10}}
+network: {layers: [{linear: 2}]}
+train: {steps: 4, batch_size: 5}
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run that has ended, of which MLflow has all."""
+    made = RunFolder.create(tmp_path / "runs", "digits")
+    made.append({"record": "start", "time": 1.0})
+    made.append({"record": "end", "time": 2.0, "step": 1, "seconds": 1.0, "status": "finished", "metrics": {}})
+    made.close()
+    size = (made.dir / "metrics.jsonl").stat().st_size
+    made.write_json("mlflow.json", {"uri": "sqlite:///x.db", "run_id": "7", "offset": size, "model": {}})
+    return made
+
+
+@pytest.fixture
+def at(run):
+    """A process that has the run as its mirror has it, until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, run.dir], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "at work\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+@pytest.fixture
+def sync(run, at, monkeypatch, capsys):
+    """`dlx runs sync --wait --json`, while whose waiting the mirror comes to an end; what it says of the run."""
+
+    def command(end):
+        wait = at_work.wait
+
+        def waits(folder):
+            assert at_work.is_at_work(folder)
+            Timer(0.1, end).start()
+            return wait(folder)
+
+        monkeypatch.setattr(at_work, "wait", waits)
+        run_list.sync(None, None, wait=True, as_json=True, runs=run.root)
+        (told,) = json.loads(capsys.readouterr().out)["runs"]
+        return told
+
+    return command
+
+
+def test_a_mirror_at_work_is_waited_for_and_mlflow_is_not_asked_again(sync, at):
+    # there is no store at that address: asked, it would begin one with two records
+    told = sync(at.stdin.close)
+    assert (told["waited"], told["complete"], told["uri"], told["sent"]) == (True, True, "sqlite:///x.db", 0)
+    assert at.wait(60) == 0
+
+
+def test_a_mirror_that_is_killed_ends_the_waiting_and_the_rest_is_delivered(run, sync, at, empty_store):
+    shutil.copy(empty_store, run.root / "mlflow.db")
+    run.write_json("mlflow.json", {})
+    told = sync(at.kill)
+    assert (told["waited"], told["complete"], told["sent"]) == (True, True, 2)
+    assert told["uri"].endswith("runs/mlflow.db")
+
+
+def test_a_run_in_training_is_not_waited_for(run, sync, at, empty_store):
+    shutil.copy(empty_store, run.root / "mlflow.db")
+    for name in ("metrics.jsonl", "mlflow.json"):
+        (run.dir / name).unlink()
+    run.append({"record": "start", "time": time.time()})
+    run.close()
+    run.write_json("lock.json", {"pid": at.pid})
+    assert run.status() == "running"
+    told = sync(pytest.fail)
+    assert (told["waited"], told["complete"]) == (False, True)
+    assert at.poll() is None
+
+
+def test_without_the_option_nobody_waits(run, at, empty_store):
+    assert at_work.is_at_work(run.dir)
+    run_list.sync("last", None, runs=run.root, uri=f"sqlite:///{empty_store}")
+    assert at.poll() is None
+
+
+def test_a_folder_of_no_mirror_is_not_waited_for_and_stays_as_it_is(run):
+    assert not at_work.wait(run.dir)
+    assert not (run.dir / at_work.LOCK).exists()
+
+
+def test_the_last_line_of_a_training_says_how_to_wait_and_where_it_is_then(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    assert training.tracked("behind", f"sqlite:///{tmp_path}/runs/mlflow.db", training.every([run])) == (
+        f"delivered in the background; `dlx runs sync --wait {run.key}` waits for it, then `dlx ui`"
+    )
+    elsewhere = RunFolder(tmp_path / "more" / "digits" / run.id)
+    assert training.every([run, run]) == ""
+    assert training.every([elsewhere, elsewhere]) == "--runs more"
+
+
+def test_what_a_mirror_could_not_deliver_so_far_is_said_at_the_end(run):
+    class Process:
+        pid, stdin = 77, None
+
+        def poll(self):
+            return None
+
+    begun = mirror.Mirror(run, Process())
+    run.write_json("mlflow.json", {"error": "MLflow at http://x cannot be reached"})
+    assert begun.finish(0) == "failed: MLflow at http://x cannot be reached"
+    later = mirror.Mirror(run, Process(), began=time.time() + 60)
+    assert later.finish(0) == "behind"
+
+
+@pytest.mark.slow
+def test_a_training_ends_before_mlflow_has_it_and_the_command_waits_for_that(tmp_path, copied_mirrors):
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    trained = dlx("train", "tiny.yaml", cwd=tmp_path, check=True)
+    last = trained.stdout.splitlines()[-1]
+    (folder,) = (tmp_path / "runs" / "tiny").iterdir()
+    assert last.startswith(("mlflow  delivered in the background; `dlx runs sync --wait tiny/", "mlflow  open it"))
+    done = dlx("runs", "sync", "--wait", cwd=tmp_path, check=True)
+    assert done.stdout.startswith(f"tiny/{folder.name}  delivered ")
+    assert dlx("runs", "sync", cwd=tmp_path, check=True).stdout.startswith(f"tiny/{folder.name}  nothing new for ")
