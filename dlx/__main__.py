@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal  # `signal` itself takes a while to import, in which Ctrl-C would end in a traceback
 import os
+import sys
 
 INTERRUPTED = 130
 
@@ -15,7 +16,16 @@ def leave(*_: object) -> None:
 
 
 def main() -> None:
-    """Run a command and leave with its exit status."""
+    """Run a command and end the process with its exit status."""
+    try:
+        run()
+    except SystemExit as end:
+        _end_at_once(end.code)
+        raise
+
+
+def run() -> None:
+    """Run a command and raise SystemExit with its exit status."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through all packages for them
     if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
         _signal.signal(_signal.SIGINT, leave)
@@ -24,6 +34,28 @@ def main() -> None:
     from .cli import main as command
 
     command()
+
+
+def _end_at_once(status: object) -> None:
+    """End the process without taking its objects apart one by one, a tenth of the time of `dlx inspect`.
+
+    Returns where the interpreter should end as usual: torch or another thread is there and may have more to do, a
+    profiler waits for the end, or what was printed does not arrive.
+    """
+    threads = sys.modules.get("threading")
+    if not isinstance(status, int | None) or "torch" in sys.modules or sys.getprofile() or sys.gettrace():
+        return
+    if threads is not None and threads.active_count() > 1:
+        return
+    import atexit
+
+    try:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):  # closed, or nobody reads it: the interpreter has its own way to say so
+        return
+    os._exit((status or 0) & 0xFF)
 
 
 def complete() -> None:

@@ -168,8 +168,8 @@ def test_inspect_in_a_pipe_loads_only_what_it_uses_and_leaves_the_collector_on(t
     spec = tmp_path / "s.yaml"
     spec.write_text(SPECS["network"])
     script = (
-        "import gc, sys; from dlx.__main__ import main\nsys.argv = ['dlx', 'inspect', sys.argv[1]]\n"
-        "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "import gc, sys; from dlx.__main__ import run\nsys.argv = ['dlx', 'inspect', sys.argv[1]]\n"
+        "try: run()\nexcept SystemExit as end: assert not end.code, end.code\n"
         "print(gc.isenabled(), *sys.modules, file=sys.stderr)"
     )
     result = subprocess.run([sys.executable, "-c", script, str(spec)], capture_output=True, text=True, check=True)
@@ -178,6 +178,59 @@ def test_inspect_in_a_pipe_loads_only_what_it_uses_and_leaves_the_collector_on(t
     assert "79,510 parameters" in result.stdout
     unused = {"rich", "tomllib", "dlx.spec.sections.train", "dlx.spec.sections.sweep", "dlx.optim", "dlx.data"}
     assert not unused & set(modules)
+
+
+def test_help_loads_no_pydantic():
+    script = (
+        "import sys; from dlx.__main__ import run\nsys.argv = ['dlx', '--help']\n"
+        "try: run()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "Show shapes, parameters, MACs and receptive fields." in result.stdout
+    assert not {"pydantic", "dlx.registry", "dlx.spec.sections", "numpy", "torch"} & set(result.stderr.split())
+
+
+TEARDOWN = """
+import atexit, sys, threading
+from dlx.__main__ import main
+class Left:
+    def __del__(self): sys.__stderr__.write("taken apart\\n")
+kept = Left()
+kept.itself = kept
+atexit.register(lambda: sys.stderr.write("exit function\\n"))
+{before}
+sys.argv = ["dlx", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "status", "said"),
+    [
+        ("", [], 0, "exit function\n"),
+        ("", ["--no-such-option"], 2, "exit function\n"),
+        ("sys.modules['torch'] = sys", [], 0, "exit function\ntaken apart\n"),
+        (
+            "threading.Timer(0.2, sys.stderr.write, ['thread\\n']).start()",
+            [],
+            0,
+            "thread\nexit function\ntaken apart\n",
+        ),
+        ("sys.setprofile(lambda *_: None)", [], 0, "exit function\ntaken apart\n"),
+    ],
+)
+def test_a_process_is_taken_apart_only_where_more_than_its_output_may_hang_on_it(
+    tmp_path, before, words, status, said
+):
+    spec = tmp_path / "s.yaml"
+    spec.write_text(SPECS["network"])
+    command = [sys.executable, "-c", TEARDOWN.format(before=before), "inspect", str(spec), *words]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == status
+    assert result.stderr.endswith(said)
+    assert result.stderr.count("taken apart") == said.count("taken apart")
+    assert ("79,510 parameters" in result.stdout) == (status == 0)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

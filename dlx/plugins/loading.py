@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import DlxError, Mark, Problem, RunError, SpecError, first_line, with_article
 from ..registry import FAMILIES, Collector, Declared, Registry, collected
 from ..utils import files
+from .announcements import announce
 from .sources import FOLDER, Entry, Sources, place_of, read, shown, sources_of, wrong
 
 BESIDE = ("name", "from", "when", "values", "tie", "index")
@@ -50,25 +51,6 @@ class Plugin:
         """The object of JSON documents."""
         kinds = {family: sorted(kinds) for family, kinds in self.kinds.items() if kinds}
         return {"name": self.name, "sha256": self.digest, "kinds": kinds}
-
-
-Callback = Callable[[str, Mark], None]
-"""Called with the name of a plugin, and the place that names it, before its code runs."""
-_callbacks: list[Callback] = []
-_said: set[str] = set()
-
-
-def announced(callback: Callback | None) -> None:
-    """Call this callback, or none, from now on, and no other: once for each plugin."""
-    _callbacks[:] = [callback] if callback is not None else []
-    _said.clear()
-
-
-def _announce(digest: str, name: str, mark: Mark) -> None:
-    if digest not in _said:
-        _said.add(digest)
-        for callback in _callbacks:
-            callback(name, mark)
 
 
 _loaded: dict[str, dict[str, Plugin]] = {}
@@ -115,7 +97,7 @@ def load(entries: Sequence[Entry]) -> list[tuple[Entry, Plugin]]:
 def _one(entry: Entry) -> Plugin:
     name = entry.text if entry.is_module else shown(entry.path)
     if isinstance(entry.sha256, Digest):
-        _announce(entry.sha256, name, entry.mark)
+        announce(entry.sha256, name, entry.mark)
         there = _loaded[entry.sha256]
         return there.get(entry.path.name) or next(iter(there.values()))
     sources = sources_of(entry)
@@ -123,7 +105,7 @@ def _one(entry: Entry) -> Plugin:
         was, now = str(entry.sha256)[:12], sources.digest[:12]
         message = f"the plugin {sources.main} has changed: its digest was {was}, and is {now}"
         raise SpecError(Problem(message, "Bring the old file back, or train anew.", entry.mark, FOLDER))
-    _announce(sources.digest, name, entry.mark)
+    announce(sources.digest, name, entry.mark)
     there = _loaded.get(sources.digest, {})
     if sources.main not in there:
         first = next(iter(there.values()), None)
