@@ -5,6 +5,7 @@
     ├── ShapeError        a layer refuses its inputs; the graph adds names and marks
     ├── DataError         a data file that is missing, torn or of another form
     └── RunError          the experiment failed, the input was fine          exit status 1
+        └── NotWrittenError   a file of a run, as on a full disk
     DlxWarning            what is odd and not wrong, from Python
 
 A layer knows the numbers and the way out, the graph adds names, the spec adds file, line and column.
@@ -13,6 +14,7 @@ A layer knows the numbers and the way out, the graph adds names, the spec adds f
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -129,6 +131,30 @@ class RunError(DlxError):
     """An experiment failed while it ran: a loss that is not finite, a disk that is full."""
 
     exit_code = 1
+
+
+class NotWrittenError(RunError):
+    """A file of a run could not be written; what is there already is whole, and the run can go on."""
+
+    def going_on(self, how: str) -> NotWrittenError:
+        """Return the error of the whole that a part ends: `how` it goes on, in place of how the part does."""
+        first, *others = self.problems
+        hint = f"{MAKE_ROOM} {how}" if first.hint.startswith(MAKE_ROOM) else how
+        return NotWrittenError(replace(first, hint=hint), *others)
+
+
+MAKE_ROOM = "Make room on the disk."
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Errors of a disk without room, of a quota, and of a limit on files."""
+
+
+def not_written(what: object, error: OSError) -> NotWrittenError:
+    """Return the error of a file that cannot be written: `what`, why, and the way out of a full disk."""
+    reason = (error.strerror or str(error)).lower()
+    hint = MAKE_ROOM if error.errno in FULL else ""
+    return NotWrittenError(f"{what} cannot be written: {reason}", hint=hint)
 
 
 class ShapeError(DlxError):

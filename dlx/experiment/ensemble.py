@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import DlxError, plural
+from ..errors import DlxError, NotWrittenError, plural
 from ..runs import origin
 from ..runs.folder import ENSEMBLE, RunFolder
 from ..spec import Experiment
@@ -54,15 +54,26 @@ class EnsembleRun:
             self.status = "stopped"
             raise
         except DlxError as error:
-            self.message = error.problems[0].message
-            raise
+            self.status, self.message = "failed", error.problems[0].message
+            raise self._going_on(error) from error
         except BaseException as error:
-            self.message = f"{type(error).__name__}: {error}"
+            self.status, self.message = "failed", f"{type(error).__name__}: {error}"
             raise
         finally:
             self.seconds = time.perf_counter() - self.started
             record = {"record": "end", "time": time.time(), "step": self.steps, "seconds": round(self.seconds, 3)}
-            self.run.append({**record, "status": self.status, "message": self.message, "metrics": self.metrics})
+            record |= {"status": self.status, "message": self.message, "metrics": self.metrics}
+            try:
+                self.run.append(record)
+            except NotWrittenError as error:
+                if not self.message:  # else the first error is told
+                    raise self._going_on(error) from error
+
+    def _going_on(self, error: DlxError) -> DlxError:
+        """Return an error with how the ensemble goes on, where a file of it could not be written."""
+        if not isinstance(error, NotWrittenError):
+            return error
+        return error.going_on(f"`dlx train --resume {self.run.argument}` goes on.")
 
 
 def evaluate_members(prepared: Prepared, runs: Sequence[RunFolder]) -> dict[str, float]:

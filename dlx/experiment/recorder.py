@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DlxError, Problem, RunError
+from ..errors import DlxError, NotWrittenError, Problem, RunError
 from ..graph import Graphs
 from ..metrics import Mode
 from ..runs.folder import ARTIFACTS, RunFolder
@@ -19,7 +19,6 @@ from ..runs.records import with_current_names
 from ..training import baseline, divergence, early_stopping, ensemble_metrics, fallback
 from ..training.checkpoints import best_checkpoints, checkpoint, training_state
 from ..training.checkpoints.background_writer import BackgroundWriter
-from ..training.checkpoints.checkpoint import NotWrittenError
 from ..training.fit import Record
 
 if TYPE_CHECKING:
@@ -347,15 +346,24 @@ class RunRecorder:
             # first the writer, whose warning must not replace the message of the error
             with suppress(DlxError):
                 self.wait_for_writer()
-            self.message = error.problems[0].message
+            self.fail(error.problems[0].message)
             raise type(error)(*self.with_last_checkpoint(error)) from error
         except BaseException as error:
-            self.message = f"{type(error).__name__}: {error}"
+            self.fail(f"{type(error).__name__}: {error}")
             raise
         finally:
             with suppress(DlxError):
                 self.wait_for_writer()
-            self.write_end()
+            has_failed = bool(self.message) and self.status == "failed"
+            try:
+                self.write_end()
+            except NotWrittenError as error:
+                if not has_failed:  # else the first error is told
+                    raise NotWrittenError(*self.with_last_checkpoint(error)) from error
+
+    def fail(self, message: str) -> None:
+        """Note what ends the run: one whose last file cannot be written has not finished, and can go on."""
+        self.status, self.message = "failed", message
 
     def stop_between_stages(self) -> bool:
         """Write the end record of a run that Ctrl-C stops after a stage that has finished; return whether it does."""
@@ -381,9 +389,23 @@ class RunRecorder:
         self.flush()
         if self.goes_on and self.status == "finished":
             return
+        try:
+            self.write_way()
+        except NotWrittenError as error:
+            if self.status == "finished":
+                self.fail(error.problems[0].message)
+            self.append_end()
+            raise
+        self.append_end()
+
+    def append_end(self) -> None:
+        """Append the end record, the last thing that is written of a run."""
         record = {"record": "end", "time": time.time(), "step": self.step, "seconds": round(self.seconds, 3)}
         record |= {"status": self.status, "message": self.message, "metrics": self.metrics}
         self.folder.append(record | {key: value for key, value in self.outcome.items() if value})
+
+    def write_way(self) -> None:
+        """Write to the lock how steps were computed, which is known once there was one."""
         learner = self.job.learner if self.job is not None else None
         if learner is not None and learner.way:
             faults = {"faults": learner.faults} if learner.faults else {}
@@ -399,4 +421,7 @@ class RunRecorder:
             if self.saved_step
             else "It failed before the first checkpoint."
         )
-        return [Problem(first.message, f"{first.hint} {where}".strip(), first.mark, first.path), *save_state]
+        if isinstance(error, NotWrittenError):
+            where += f" `dlx train --resume {self.folder.argument}` goes on."
+        hint = f"{first.hint} {where}".strip()
+        return [Problem(first.message, hint, first.mark, first.path), *save_state]

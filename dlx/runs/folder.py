@@ -13,6 +13,7 @@ artifacts/       what is made to be looked at: texts and pictures of samples, co
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from ..errors import DlxError, RunError, shortened
+from ..errors import DlxError, not_written, shortened
 from ..utils import files, json_documents
 from ..utils.json_documents import nonfinite_as_words
 from .records import RECORDS, RunRecord, encode, last_line, parse
@@ -96,7 +97,7 @@ class RunFolder:
         self.close()
 
     def append(self, *records: RunRecord) -> None:
-        """Append records, which then survive a kill of this process. Raises RunError where the disk is full."""
+        """Append records, which then survive a kill of this process. NotWrittenError where the disk is full."""
         line = b"".join(map(encode, records))
         # unbuffered, and one write for all of them: a kill can only cut off the end
         handle = self._handle = self._handle or self._open()
@@ -104,9 +105,10 @@ class RunFolder:
         try:
             if handle.write(line) < len(line):
                 handle.truncate(before)
-                raise OSError("the disk is full")  # noqa: TRY301
+                raise OSError(errno.ENOSPC, "the disk is full")  # noqa: TRY301
         except OSError as error:
-            raise RunError(f"{self.dir / RECORDS} cannot be written: {_reason(error)}") from error
+            self.close()
+            raise not_written(self.dir / RECORDS, error) from error
         if records[-1]["record"] == "end":
             self.close()
 
@@ -125,7 +127,7 @@ class RunFolder:
                 handle.truncate(last_line(path)[1])
                 handle.seek(0, os.SEEK_END)
         except OSError as error:
-            raise RunError(f"{path} cannot be written: {_reason(error)}") from error
+            raise not_written(path, error) from error
         return handle
 
     def records(self) -> Iterator[RunRecord]:
@@ -251,7 +253,7 @@ class RunFolder:
             path.parent.mkdir(parents=True, exist_ok=True)
             files.replace(path, content)
         except OSError as error:
-            raise RunError(f"{path} cannot be written: {_reason(error)}") from error
+            raise not_written(path, error) from error
 
 
 def new_id() -> str:

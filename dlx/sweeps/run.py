@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from ..errors import DlxError
+from ..errors import FULL, MAKE_ROOM, DlxError, NotWrittenError, RunError, not_written
 from ..experiment.session import check_tracking
 from ..runs import origin
 from ..runs.folder import RunFolder
@@ -62,6 +63,7 @@ def run(plan: SweepPlan, options: SweepOptions, callback: Callback = lambda _: N
     process.tune()
     trainer = Trainer(options.pack)
     with (
+        _going_on(plan.folder),
         locked(plan.folder),
         closing(Study.begin(plan.folder, plan.identity)) as study,
         closing(_worker(plan, options, trainer, callback)) as worker,
@@ -168,6 +170,25 @@ def _note_packing(train: Train, callback: Callback) -> None:
     with suppress(DlxError):  # a device that is not there is the error of each trial
         if text := device.packing_note(train):
             callback(Noted(text))
+
+
+@contextmanager
+def _going_on(folder: Path) -> Iterator[None]:
+    """Say how a study goes on that a full disk ends: its trials are not at fault, and have not failed."""
+    try:
+        yield
+    except RunError as error:
+        if not error.problems[0].hint.startswith(MAKE_ROOM):
+            raise
+        # that of a worker has come as text
+        raise NotWrittenError(*error.problems).going_on(GOES_ON) from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise not_written(error.filename or folder, error).going_on(GOES_ON) from error
+
+
+GOES_ON = "The same command goes on with the study."
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A disk that is full while a checkpoint is saved: the old one stays, and the training goes on as far as it can."""
 
+import errno
 import json
 import os
 import resource
@@ -9,14 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import started
+from commands import dlx, started
 
-from dlx.errors import RunError
+from dlx.errors import NotWrittenError, RunError, not_written
 from dlx.experiment import runner
 from dlx.experiment.recorder import TrainingWarning
 from dlx.runs.folder import RunFolder
+from dlx.runs.lookup import all_runs
 from dlx.spec import load
 from dlx.training.checkpoints import checkpoint, training_state
+from dlx.utils import files
 
 SPEC = """\
 dlx: 1
@@ -95,13 +98,78 @@ def test_final_weights_that_cannot_be_saved_are_an_error_and_the_run_goes_on_lat
     run = only(tmp_path / "runs")
     messages = error.value.problems[0]
     assert messages.message == f"the checkpoint could not be written to {run.dir / 'checkpoints'}: File too large"
-    assert messages.hint == f"Make room on the disk. The weights of step 6 are kept in {run.dir / 'checkpoints'}."
+    assert messages.hint == (
+        f"Make room on the disk. The weights of step 6 are kept in {run.dir / 'checkpoints'}. "
+        f"`dlx train --resume {run.argument}` goes on."
+    )
     assert run.status() == "failed"
 
     no_file_above(resource.RLIM_INFINITY)()
     runner.resume(run)
     digests = [json.loads((one.dir / "checkpoints" / "final.json").read_text())["sha256"] for one in (whole, run)]
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("train", ["", ", seeds: 2", ", ensemble: {members: 2}"])
+@pytest.mark.parametrize("name", ["confusion.json", "lock.json", "metrics.jsonl"])
+def test_a_disk_that_fills_at_the_very_end_leaves_a_run_that_goes_on(tmp_path, monkeypatch, name, train):
+    """The last files of a run come after its final weights: it has not finished while one of them is missing."""
+    text = SPEC.format(width=4, epochs=1).replace("log_every: 1", f"log_every: 1{train}")
+    (tmp_path / "s.yaml").write_text(text + "objective: {classification: {metrics: [confusion_matrix]}}\n")
+    experiment, full = load(tmp_path / "s.yaml"), [True]
+    replace, append = files.replace, RunFolder.append
+
+    def refused(path, data):
+        if full[0] and path.name == name and (path.parent / "checkpoints" / "final.json").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(path, data)
+
+    def ended(self, *records):
+        if full[0] and name == "metrics.jsonl" and records[-1]["record"] == "end":
+            self.close()
+            raise not_written(self.dir / name, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        append(self, *records)
+
+    monkeypatch.setattr(files, "replace", refused)
+    monkeypatch.setattr(RunFolder, "append", ended)
+    with pytest.raises(NotWrittenError) as error:
+        runner.run(experiment, tmp_path / "runs")
+    problem, full[0] = error.value.problems[0], False
+    (said,) = [run for run in all_runs(tmp_path / "runs") if str(run.dir) in problem.message]
+    assert problem.message == f"{said.dir / name} cannot be written: no space left on device"
+    (whole,) = [run for run in all_runs(tmp_path / "runs") if run.members()] or [said]
+    assert problem.hint.startswith("Make room on the disk. ")
+    assert problem.hint.endswith(f"`dlx train --resume {whole.argument}` goes on.")
+    monkeypatch.setattr(RunFolder, "status", lambda self: (self.end() or {"status": "died"})["status"])
+    unfinished = [run for run in all_runs(tmp_path / "runs") if run.status() != "finished"]
+    assert said.dir in [run.dir for run in unfinished]
+
+    for run in [whole] if whole.members() else unfinished:
+        runner.resume(run)
+    assert {run.status() for run in all_runs(tmp_path / "runs")} == {"finished"}
+    assert all((run.dir / "confusion.json").exists() or run.members() for run in all_runs(tmp_path / "runs"))
+
+
+@pytest.mark.parametrize("options", [(), ("--jobs", "2")])
+def test_a_study_on_a_disk_without_room_fails_no_trial_and_goes_on_by_the_same_command(tmp_path, small_disk, options):
+    (tmp_path / "s.yaml").write_text(SPEC.format(width=128, epochs=1).replace("train: 160", "train: 64"))
+    rates = ",".join(f"0.{i}" for i in range(1, 10))
+    command = ["sweep", tmp_path / "s.yaml", f"train.optimizer.adam.lr={rates}", "--pack", "off", *options]
+    ballast = small_disk / "ballast"
+    free = os.statvfs(small_disk)
+    ballast.write_bytes(bytes(free.f_bavail * free.f_bsize - 900_000))
+
+    ended = dlx(*command, "--runs", small_disk)
+    (study,) = small_disk.glob("s/sweep-*")
+    assert ended.returncode == 1
+    assert "no space left on device" in ended.stderr.lower()
+    assert "  Make room on the disk. The same command goes on with the study." in ended.stderr
+    assert 0 < (study / "study.jsonl").read_text().count('"finished"') < 9
+    assert '"failed"' not in (study / "study.jsonl").read_text()
+
+    ballast.unlink()
+    done = dlx(*command, "--runs", small_disk)
+    assert (done.returncode, "9 trials: 9 finished" in done.stdout) == (0, True)
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from dlx.errors import RunError
+from dlx.errors import NotWrittenError, RunError
 from dlx.experiment import recorder, runner
 from dlx.experiment.recorder import TrainingWarning
 from dlx.spec import load as load_spec
 from dlx.training.checkpoints import checkpoint, training_state
 from dlx.training.checkpoints.background_writer import BackgroundWriter
-from dlx.training.checkpoints.checkpoint import NotWrittenError
 from dlx.training.checkpoints.safetensors_pieces import digests, pieces
 
 SPEC = """\

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ...data import Sets
-from ...errors import DlxError
+from ...errors import DlxError, NotWrittenError
 from ...experiment import lock, packing, session, stages
 from ...experiment.recorder import RunRecorder
 from ...graph import Graphs, phase_memory
@@ -21,7 +21,6 @@ from ...metrics import RUNNING_LOSS
 from ...runs.folder import RunFolder
 from ...runs.records import with_current_names
 from ...spec import Experiment, load
-from ...training.checkpoints.checkpoint import NotWrittenError
 from ...training.prepared import Prepared, loaded, prepare, ready
 from ...utils import files
 from .gpus import MemoryDemand

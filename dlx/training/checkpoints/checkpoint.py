@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data import input_record
-from ...errors import DlxError, RunError, shortened
+from ...errors import MAKE_ROOM, DlxError, NotWrittenError, RunError, shortened
 from ...graph import Graph, Graphs, trace, trace_all
 from ...graph.borrowed import apart, stored_elsewhere
 from ...lazy import torch
@@ -24,10 +24,6 @@ from .safetensors_pieces import pieces
 
 if TYPE_CHECKING:
     from torch import Tensor, fx, nn
-
-
-class NotWrittenError(RunError):
-    """A checkpoint could not be written to the disk; those before it are whole."""
 
 
 def save(folder: Path, name: str, network: nn.Module, facts: dict[str, Any]) -> None:
@@ -57,7 +53,7 @@ def write(folder: Path, name: str, tensors: Mapping[str, Tensor], facts: dict[st
         _write_facts(folder, name, {**facts, "sha256": digest.hexdigest(), "bytes": size})
     except OSError as error:
         message = f"the checkpoint could not be written to {folder}: {error.strerror}"
-        raise NotWrittenError(message, hint="Make room on the disk.") from error
+        raise NotWrittenError(message, hint=MAKE_ROOM) from error
 
 
 def _write_facts(folder: Path, name: str, facts: dict[str, Any]) -> None:
