@@ -79,6 +79,13 @@ class Declared(Strict):
     kind: ClassVar[str]
     field_hints: ClassVar[Mapping[str, str]] = {}
     """Hints about fields that users expect and that do not exist."""
+    words_elsewhere: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """For fields, hints about words that users expect them to take, and that they do not."""
+
+    @classmethod
+    def word_hints(cls, field: str) -> Mapping[str, str]:
+        """Return the hints about words that a field does not take."""
+        return cls.words_elsewhere.get(field, {})
 
     @classmethod
     def first_field(cls) -> str | None:

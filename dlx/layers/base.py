@@ -253,6 +253,17 @@ class Layer(Declared):
     The last ones may be left out. A field `takes` of such names allows to leave out any but the first: it is set to
     those that are given.
     """
+    words_elsewhere: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "padding": {
+            "causal": "`- pad: [LEFT, 0]` before it adds positions on the left alone.",
+            "same": "Write half the kernel, 1 for a kernel of 3; or put a `pad_same` before it.",
+            "valid": "Without padding it is 0.",
+            **dict.fromkeys(
+                ("zeros", "reflect", "replicate", "circular"),
+                "`padding` says how many positions; `padding_mode`, where a layer has it, what is in them.",
+            ),
+        }
+    }
     hiding: ClassVar[Mapping[str, bool]] = {}
     """For each mask among the inputs, by name, the truth value that hides."""
     from_data: ClassVar[Mapping[str, str]] = {}

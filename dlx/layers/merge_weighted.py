@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from ..errors import ShapeError
-from ..shapes import Shape
+from ..shapes import Shape, by_x
 from .arithmetic import Line, default_lines, product
 from .base import OWN, AxisMap, Example, InputPaths, Layer, Plan, SavedIf, all_floats
 from .merge import broadcast_shape
@@ -198,6 +198,13 @@ class Matmul(Layer):
             raise ShapeError(
                 f"matmul multiplies {{0}} by {{1}}: rows of {a[-1]} values do not fit columns of {b[-2]}",
                 hint=f"The last axis of the first and the one before the last of the second must agree.{way}",
+                inputs=xs,
+            )
+        if any(m != n and 1 not in (m, n) for m, n in zip(a[:-2], b[:-2], strict=True)):
+            stacks = f"{by_x(a[:-2])} and {by_x(b[:-2])} matrices"
+            raise ShapeError(
+                f"matmul multiplies {{0}} by {{1}}, matrix by matrix: stacks of {stacks} differ",
+                hint="Both have as many, as heads of attention do, or one has 1, which is multiplied by each.",
                 inputs=xs,
             )
         around = broadcast_shape("matmul", (Shape((*a[:-2], 1)), Shape((*b[:-2], 1))))[:-1]

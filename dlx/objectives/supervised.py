@@ -83,6 +83,12 @@ class Supervised(Objective):
     """Type of the targets that its metrics take."""
     one_logit: ClassVar[bool] = False
 
+    @classmethod
+    def word_hints(cls, field: str) -> Mapping[str, str]:
+        always = ("loss", *cls.default_metrics)
+        of_metrics = dict.fromkeys(always, f"{cls.kind} always measures it: drop it here.")
+        return of_metrics if field == "metrics" else super().word_hints(field)
+
     @field_validator("metrics", check_fields=False)
     @classmethod
     def _that_fit(cls, metrics: list[Metric]) -> list[Metric]:

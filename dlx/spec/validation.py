@@ -14,13 +14,18 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import Mark, Problem, did_you_mean, shortened, with_article
+from ..other_names import kind_meant
 from ..registry import Choice, Declared, Registry, Strict, section_within
+from .expected_types import expected, of_own_type
 from .syntax.read import BROKEN, Node
 
 S = TypeVar("S", bound=Strict)
 D = TypeVar("D", bound=Declared)
 Loc = tuple[int | str, ...]
 
+MONITORED = re.compile(r"valid/NAME")
+"""Beginning of the description of a field that names a metric of the part that is evaluated on the way."""
+NO_HINTS: Mapping[str, str] = {}
 MAX_PROBLEMS = 100
 """Mistakes of one section that are reported; more of them say nothing new."""
 ENTRY_KEYS = ("name", "from", "when", "values", "tie")
@@ -74,12 +79,17 @@ def _value(cls: type[Strict], key: str, node: Node, path: str, problems: list[Pr
     if node.value is None and cls.model_fields[key].default is None:
         return None
     several = _choose_each if is_listed(cls, key) else _choose_by_name if is_mapped(cls, key) else choose
-    found = several(choice, node, path, problems)
+    found = several(choice, node, path, problems, _word_hints(cls, key))
     return BROKEN if found is None else found
 
 
-def choose(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> D | None:
-    """Build a class of a registry from `kind`, `{kind: value}` or `{kind: {field: value}}`; None with mistakes."""
+def choose(
+    registry: Registry[D], node: Node, path: str, problems: list[Problem], hints: Mapping[str, str] = NO_HINTS
+) -> D | None:
+    """Build a class of a registry from `kind`, `{kind: value}` or `{kind: {field: value}}`; None with mistakes.
+
+    `hints` are about words that are no kind of it.
+    """
     if node.value is BROKEN:
         return None
     found = kind_of(node, registry, path, problems)
@@ -89,25 +99,34 @@ def choose(registry: Registry[D], node: Node, path: str, problems: list[Problem]
     if kind not in registry:
         mark = options.mark if options is not node else node.mark
         message = f"there is no {registry.noun} `{kind}`"
-        problems.append(Problem(message, did_you_mean(kind, registry), mark, path))
+        hint = hints.get(kind) or kind_meant(kind, registry, registry.noun)
+        problems.append(Problem(message, hint, mark, path))
         return None
     empty = Node({}, node.mark)
     return build(registry[kind], empty if options is node else options, f"{path}.{kind}", problems, shorthand=True)
 
 
-def _choose_each(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> Any:
+def _word_hints(cls: type[Strict], field: str) -> Mapping[str, str]:
+    return cls.word_hints(field) if issubclass(cls, Declared) else NO_HINTS
+
+
+def _choose_each(
+    registry: Registry[D], node: Node, path: str, problems: list[Problem], hints: Mapping[str, str]
+) -> Any:
     """Build a list of choices. What is no list is returned as it is, for pydantic to refuse; None with mistakes."""
     if not node.is_list:
         return None if node.broken else node.plain()
-    made = [choose(registry, item, f"{path}.{i}", problems) for i, item in enumerate(node.list)]
+    made = [choose(registry, item, f"{path}.{i}", problems, hints) for i, item in enumerate(node.list)]
     return None if any(one is None for one in made) else made
 
 
-def _choose_by_name(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> Any:
+def _choose_by_name(
+    registry: Registry[D], node: Node, path: str, problems: list[Problem], hints: Mapping[str, str]
+) -> Any:
     """Build a mapping of names to choices. What is no mapping is left for pydantic to refuse; None with mistakes."""
     if not node.is_map:
         return None if node.broken else node.plain()
-    made = {name: choose(registry, item, f"{path}.{name}", problems) for name, item in node.map.items()}
+    made = {name: choose(registry, item, f"{path}.{name}", problems, hints) for name, item in node.map.items()}
     return None if any(one is None for one in made.values()) else made
 
 
@@ -283,24 +302,27 @@ def _problem(
         return Problem(f"`{name}` is missing", about, where, full)
     if first["type"] == "value_error":
         return Problem(str(first["ctx"]["error"]) if "ctx" in first else first["msg"], "", where, full)
-    expected = list(dict.fromkeys(_expected(d) for d in _of_own_type(details)))
+    wanted = list(dict.fromkeys(expected(d) for d in of_own_type(details)))
     actual = _actual(loc, fields, first)
     info = cls.model_fields.get(str(loc[0])) if loc else None
     about = f"{loc[0]}: {info.description}." if info and info.description else ""
+    if isinstance(actual, str):
+        about = _word_hints(cls, str(loc[0]) if loc else "").get(actual) or _without_quote(actual) or about
     if first["type"] == "string_pattern_mismatch" and info and info.description:
-        expected, about = [info.description], ""
-    return Problem(f"`{name}` must be {' or '.join(expected)}, not {shown(actual)}", about, where, full)
+        wanted, about = [info.description], f"Write `valid/{actual}`." if MONITORED.match(info.description) else ""
+    return Problem(f"`{name}` must be {' or '.join(wanted)}, not {shown(actual)}", about, where, full)
+
+
+def _without_quote(text: str) -> str:
+    """Return the hint about a text that ends in a quote which nothing opened; else an empty text."""
+    stray = text[-1:] in {'"', "'"} and text.count(text[-1]) == 1
+    return f"Drop the quote `{text[-1]}` at its end, or write one before it." if stray else ""
 
 
 def _name_of(loc: Loc) -> str:
     """Return the name of a value in a sentence: `kernel_size`, `kernel_size[1]`."""
     first, *rest = loc or ("",)
     return str(first) + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in rest)
-
-
-def _of_own_type(details: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Return the errors of the branches of a union that have the value's type and a limit it exceeds; else all."""
-    return [d for d in details if d["type"] in _LIMITS or d["type"] == "finite_number"] or details
 
 
 def _mark_of(loc: Loc, node: Node, fields: Mapping[str, Node]) -> Mark:
@@ -315,45 +337,6 @@ def _actual(loc: Loc, fields: Mapping[str, Node], detail: ErrorDetails) -> Any:
     found = fields.get(str(loc[0])) if loc else None
     below = found.at(*loc[1:]) if found is not None else None
     return below.plain() if below is not None else detail["input"]
-
-
-_KINDS = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "int_parsing": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "a word",
-    "string_too_short": "a text that is not empty",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "path_type": "a path",
-    "none_required": "null",
-}
-
-
-_LIMITS = {
-    "greater_than": ("gt", "above"),
-    "greater_than_equal": ("ge", "at least"),
-    "less_than": ("lt", "below"),
-    "less_than_equal": ("le", "at most"),
-    "too_short": ("min_length", "a list of at least"),
-    "too_long": ("max_length", "a list of at most"),
-}
-
-
-def _expected(detail: ErrorDetails) -> str:
-    kind, ctx = detail["type"], detail.get("ctx", {})
-    if kind in _LIMITS:
-        key, word = _LIMITS[kind]
-        return f"{word} {ctx[key]:{',' if isinstance(ctx[key], int) else 'g'}}"
-    if kind in {"literal_error", "enum"}:
-        return str(ctx["expected"]).replace("'", '"')
-    return _KINDS.get(kind, detail["msg"].removeprefix("Input should be ").removeprefix("Value error, "))
 
 
 def shown(value: Any) -> str:

@@ -21,6 +21,44 @@ ENTRIES = {
           Did you mean `conv` or `p4_conv`?
         """,
     ),
+    "a kind that others call so, one that is none, and a colon that is missing": (
+        '- fc: 3\n- se\n- cbam\n- linear 3\n- linear: 3"',
+        """
+        s.yaml:4:7  network.layers.fc_1
+          there is no layer or block `fc`
+          Did you mean `linear`?
+        s.yaml:5:7  network.layers.se_1
+          there is no layer or block `se`
+          Did you mean `squeeze_excitation`?
+        s.yaml:6:7  network.layers.cbam_1
+          there is no layer or block `cbam`
+          `dlx layers` lists the layers; one of your own is a block under `blocks`.
+        s.yaml:7:7  network.layers.linear 3_1
+          there is no layer or block `linear 3`
+          Put a colon behind `linear`: `- linear: 3`.
+        s.yaml:8:7  network.layers.linear_1.out_features
+          `out_features` must be a whole number, not "3\""
+          Drop the quote `"` at its end, or write one before it.
+        """,
+    ),
+    "paddings that others have": (
+        """
+        - max_pool: {kernel_size: 3, padding: same}
+        - conv_transpose: {out_channels: 1, kernel_size: 3, padding: causal}
+        - conv: {out_channels: 1, kernel_size: 3, padding: reflect}
+        """,
+        """
+        s.yaml:4:34  network.layers.max_pool_1.padding
+          `padding` must be a whole number or a list, not "same"
+          Write half the kernel, 1 for a kernel of 3; or put a `pad_same` before it.
+        s.yaml:5:57  network.layers.conv_transpose_1.padding
+          `padding` must be a whole number or a list, not "causal"
+          `- pad: [LEFT, 0]` before it adds positions on the left alone.
+        s.yaml:6:47  network.layers.conv_1.padding
+          `padding` must be a whole number or a list or "same", "valid" or "causal", not "reflect"
+          `padding` says how many positions; `padding_mode`, where a layer has it, what is in them.
+        """,
+    ),
     "a field that is not there, told once though another is missing by it": (
         "- conv: {out_chanels: 3, kernel_size: 3}",
         """
@@ -237,11 +275,49 @@ WIRING = {
           Name a node, or drop `from`.
         s.yaml:5:16  network.layers.relu_2
           `from` must be the name of a node, or a list of them, not 3
+          A node has no number: give it a `name`; `prev` is the one right above.
         s.yaml:6:16  network.layers.relu_3
           the inputs of `relu` have no names, and `from` is a mapping
           Write a list, in their order: `from: [a, b]`.
         s.yaml:6:23  network.layers.relu_3
-          `from` must be the name of a node, or a list of them, not 1
+          an item of `from` must be the name of a node, not 1
+          A node has no number: give it a `name`; `prev` is the one right above.
+        """,
+    ),
+    "names where fields stand": (
+        "- {relu: , name: a}\n- {tanh: , name: b}\n- concat: [a, b]\n- concat: a\n- {concat: , from: a, b}",
+        """
+        s.yaml:6:7  network.layers.concat_1
+          `concat` wants its fields here, and is given names: ["a", "b"]
+          Names stand beside it: `- {concat: , from: [a, b]}`.
+        s.yaml:7:7  network.layers.concat_2
+          `concat` wants its fields here, and is given names: "a"
+          Names stand beside it: `- {concat: , from: [a, ...]}`.
+        s.yaml:8:27  network.layers
+          `b` stands beside `from`
+          Several names stand in brackets: `from: [a, b]`.
+        """,
+    ),
+    "names that are no list, and a list in a list": (
+        "- {relu: , name: a}\n- {tanh: , name: b}\n- add:\n  from: a, b\n- {add: , from: [\"${['a', 'b']}\", -1]}",
+        """
+        s.yaml:7:7  network.layers.add_1
+          there is no node `a, b`
+          Several names are a list: `from: [a, b]`.
+        s.yaml:8:22  network.layers.add_2
+          an item of `from` must be the name of a node, not ["a", "b"]
+          An expression that makes a list stands alone: `from: "${names}"`.
+        s.yaml:8:39  network.layers.add_2
+          an item of `from` must be the name of a node, not -1
+          A node has no number: give it a `name`; `prev` is the one right above.
+        """,
+    ),
+    "inputs of attention that are too few": (
+        "- {relu: , name: q}\n- {scaled_dot_product_attention: , from: [q, q]}",
+        """
+        s.yaml:5:8  network.layers.scaled_dot_product_attention_1
+          `scaled_dot_product_attention` takes 3 or 4 or 5 inputs, and `from` names 2
+          In this order, or by name as `from: {query: ..., ...}`: query, key, value, attn_mask, document.
         """,
     ),
     "who takes a mistake is not blamed": (
@@ -658,7 +734,7 @@ def test_what_stands_beside_a_layer_and_was_put_inside_it_is_reported_where_it_g
 
     assert [p.hint for p in error.value.problems] == [
         "`from` stands beside `add`, not inside it: on a line of its own below.",
-        "Write `add` alone, with `from: [a, input]` beside it.",
+        "Names stand beside it: `- {add: , from: [a, input]}`.",
     ]
 
 

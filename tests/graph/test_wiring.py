@@ -287,9 +287,11 @@ MISTAKES = {
           there is no node `a0` above this one
           Did you mean `a`?
         s.yaml:16:15  network.layers.add_2
-          `from` must be the name of a node, or a list of them, not [4]
+          an item of `from` must be the name of a node, not [4]
+          In an expression a node is its shape; its name wants quotes: `${['a', 'b']}`.
         s.yaml:16:15  network.layers.add_2
-          `from` must be the name of a node, or a list of them, not 3
+          an item of `from` must be the name of a node, not 3
+          A node has no number: give it a `name`; `prev` is the one right above.
         s.yaml:17:16  network.layers.relu_1
           `from` names nothing
           Name a node, or drop `from`.

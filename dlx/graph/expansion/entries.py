@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import Problem, did_you_mean
 from ...layers import LAYERS
+from ...other_names import kind_meant
 from ...spec.expressions import ExpressionError, evaluate
 from ...spec.sections.reserved_names import OF_MODULES
 from ...spec.syntax.read import BROKEN, Node, located
@@ -110,6 +111,8 @@ class Reader:
             return
         known = [kind for kind in kinds if self.is_known(kind)]
         unknown = [kind for kind in kinds if kind not in known]
+        if len(known) == 1 and self.loose_names(unknown, entry, prefix):
+            return
         if len(known) == 1:
             own = fields_of(known[0], entry.map[known[0]])
             inside = ", ".join([*own, f"{unknown[0]}: {_short_value(entry.map[unknown[0]])}"])
@@ -118,6 +121,34 @@ class Reader:
             return
         names = " and ".join(f"`{kind}`" for kind in known or kinds)
         self.fail(f"{names} stand in one entry", "Give each a line of its own, starting with `- `.", entry, prefix)
+
+    def loose_names(self, unknown: list[str], entry: Node, prefix: str) -> bool:
+        """Whether names of `from` stand without brackets, `{concat: , from: a, b}`; reports it."""
+        first = entry.map.get("from")
+        if first is None or not isinstance(first.value, str) or any(entry.map[k].value is not None for k in unknown):
+            return False
+        names = " and ".join(f"`{key}`" for key in unknown)
+        hint = f"Several names stand in brackets: `from: [{', '.join([first.value, *unknown])}]`."
+        verb = "stands" if len(unknown) == 1 else "stand"
+        self.fail(f"{names} {verb} beside `from`", hint, entry.map[unknown[0]], prefix)
+        return True
+
+    def kind_meant(self, kind: str) -> str:
+        """Return the hint about an unknown kind; a colon may be missing behind a known one."""
+        first, _, value = kind.partition(" ")
+        if value and self.is_known(first):
+            return f"Put a colon behind `{first}`: `- {first}: {value}`."
+        return kind_meant(kind, [*LAYERS, *self.blocks.map, *STRUCTURES], "layer")
+
+    def names_inside(self, kind: str, options: Node, full: str) -> bool:
+        """Whether names stand where the fields of a layer of several inputs do; reports it: `concat: [a, b]`."""
+        words = [item.value for item in options.list or [options]]
+        if LAYERS[kind].arity == 1 or not all(isinstance(word, str) and word.isidentifier() for word in words):
+            return False
+        named = ", ".join(map(str, words)) + ("" if options.is_list else ", ...")
+        message = f"`{kind}` wants its fields here, and is given names: {shown(options.plain())}"
+        self.fail(message, f"Names stand beside it: `- {{{kind}: , from: [{named}]}}`.", options, full)
+        return True
 
     def field_outside(self, structure: str, outside: list[str], entry: Node, prefix: str) -> None:
         """Report fields of a structure that are beside it: `- repeat: 5` with `layers` below."""
@@ -141,7 +172,9 @@ class Reader:
 
         return on_error
 
-    def value(self, node: Node, variables: Mapping[str, Any], kind: type, what: str, path: str) -> Any:
+    def value(
+        self, node: Node, variables: Mapping[str, Any], kind: type, what: str, path: str, hint: str = ""
+    ) -> Any:
         """Return the value of an expression or a constant; None where it is not of `kind`.
 
         `what` is the beginning of the message then: "`times` must be a whole number".
@@ -159,7 +192,7 @@ class Reader:
             value = int(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             got = node.plain() if value is node.value else value
-            self.fail(f"{what}, not {shown(got)}", "", node, path)
+            self.fail(f"{what}, not {shown(got)}", hint, node, path)
             return None
         return value
 

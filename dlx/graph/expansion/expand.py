@@ -150,8 +150,9 @@ class Expander:
         place = entry.map.get(kind, entry)
         if kind not in LAYERS:
             y = _broken(full)
-            known = [*LAYERS, *self.blocks.map, *STRUCTURES]
-            self.fail(f"there is no layer or block `{kind}`", did_you_mean(kind, known), place, full)
+            self.fail(f"there is no layer or block `{kind}`", self.read.kind_meant(kind), place, full)
+        elif self.read.names_inside(kind, parts.options, full):
+            y = _broken(full)
         else:
             variables, on_error = scope.variables(wires[0]), self.read.error_callback(full)
             options = resolve(parts.options, variables, on_error, self.item_budget)

@@ -218,6 +218,9 @@ class Placer:
         if layer.arity is not None and len(wires) not in counts:
             takes = "one input" if layer.arity == 1 else f"{' or '.join(map(str, counts))} inputs"
             hint = "Merge them first: `- concat` or `- add` with that `from`." if layer.arity == 1 else ""
+            if layer.input_names:
+                first = layer.input_names[0]
+                hint = f"In this order, or by name as `from: {{{first}: ..., ...}}`: {', '.join(layer.input_names)}."
             self.fail(f"`{layer.kind}` takes {takes}, and `from` names {len(wires)}", hint, mark, full)
             return False
         return True

@@ -14,6 +14,7 @@ from .place import Placer
 from .results import result_of
 from .scope import Arriving, Scope
 
+NUMBERED = "A node has no number: give it a `name`; `prev` is the one right above."
 MERGE = "Merge them first: `- concat` or `- add` with that `from`."
 
 
@@ -49,19 +50,29 @@ class Sources:
         if not refs:
             self.fail("`from` names nothing", "Name a node, or drop `from`.", node, parts.label)
             return Arriving((_broken(),), node=node)
-        wires = (_broken() if self.problems.full else self.source(ref, parts.label, scope, x) for ref in refs)
+        one = not (node.is_list or node.is_map)
+        wires = (_broken() if self.problems.full else self.source(ref, parts.label, scope, x, one) for ref in refs)
         return Arriving(tuple(wires), tuple(node.map), node)
 
-    def source(self, ref: Node, label: str, scope: Scope, x: Wire) -> Wire:
-        """Return the wire that a word of `from` names."""
-        what = "`from` must be the name of a node, or a list of them"
-        text = self.read.value(ref, scope.variables(x), str, what, label)
+    def source(self, ref: Node, label: str, scope: Scope, x: Wire, one: bool) -> Wire:
+        """Return the wire that a word of `from` names: the `one` that stands there, or an item of several."""
+        if one:
+            what, hint = "`from` must be the name of a node, or a list of them", NUMBERED
+        else:
+            what, hint = "an item of `from` must be the name of a node", NUMBERED
+            if isinstance(ref.value, str) and has_expression(ref.value):
+                hint = 'An expression that makes a list stands alone: `from: "${names}"`.'
+            elif ref.is_list:
+                hint = "In an expression a node is its shape; its name wants quotes: `${['a', 'b']}`."
+        text = self.read.value(ref, scope.variables(x), str, what, label, hint)
         if text is None:
             return _broken()
         wire = x if text == "prev" else scope.block_input if text == "input" else scope.names.find(text)
         if wire is None and "." in text:
             wire = self.result(text, ref, label, scope, x)
-        if wire is None and text.partition(".")[0] not in self.placer.unread_inputs:
+        if wire is None and "," in text:
+            self.fail(f"there is no node `{text}`", f"Several names are a list: `from: [{text}]`.", ref, label)
+        elif wire is None and text.partition(".")[0] not in self.placer.unread_inputs:
             own, text = label.removeprefix(scope.names.prefix), text.rpartition(".")[0] or text
             self.fail(*self.placer.explain_unknown(text, own, scope.names, ref.mark), ref, label)
         return wire or _broken()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import Problem, did_you_mean, with_article
 from ...init import INITIALIZERS, Default, Initializer
+from ...other_names import kind_meant
 from ...registry import FAMILIES, Registry
 from ..syntax.read import BROKEN, Node
 from ..validation import build, choose, shown
@@ -135,7 +136,7 @@ def by_network(
     for name in (key for key in node.map if key not in networks):
         where = f"{path}.{name}"
         message = f"there is no network and no {registry.noun} `{name}`"
-        near = did_you_mean(name, [*networks, *registry])
+        near = kind_meant(name, [*networks, *registry], registry.noun)
         hint = near if near.startswith("Did") else did_you_mean(name, networks, "the networks")
         problems.append(Problem(message, hint, node.map[name].mark, where))
     return {name: node.map[name] for name in named}

@@ -9,7 +9,9 @@ from typing import Any
 
 from ...errors import Mark, Problem, SpecError
 from .nodes import MAX_DEPTH, Node, refuse_too_large, too_large_number
+from .toml_hints import way_out
 from .toml_positions import key_marks
+from .yaml_causes import cause_before
 
 _AT = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
 
@@ -23,8 +25,13 @@ def parse_toml(text: str, file: str) -> Node:
         lines = text.split("\n")
         # Python 3.11 reports positions in the message only, and none at the end of the document.
         where = (int(found[2]), int(found[3])) if found and found[2] else (len(lines), len(lines[-1]) + 1)
-        message = f"is not valid TOML: {found[1] if found else error}"
-        raise SpecError(Problem(message, "", Mark(file, *where))) from error
+        what = found[1] if found else str(error)
+        index = sum(len(line) + 1 for line in lines[: where[0] - 1]) + where[1] - 1
+        hint = way_out(what, text, index)
+        if what == "Unclosed array" and (cause := cause_before(text.replace("=", ":"), index + 1)) is not None:
+            what, hint = cause.message, cause.hint
+            where = (text.count("\n", 0, cause.index) + 1, cause.index - text.rfind("\n", 0, cause.index))
+        raise SpecError(Problem(f"is not valid TOML: {what}", hint, Mark(file, *where))) from error
     except ValueError as error:  # Python's own bound on the digits of a number
         raise SpecError(too_large_number(_place_of_digits(text, file))) from error
     except RecursionError as error:

@@ -143,7 +143,9 @@ class _NodeBuilder:
     def key(self, around: _Open, node: Node, event: Any) -> None:
         if not isinstance(event, yaml.ScalarEvent):
             hint = 'An expression inside {...} or [...] wants quotes: {width: "${w}"}.'
-            hint = "Write the key itself." if isinstance(event, yaml.AliasEvent) else hint
+            if isinstance(event, yaml.AliasEvent):
+                what = f"the alias `*{self.source.restored(str(event.anchor))}` stands as a key, and a key is a word"
+                raise self.fail(what, node.mark, "Write the key itself; an alias stands for a value, `key: *name`.")
             raise self.fail("a key must be a word", node.mark, hint)
         around.key, around.mark = self.source.restored(event.value), node.mark
         around.merges = around.key == MERGE and not event.style
