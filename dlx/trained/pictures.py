@@ -48,7 +48,7 @@ def pictures_if_any(source: Dataset, sets: Sets, part: str, places: Sequence[int
     """Return the pictures of examples as `pictures_of` does; None where the inputs are none."""
     try:
         return pictures_of(source, sets, part, places)
-    except (DlxError, AttributeError, TypeError):
+    except DlxError:
         return None
 
 

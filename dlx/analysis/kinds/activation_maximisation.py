@@ -13,9 +13,9 @@ from ...spec.analyses import Analysis
 from ..layers import unknown_names
 from ..measures.ascent import ascend_on_sphere, total_variation
 from ..measures.attacks import TINY, lengths
-from ..measures.classifier import one_input_problems
+from ..measures.classifier import classifier_problems, one_input_problems
 from ..measures.gradient_fields import middle
-from ..measures.input_space import InputSpace, panels_of, space_of
+from ..measures.input_space import EXAMPLES, InputSpace, panels_of, space_of
 from ..measures.over_seeds import over_seeds
 from ..measures.parts_of_network import ending_at
 from ..result import Bars, Panel, Result
@@ -38,7 +38,8 @@ class ActivationMaximisation(Analysis):
     The norm is the mean one of the training inputs, so that a unit cannot be made active by mere size. A unit of a
     layer with maps is its channel, in the middle or in the mean over positions. Figures, means over units:
     `activation` of what was made, `data_activation` (largest over the data), `noise_activation` (of noise of the same
-    norm), `ratio` (the first through the second, where that is above 0).
+    norm), `ratio` (the first through the second, where that is above 0), and where the units are the classes of a
+    classifier `class_correlation`: of what was made with the mean training input of the class less that of all.
     Books: the pattern that a unit looks for (Prince, section 10.6); of a linear unit it is its weights.
     """
 
@@ -74,10 +75,12 @@ class ActivationMaximisation(Analysis):
         units = self.units or list(range(subject.graph.by_name[name].shape[0]))[:MOST]
         space = space_of(subject)
         data = space.to_raw(subject.examples(1_000).inputs[0])
-        each, shown = [], tuple[Panel, ...]()
+        templates = _templates(subject, space) if name in subject.graph.outputs.values() else None
+        each, alike, shown = [], list[float](), tuple[Panel, ...]()
         for network in subject.several(self.seeds):
             found, images = self._made(_units(ending_at(network, name), space, self.position), space, units, data)
             each.append(found)
+            alike += [] if templates is None else [_correlation(images, templates[units])]
             captions = [f"unit {unit}: {value:.3g}" for unit, value in zip(units, found[0], strict=True)]
             title, pairs = f"inputs of the greatest activation of {name}", list(zip(captions, images, strict=True))
             shown = shown or panels_of(title, _around(space, images), pairs, 5)
@@ -89,6 +92,8 @@ class ActivationMaximisation(Analysis):
         figures = dict(zip(("activation", "data_activation", "noise_activation"), mean.mean(1).tolist(), strict=True))
         if figures["data_activation"] > 0:
             figures["ratio"] = figures["activation"] / figures["data_activation"]
+        if alike:
+            figures["class_correlation"] = sum(alike) / len(alike)
         rows = [[unit, *mean[:, i].tolist()] for i, unit in enumerate(units)]
         panel = Panel(f"activation of units of {name}", "unit", "activation", bars)
         return Result(figures, (panel, *shown), (("unit", *words), rows), seeds=len(each))
@@ -123,6 +128,22 @@ def _units(network: fx.GraphModule, space: InputSpace, position: str) -> Units:
         return middle(found)
 
     return values
+
+
+def _templates(subject: Subject, space: InputSpace) -> Tensor | None:
+    """Return the mean training input of each class less that of all, (classes, *shape); None of other units."""
+    if classifier_problems(subject) or subject.supervised.one_logit:
+        return None
+    batch = subject.examples(EXAMPLES, part="train")
+    raw, classes = space.to_raw(batch.inputs[0]), subject.supervised.target(batch)
+    means = [raw[classes == k].mean(0) for k in range(subject.facts.classes or 0)]
+    return torch.stack(means) - raw.mean(0)
+
+
+def _correlation(images: Tensor, templates: Tensor) -> float:
+    """Return the mean over images of the correlation of their values with those of a template each."""
+    pairs = zip(images.flatten(1), templates.flatten(1), strict=True)
+    return float(torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in pairs]).nanmean())
 
 
 def _around(space: InputSpace, images: Tensor) -> InputSpace:

@@ -35,9 +35,11 @@ class Adversarial(Analysis):
     which of a linear classifier is |w.x + b| / ||w||. Sizes are those of inputs before preprocessing: of pictures
     from 0 to 1, 0.03 is 8 of 256 levels. Beside it the accuracy under random changes of the same size, and further
     runs, which get the images that were made against the first (transfer).
-    Figures: `accuracy` without a change, `accuracy_least` and `random_accuracy` at the largest, `fooled` (share of
-    right answers that the largest turns wrong), `half` (size at which half of the accuracy is gone),
-    `smallest_change` (median; `deepfool`), `transfer_before` and `transfer_accuracy` of the second run.
+    Figures: `accuracy` without a change, `accuracy_least` and `random_accuracy` at the largest, `lost` (share of all
+    examples whose right answer the largest turns wrong), `fooled` (the same as share of the right answers),
+    `half` (size at which half of the accuracy is gone), `smallest_change` (median; `deepfool`) and `found` (share of
+    all examples whose right answer some change turns wrong), `transfer_before` and `transfer_accuracy` of the second
+    run.
     Books: for each sample image a change too small to see turns the answer wrong (Nielsen, chapter 6); changes made
     against one network turn others' answers too (Russell & Norvig, section 22.5.1).
     """
@@ -98,7 +100,9 @@ class Adversarial(Analysis):
         by_size = [[_accuracy(one, each, y) for each in (x, *made)] for one in classifiers]
         random = [_accuracy(first, each, y) for each in (x, *noise)]
         figures = self._figures(by_size, random, sizes) | self._smallest(first, x, y)
-        figures["fooled"] = _turned(first, x, made[-1], y)
+        right, turned = first.predicted(x) == y, first.predicted(made[-1]) != y
+        figures["lost"] = float((right & turned).float().mean())
+        figures["fooled"] = float(turned[right].float().mean()) if right.any() else 0.0
         places = [0.0, *sizes]
         lines = [Lines(subject.each[0].name if len(by_size) > 1 else self.attack, places, by_size[0])]
         lines += [
@@ -131,7 +135,7 @@ class Adversarial(Analysis):
         if self.attack == "fgsm":
             return [fast_gradient(losses, x, ball) for ball in balls]
         if self.attack == "deepfool":
-            change = (1 + OVERSHOOT) * smallest_changes(one.scores, x, self.steps).nan_to_num(torch.inf)
+            change = (1 + OVERSHOOT) * smallest_changes(one.margins, x, self.steps).nan_to_num(torch.inf)
             right = (one.predicted(x) == y).view(-1, *(1,) * (x.dim() - 1))
             size = lengths(change)
             return [torch.where(right & (size <= ball.radius), x + change.nan_to_num(posinf=0), x) for ball in balls]
@@ -171,14 +175,14 @@ class Adversarial(Analysis):
         right = one.predicted(x) == y
         if self.attack != "deepfool" or not right.any():
             return {}
-        sizes = lengths(smallest_changes(one.scores, x[right], self.steps)).flatten()
+        sizes = lengths(smallest_changes(one.margins, x[right], self.steps)).flatten()
         turned = ~sizes.isnan()
         return {
             "smallest_change": float(sizes.nan_to_num(torch.inf).median()),
             "smallest_change_share": float(
                 sizes.nan_to_num(torch.inf).median() / x[right].flatten(1).norm(dim=1).mean()
             ),
-            "found": float(turned.float().mean()),
+            "found": float(turned.sum()) / len(x),
         }
 
     def _pictures(
@@ -207,12 +211,6 @@ class Adversarial(Analysis):
                 (label, after),
             ]
         return panels_of("examples, their changes, and the answers", one.space, shown, 6) if shown else ()
-
-
-def _turned(one: Classifier, before: Tensor, after: Tensor, y: Tensor) -> float:
-    """Return the share of right answers that are wrong after a change; 0 where none is right."""
-    right = one.predicted(before) == y
-    return float((one.predicted(after)[right] != y[right]).float().mean()) if right.any() else 0.0
 
 
 def _accuracy(one: Classifier, x: Tensor, y: Tensor) -> float:

@@ -14,7 +14,7 @@ from ..layers import unknown_names
 from ..measures.attacks import gradient_of
 from ..measures.attribution import (
     class_activation,
-    deletion,
+    deleted,
     integrated_gradients,
     occlusion_map,
     relu_rule,
@@ -41,7 +41,8 @@ class Attribution(Analysis):
     They are judged by deletion: positions are replaced by those of the mean training input, those that count most
     first, and the probability of the answer falls; beside it positions in random order. Figures: `deletion` and
     `random_deletion`, what of the probability is lost, in the mean over five shares of up to 40 %, and
-    `above_random`, the first less the second. `similarity_redrawn` is the rank correlation with the maps of the
+    `above_random`, the first less the second. `accuracy_above_random` is the same of the accuracy: a network that
+    has learned nothing has none to lose. `similarity_redrawn` is the rank correlation with the maps of the
     same network with weights drawn anew: one near 1 tells that a map does not depend on what was learned.
     Source of both tests: Samek et al. 2017, arXiv:1509.06321; Adebayo et al. 2018, arXiv:1810.03292.
     """
@@ -73,11 +74,14 @@ class Attribution(Analysis):
         answers, targets = one.predicted(raw), subject.supervised.target(batch)
         maps = self.maps(one, raw, answers)
         redrawn = self.maps(Classifier.of(subject, one.space, redrawn=True), raw, answers)
-        falls = _falls(one, raw, answers, maps)
+        orders = _orders(maps)
+        falls = [_left(one, raw, answers, order) for order in orders]
+        right = [_accuracies(one, raw, targets, order) for order in orders]
         figures = {
             "deletion": 1 - float(np.mean(falls[0][1:])),
             "random_deletion": 1 - float(np.mean(falls[1][1:])),
             "above_random": float(np.mean(falls[1][1:]) - np.mean(falls[0][1:])),
+            "accuracy_above_random": float(np.mean(right[1]) - np.mean(right[0])),
             "similarity_redrawn": _rank_correlation(maps, redrawn),
             **self.more_figures(one, raw, answers),
         }
@@ -226,22 +230,25 @@ class Occlusion(Attribution):
         return {"largest_fall": float(self.maps(one, raw, classes).flatten(1).amax(1).mean())}
 
 
-def _falls(one: Classifier, raw: Tensor, classes: Tensor, maps: Tensor) -> tuple[list[float], list[float]]:
-    """Return the mean probability of a class, as part of that of whole inputs, where positions are deleted.
+def _orders(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the positions (N, positions) that count most first, and in random order."""
+    flat, generator = maps.flatten(1), torch.Generator().manual_seed(0)
+    return flat.argsort(1, descending=True), torch.rand(flat.shape, generator=generator).to(flat.device).argsort(1)
 
-    First those that count most, then as many in random order.
-    """
+
+def _left(one: Classifier, raw: Tensor, classes: Tensor, order: Tensor) -> list[float]:
+    """Return the mean probability of a class, as part of that of whole inputs, where more and more is deleted."""
     score = one.probability(classes)
     with torch.no_grad():
         whole = score(raw)
-    generator = torch.Generator().manual_seed(0)
-    flat = maps.flatten(1)
-    orders = flat.argsort(1, descending=True), torch.rand(flat.shape, generator=generator).to(flat.device).argsort(1)
-    found: list[list[float]] = [[1.0], [1.0]]
-    for order, means in zip(orders, found, strict=True):
-        left = [deletion(score, raw, order, share, one.space.mean) for share in SHARES]
-        means += [float((each / whole).mean()) for each in left]
-    return found[0], found[1]
+        left = [score(deleted(raw, order, share, one.space.mean)) for share in SHARES]
+    return [1.0, *(float((each / whole).mean()) for each in left)]
+
+
+def _accuracies(one: Classifier, raw: Tensor, targets: Tensor, order: Tensor) -> list[float]:
+    """Return the share of right answers where more and more is deleted."""
+    answers = [one.predicted(deleted(raw, order, share, one.space.mean)) for share in SHARES]
+    return [float((each == targets).float().mean()) for each in answers]
 
 
 def _rank_correlation(first: Tensor, second: Tensor) -> float:

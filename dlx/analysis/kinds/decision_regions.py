@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ...errors import Problem
 from ...lazy import torch
+from ...spec import objective_of
 from ...spec.analyses import Analysis
 from .. import input_plane
 from ..measures import boundaries
+from ..measures.classifier import KINDS, above_or_largest, classes_of
 from ..result import Heat, Mark, Panel, Points, Result
 
 if TYPE_CHECKING:
@@ -45,7 +49,8 @@ class DecisionRegions(Analysis):
     high: float | list[float] | None = Field(None, description="upper corner of the window; null: by the data, or 3")
     grid: int = Field(200, ge=2, description="points on a side of the map")
     threshold: float | None = Field(
-        None, description="one output above it is class 1; null: 0, and 1/2 where it ends in a sigmoid"
+        None,
+        description="one output above it is class 1; null: by the objective, without one 0, and 1/2 after a sigmoid",
     )
 
     def problems(self, subject: Subject) -> list[Problem]:
@@ -62,7 +67,7 @@ class DecisionRegions(Analysis):
     def run(self, subject: Subject) -> Result:
         """Map the classes on a grid, and find points of the boundary."""
         network, plane = subject.network().double(), input_plane.of_subject(subject, self.low, self.high)
-        threshold = self._threshold(subject)
+        classify = self._classify(subject)
 
         def outputs_of(points: Tensor) -> Tensor:
             made: Tensor = network(*plane.inputs(points))
@@ -71,9 +76,9 @@ class DecisionRegions(Analysis):
         points = torch.as_tensor(plane.grid(self.grid)).to(plane.basis)
         with torch.no_grad():
             outputs = outputs_of(points)
-        classes = boundaries.class_of(outputs, threshold).numpy(force=True).reshape(self.grid, self.grid)
+        classes = classify(outputs).numpy(force=True).reshape(self.grid, self.grid)
         counts = boundaries.distinct(
-            boundaries.directions(outputs_of, *boundaries.crossings(outputs_of, points, self.grid, threshold))
+            boundaries.directions(outputs_of, *boundaries.crossings(outputs_of, points, self.grid, classify))
         )
         names = self._names(subject, max(2, outputs.shape[1]))
         shares = [float((classes == i).mean()) for i in range(len(names))]
@@ -89,11 +94,13 @@ class DecisionRegions(Analysis):
             tuple(notes),
         )
 
-    def _threshold(self, subject: Subject) -> float:
+    def _classify(self, subject: Subject) -> Callable[[Tensor], Tensor]:
+        """Return what gives the class of outputs: by the option, the objective, or the last layer."""
+        if self.threshold is None and subject.has_data and objective_of(subject.experiment).kind in KINDS:
+            return partial(classes_of, subject.supervised)
         last = subject.graph.by_name.get(next(iter(subject.graph.outputs.values())))
-        if self.threshold is not None:
-            return self.threshold
-        return 0.5 if last is not None and last.kind == "sigmoid" else 0.0
+        usual = 0.5 if last is not None and last.kind == "sigmoid" else 0.0
+        return partial(above_or_largest, threshold=usual if self.threshold is None else self.threshold)
 
     def _names(self, subject: Subject, count: int) -> list[str]:
         named = list(subject.class_names()) if subject.has_data else []

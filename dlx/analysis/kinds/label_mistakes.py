@@ -34,6 +34,7 @@ class LabelMistakes(Analysis):
     that of all labels. Of data with `label_noise` it is known which labels were made wrong: `precision` is the share
     of the likely mistakes that were, `recall` the share of those that were found, `corrected` the share of the found
     whose suggested class is the true one, and `noise` the share of wrong labels, the precision of a blind choice.
+    `recall_above_blind` is the recall less that of a blind choice of as many, which is `share`.
     With several runs the probabilities are their mean. Probabilities should be of examples that the network has not
     learned by heart: take a held-out part, or a network that cannot, such as a linear one.
     """
@@ -63,6 +64,7 @@ class LabelMistakes(Analysis):
         true = _true_classes(subject, self.part)
         if true is not None and len(true) == len(p):
             figures |= _of_noise(found, chosen.classes, true)
+            figures["recall_above_blind"] = figures["recall"] - figures["share"]
         names = subject.class_names()
         rows = [
             [f"{chosen.part} {i}", names[chosen.classes[i]], names[c], float(p[i, chosen.classes[i]]), float(p[i, c])]

@@ -51,8 +51,8 @@ class LayerDeletion(Analysis):
     and leave shapes as they are, each with the norms and activations behind it. Blocks change places where their
     layers have equal shapes. The error is the share of wrong classes in the held-out part, or the loss where there
     are none; other runs stand beside for comparison, such as the plain network.
-    Figures: `intact`, `without_one` (the median over parts) and `worst_without_one`, `shuffled` (the mean over
-    orders); of further runs with the number of the run behind, `without_one_2`.
+    Figures: `intact`, `without_one` (the median over parts), `rise` (that less `intact`) and `worst_without_one`,
+    `shuffled` (the mean over orders); of further runs with the number of the run behind, `without_one_2`.
     Books: a residual network loses a little with each block, a plain one all with any layer; the error of a shuffled
     residual network grows smoothly with the disorder.
     """
@@ -159,6 +159,7 @@ def _figures(one: _Damage) -> dict[str, float]:
     found = {
         "intact": one.intact,
         "without_one": statistics.median(one.without),
+        "rise": statistics.median(one.without) - one.intact,
         "worst_without_one": max(one.without),
     }
     return found | ({"shuffled": statistics.fmean(value for _, value in one.shuffled)} if one.shuffled else {})

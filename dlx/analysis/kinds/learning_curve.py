@@ -25,7 +25,8 @@ class LearningCurve(Varied):
     The held-out error falls with the examples, about as a power law, factor * examples ** -exponent, which is fitted
     to the means by least squares of their logarithms; `explained` is the share of their variance. The training error
     rises to meet it: `gap_first` and `gap_last` are held-out minus training error at the fewest and the most
-    examples, `error_N` the held-out error of N. With `draw: data` each seed draws its examples anew, the held-out
+    examples, `error_N` the held-out error of N: the metric, such as a loss. Errors of 0 have no logarithm, and
+    are left out of the fit, which a note tells. With `draw: data` each seed draws its examples anew, the held-out
     ones too: by the seed of generated data, or of the split.
     Books: least squares on p normal inputs and noise of variance s^2 have the error s^2 p / (n - p - 1) without that
     of the noise itself, and the training error s^2 (1 - p / n).
@@ -84,4 +85,6 @@ class LearningCurve(Varied):
         scale: Scale = "log" if min(errors.train.min(), errors.held_out.min()) > 0 else "linear"
         panel = Panel("learning curve", "training examples", metric, lines, x_scale="log", y_scale=scale)
         titles = ("examples", f"train {metric}", f"{errors.part} {metric}")
-        return Result(figures, (panel,), (titles, rows), seeds=self.seeds)
+        none = [f"{size:,}" for size, one in zip(sizes, errors.held_out, strict=True) if one <= 0]
+        left = f"the power law is without the {errors.part} {metric} of 0 at {' and '.join(none)} examples"
+        return Result(figures, (panel,), (titles, rows), (left,) if none else (), seeds=self.seeds)

@@ -125,8 +125,8 @@ def spread_over(falls: Tensor, size: tuple[int, ...], window: tuple[int, ...], s
     return total / count.clamp_min(1)
 
 
-def deletion(score: Score, x: Tensor, order: Tensor, share: float, fill: Tensor) -> Tensor:
-    """Return the scores (N,) of inputs whose first `share` of positions in `order` are replaced by `fill`.
+def deleted(x: Tensor, order: Tensor, share: float, fill: Tensor) -> Tensor:
+    """Return inputs (N, channels, *size) whose first `share` of positions in `order` are replaced by `fill`.
 
     `order` (N, positions) lists the positions of each input (N, channels, *size), those that count most first.
     Source: Samek et al. 2017, arXiv:1509.06321, section 3.
@@ -134,6 +134,4 @@ def deletion(score: Score, x: Tensor, order: Tensor, share: float, fill: Tensor)
     covered = x.flatten(2).clone()
     first = order[:, : max(1, round(share * order.shape[1]))]
     index = first[:, None].expand(-1, x.shape[1], -1)
-    covered.scatter_(2, index, fill.flatten(1)[None].expand(len(x), -1, -1).gather(2, index))
-    with torch.no_grad():
-        return score(covered.view_as(x))
+    return covered.scatter_(2, index, fill.flatten(1)[None].expand(len(x), -1, -1).gather(2, index)).view_as(x)

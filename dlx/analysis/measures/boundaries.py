@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...lazy import np, torch
 
@@ -20,20 +20,16 @@ SAME = 1e-6
 """Directions that differ by less, in radians, are one."""
 
 
-def class_of(outputs: Any, threshold: float) -> Any:
-    """Return the class of each point: of one output whether it is above the threshold, else the largest."""
-    return (outputs[:, 0] > threshold) * 1 if outputs.shape[1] == 1 else outputs.argmax(1)
-
-
-def crossings(outputs_of: Margins, points: Tensor, side: int, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
+def crossings(outputs_of: Margins, points: Tensor, side: int, classes_of: Margins) -> tuple[Tensor, Tensor, Tensor]:
     """Return points where the class changes between neighbours of a grid (n, 2), and the two classes (n,) each.
 
     Arguments:
         outputs_of: from points (n, 2) to outputs (n, classes).
         points: of a grid (side * side, 2), the first axis quickest.
+        classes_of: from outputs (n, classes) to the class of each (n,).
     """
     with torch.no_grad():
-        grid = class_of(outputs_of(points), threshold).reshape(side, side)
+        grid = classes_of(outputs_of(points)).reshape(side, side)
         number = torch.arange(side * side).reshape(side, side)
         pairs = torch.cat(
             [
@@ -47,7 +43,7 @@ def crossings(outputs_of: Margins, points: Tensor, side: int, threshold: float) 
         here, there = classes[pairs[:, 0]], classes[pairs[:, 1]]
         for _ in range(HALVINGS if len(pairs) else 0):
             middle = (low + high) / 2
-            as_low = (class_of(outputs_of(middle), threshold) == here)[:, None]
+            as_low = (classes_of(outputs_of(middle)) == here)[:, None]
             low, high = torch.where(as_low, middle, low), torch.where(as_low, high, middle)
     return (low + high) / 2, here, there
 

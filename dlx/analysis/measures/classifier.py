@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import Problem
 from ...lazy import torch
 from ...spec import objective_of
+from .attacks import TINY
 from .input_space import InputSpace, space_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ class Classifier:
         """Return the logit of each class (N, classes), of one logit z those of both: 0 and z."""
         return logits(self.objective, self.network(self.space.to_network(raw)))
 
+    def margins(self, raw: Tensor) -> Tensor:
+        """Return scores whose largest is that of the objective's answer, (N, classes): 0 and z less its bound."""
+        scores = self.scores(raw)
+        if not self.objective.one_logit:
+            return scores
+        bound = torch.tensor(getattr(self.objective, "threshold", 0.5)).logit(eps=TINY)
+        return scores - torch.stack([torch.zeros_like(bound), bound]).to(scores)
+
     def probabilities(self, raw: Tensor) -> Tensor:
         """Return the probability of each class, (N, classes)."""
         return self.scores(raw).softmax(1)
@@ -58,9 +67,9 @@ class Classifier:
         return lambda raw: self.probabilities(raw).gather(1, classes[:, None]).squeeze(1)
 
     def predicted(self, raw: Tensor) -> Tensor:
-        """Return the class of each input, (N,)."""
+        """Return the class that the objective answers for each input, (N,)."""
         with torch.no_grad():
-            return self.scores(raw).argmax(1)
+            return classes_of(self.objective, self.objective.main(self.network(self.space.to_network(raw))))
 
 
 def logits(objective: Supervised, outputs: Any) -> Tensor:
@@ -79,8 +88,13 @@ def logits(objective: Supervised, outputs: Any) -> Tensor:
 def classes_of(objective: Supervised, output: Tensor) -> Tensor:
     """Return the class (N, *positions) that an objective answers for main outputs (N, outputs, *positions)."""
     if objective.one_logit:
-        return (objective.loss.predict(output).squeeze(1) > getattr(objective, "threshold", 0.5)).long()
+        return above_or_largest(objective.loss.predict(output), getattr(objective, "threshold", 0.5))
     return output.argmax(1)
+
+
+def above_or_largest(outputs: Tensor, threshold: float) -> Tensor:
+    """Return classes (N, *positions): of one output whether it is above a threshold, of several the largest."""
+    return (outputs.squeeze(1) > threshold).long() if outputs.shape[1] == 1 else outputs.argmax(1)
 
 
 def one_input_problems(subject: Subject) -> list[Problem]:

@@ -38,3 +38,10 @@ def digits_run(tmp_path_factory):
 def linear_run(tmp_path_factory):
     """A linear classifier of digits."""
     return runner.run(experiment_of(LINEAR), tmp_path_factory.mktemp("linear")).results[0].run
+
+
+@pytest.fixture(scope="session")
+def untrained_run(tmp_path_factory):
+    """The convolutional network of `digits_run` with the weights that its training began with."""
+    text = DIGITS.replace("epochs: 6", "steps: 1").replace("adam: 1e-2", "adam: 1e-12")
+    return runner.run(experiment_of(text), tmp_path_factory.mktemp("untrained")).results[0].run

@@ -40,7 +40,7 @@ def test_the_smallest_change_of_a_linear_classifier_is_its_distance_from_the_bou
 
     assert not torch.allclose(one.space.scale, torch.ones(1, 2)), "the data is standardised"
     assert found.figures["smallest_change"] == pytest.approx(float(by_hand[(len(by_hand) - 1) // 2]), rel=1e-3)
-    assert found.figures["found"] == 1
+    assert found.figures["found"] == pytest.approx(found.figures["accuracy"]), "every right answer is turned"
     for size, accuracy, _ in found.table[1][1:]:
         expected = float((by_hand * 1.02 > size).sum()) / len(logit)
         assert accuracy == pytest.approx(expected, abs=0.011)
@@ -75,6 +75,41 @@ def test_images_made_against_one_network_turn_another_s_answers_too(digits_run, 
 
     assert both["transfer_before"] == alone["accuracy"]
     assert alone["accuracy_least"] < both["transfer_accuracy"] < alone["random_accuracy"] - 0.05
+
+
+def test_what_an_attack_takes_is_of_all_examples_and_a_network_that_knows_none_loses_none(digits_run, untrained_run):
+    """Of the few right answers of an untrained network an attack turns all: `fooled` does not tell them apart."""
+    attacks = [Adversarial(attack=attack, examples=100, steps=10) for attack in ("pgd", "deepfool")]
+    trained, untrained = ([one.run(of_run(run)).figures for one in attacks] for run in (digits_run, untrained_run))
+
+    assert trained[0]["lost"] == pytest.approx(trained[0]["accuracy"] * trained[0]["fooled"])
+    assert trained[0]["lost"] > 0.8
+    assert trained[1]["found"] > 0.8
+    assert untrained[0]["lost"] < 0.3
+    assert untrained[1]["found"] == pytest.approx(untrained[1]["accuracy"])
+    assert untrained[1]["found"] < 0.3
+    assert untrained[0]["fooled"] > 0.8
+
+
+STRICT = TWO.replace("objective: binary_classification", "objective: {binary_classification: {threshold: 0.9}}")
+
+
+def test_the_class_of_one_logit_is_that_of_the_objective(two, tmp_path):
+    """With a threshold of 0.9 fewer points are of class 1, as the objective's own accuracy counts them."""
+    from dlx.experiment import runner
+
+    result = runner.run(experiment_of(STRICT), tmp_path).results[0]
+    strict = of_run(result.run)
+    one, batch = Classifier.of(strict), strict.examples(100)
+    raw = one.space.to_raw(batch.inputs[0])
+    sure = one.probabilities(raw)[:, 1] > 0.9
+
+    assert torch.equal(one.predicted(raw), sure.long())
+    assert 0 < sure.sum() < Classifier.of(two).predicted(raw).sum()
+    found = Adversarial(attack="deepfool", examples=100, perturbations=[0.01, 9]).run(strict).figures
+    assert found["accuracy"] == pytest.approx(result.metrics["test/accuracy"])
+    assert found["found"] == pytest.approx(found["accuracy"])
+    assert found["lost"] == pytest.approx(found["accuracy"])
 
 
 OTHERS = {

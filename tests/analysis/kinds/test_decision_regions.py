@@ -1,8 +1,13 @@
 """Class maps and their boundaries: against lines by hand, and logistic units against rectifiers."""
 
+import math
+
 import pytest
+from helpers import experiment_of
 
 from dlx.analysis import analyze
+from dlx.analysis.kinds.decision_regions import DecisionRegions
+from dlx.analysis.subject import of_spec
 from dlx.errors import SpecError
 
 WINDOW = ("low=-1", "high=2")
@@ -61,3 +66,25 @@ def test_a_map_is_of_two_inputs_or_more():
 def test_pictures_as_outputs_are_no_classes():
     with pytest.raises(SpecError, match="are no scores of classes"):
         regions("zoo/unet-shapes")
+
+
+SURE = """
+name: sure
+data: {moons: {train: 40, valid: 0, test: 20}}
+network: {layers: [{linear: 1}]}
+objective: {binary_classification: {threshold: 0.9}}
+train: {steps: 1, batch_size: 20}
+"""
+
+
+def test_one_logit_is_of_class_1_from_the_threshold_of_the_objective_on():
+    """A probability of 0.9 is a logit of log 9; `threshold: 0` is a probability of one half."""
+    subject = of_spec(experiment_of(SURE))
+    window = {"low": -20, "high": 20, "grid": 60}
+    own, same, half = (
+        DecisionRegions(**window, **more).run(subject).figures["share_1"]
+        for more in ({}, {"threshold": math.log(9)}, {"threshold": 0})
+    )
+
+    assert own == same
+    assert 0.01 < own < half - 0.01

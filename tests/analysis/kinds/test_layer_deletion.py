@@ -80,7 +80,9 @@ def test_a_residual_network_loses_less_with_a_block_than_a_plain_one_with_a_laye
     assert figures["intact_2"] < 0.1
     assert figures["without_one"] - figures["intact"] < figures["without_one_2"] - figures["intact_2"]
     assert set(figures) == {
-        f"{name}{end}" for name in ("intact", "without_one", "worst_without_one", "shuffled") for end in ("", "_2")
+        f"{name}{end}"
+        for name in ("intact", "without_one", "rise", "worst_without_one", "shuffled")
+        for end in ("", "_2")
     }
 
 

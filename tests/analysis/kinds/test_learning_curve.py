@@ -51,6 +51,23 @@ def test_errors_of_least_squares_are_those_of_the_formula(tmp_path: Path) -> Non
     assert abs(twin["exponent"]) < 0.3
 
 
+FAR = """
+dlx: 1
+name: far
+data: {blobs: {classes: 3, std: 0.02, train: 60, test: 60}}
+network: {layers: [{linear: 3}]}
+train: {steps: 40, batch_size: all, optimizer: {adam: 0.1}}
+"""
+
+
+def test_errors_of_0_are_left_out_of_the_power_law_and_said(tmp_path: Path) -> None:
+    found = analyzed("learning_curve", subject_in(tmp_path, FAR), sizes=[1, 30, 60], seeds=1, metric="error")
+    assert found.figures["error_60"] == 0
+    assert found.notes == ("the power law is without the test error of 0 at 30 and 60 examples",)
+    assert "exponent" not in found.figures
+    assert analyzed("learning_curve", subject_in(tmp_path, SPEC), sizes=SIZES, seeds=1).notes == ()
+
+
 def test_sizes_are_a_sixteenth_up_to_all_where_none_are_named(tmp_path: Path) -> None:
     found = analyzed("learning_curve", subject_in(tmp_path, SPEC), seeds=1)
     assert [row[0] for row in found.table[1]] == [5, 10, 20, 40, 80]

@@ -65,6 +65,15 @@ def test_a_map_that_is_turned_round_is_worse_than_random_order(digits_run, monke
     assert turned < 0
 
 
+def test_a_network_that_has_learned_nothing_has_no_accuracy_to_lose(digits_run, untrained_run):
+    """Its probability falls where its maps point as well, so `above_random` does not tell the two apart."""
+    kind = Saliency(examples=200, method="integrated", steps=20)
+    trained, untrained = (kind.run(of_run(run)).figures for run in (digits_run, untrained_run))
+
+    assert trained["accuracy_above_random"] > 0.2
+    assert untrained["accuracy_above_random"] < 0.1 < untrained["above_random"]
+
+
 def test_integrated_gradients_are_complete_and_few_points_are_not(digits_run):
     subject = of_run(digits_run)
     many, one = (Saliency(method="integrated", steps=n, examples=32).run(subject).figures for n in (100, 1))

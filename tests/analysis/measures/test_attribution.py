@@ -7,7 +7,7 @@ from torch import nn
 from dlx.analysis.measures.attacks import gradient_of
 from dlx.analysis.measures.attribution import (
     class_activation,
-    deletion,
+    deleted,
     integrated_gradients,
     occlusion_map,
     relu_rule,
@@ -132,5 +132,5 @@ def test_deletion_of_what_counts_takes_more_than_deletion_of_the_rest(pictures):
     whole = linear(pictures)
 
     by_hand = whole - share.sort(1, descending=True).values[:, :4].sum(1)
-    assert torch.allclose(deletion(linear, pictures, first, 0.25, fill), by_hand, atol=1e-6)
-    assert (deletion(linear, pictures, last, 0.25, fill) > whole).all()
+    assert torch.allclose(linear(deleted(pictures, first, 0.25, fill)), by_hand, atol=1e-6)
+    assert (linear(deleted(pictures, last, 0.25, fill)) > whole).all()
