@@ -87,16 +87,24 @@ def _fits(stack: Stack, x: Tensor, weight: Tensor, rest: tuple[Any, ...]) -> boo
     return weight.is_contiguous() and prod(weight.shape[2:]) <= MAX_KERNEL_POSITIONS
 
 
-def forward(stack: Stack, call: RecordedCall) -> list[Operation] | None:
-    """Return the operations of a convolution of all rows; None where it is to run row by row."""
-    x, weight, bias, *rest = call.args
+def takes(stack: Stack, call: RecordedCall) -> bool:
+    """Whether a convolution of all rows is computed at once."""
+    x, weight, _bias, *rest = call.args
     # with channels_last, products for one network and for several differ in their last bits: a resumed run may be
     # alone
     if not _fits(stack, x, weight, tuple(rest)) or not (x.is_contiguous() and call.results[0].is_contiguous()):
+        return False
+    inside, positions = prod(weight.shape[1:]), prod(call.results[0].shape[2:]) * len(x)
+    # of a matrix and a vector, MKL adds in another order in a batch than alone
+    return inside * positions <= MAX_VALUES and 1 not in (weight.shape[0], inside)
+
+
+def forward(stack: Stack, call: RecordedCall) -> list[Operation] | None:
+    """Return the operations of a convolution of all rows; None where it is to run row by row."""
+    if not takes(stack, call):
         return None
+    x, weight, bias, *rest = call.args
     unfolded = UnfoldedConvolution(stack, x, weight, list(rest[0]), list(rest[1]))
-    if unfolded.columns[0].numel() > MAX_VALUES or 1 in (weight.shape[0], unfolded.columns.shape[2]):
-        return None  # of a matrix and a vector, MKL adds in another order in a batch than alone
     stack.unfolded[_key(x, weight, rest)] = unfolded
     products = unfolded.new_buffer(unfolded.columns.shape[1], weight.shape[0])
     kernel = unfolded.weight.mT

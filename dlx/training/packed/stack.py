@@ -19,7 +19,7 @@ from ...utils.torch_private import schema_of
 from ..fallback import UntraceableError
 from ..replay.script import Operation, copy, operation
 from ..replay.tape import CallFilter, RecordedCall, Values, geometry, out_variant, simplified, storage
-from . import aligned_memory, convolution, cross_entropy
+from . import aligned_memory, batch_last, convolution, cross_entropy, pair_pooling, strip_convolution
 
 LARGE = 32_768
 """Values of one network's result above which operations run row by row: on all rows at once, what one operation
@@ -58,10 +58,16 @@ class Stack:
         """Storages that always become rows: weights, buffers and indices of the first network, and what its step
         makes. A stack of one network has no second one to tell them from shared memory."""
         self.operations: list[Operation] = []
-        self.row_wise: list[list[Operation]] = []
-        """Operations since the last one on all rows that run row by row, each as a list with one for each row."""
+        self.row_wise: list[list[list[Operation]]] = []
+        """Calls since the last one on all rows that run row by row, each with the operations of each row."""
         self.unfolded: dict[Any, convolution.UnfoldedConvolution] = {}
         """Convolutions computed as products of matrices, by their arguments; backward ones use their columns."""
+        self.strips: dict[Any, strip_convolution.StripConvolution] = {}
+        """The same by strips, row by row."""
+        self.poolings: dict[int, pair_pooling.PairPooling] = {}
+        """By the storages of their inputs."""
+        self.batch_last = set() if by_row else batch_last.storages(self, self._running(tapes[0], inputs[0]))
+        """Storages of the first network whose rows lie batch last, whatever their strides were when recorded."""
         with torch.no_grad():
             for index, calls in enumerate(zip(*tapes, strict=True)):
                 self._add(index, [simplified(call) for call in calls], list(calls))
@@ -87,9 +93,8 @@ class Stack:
         rows = self.memory[storage(tensor)]
         if rows.dtype != tensor.dtype:
             raise UntraceableError("it reads the bits of one type as another")
-        return rows.as_strided(
-            (self.rows, *tensor.size()), (rows.stride(0), *tensor.stride()), tensor.storage_offset()
-        )
+        strides = batch_last.strides(tensor) if self.is_batch_last(tensor) else tensor.stride()
+        return rows.as_strided((self.rows, *tensor.size()), (rows.stride(0), *strides), tensor.storage_offset())
 
     def row(self, tensor: Tensor, index: int) -> Tensor:
         """Return the tensor of network `index` that corresponds to one of the first network."""
@@ -113,6 +118,9 @@ class Stack:
     def is_shared(self, tensor: Tensor) -> bool:
         return storage(tensor) in self.shared
 
+    def is_batch_last(self, tensor: Tensor) -> bool:
+        return storage(tensor) in self.batch_last
+
     # --- operations -------------------------------------------------------------------------------------------------
 
     def _add(self, index: int, calls: list[RecordedCall], originals: list[RecordedCall]) -> None:
@@ -131,12 +139,19 @@ class Stack:
                 self._flush_row_wise()
                 self.operations += together
             else:
-                self.row_wise.append(self._one_by_one(placed))
+                self.row_wise.append(self._by_row_rule(placed) or self._one_by_one(placed))
 
     def _flush_row_wise(self) -> None:
         """Add the operations that run row by row: all on one row, which stays in the cache, then on the next."""
-        self.operations += [operations[row] for row in range(self.rows) for operations in self.row_wise]
+        self.operations += [one for row in range(self.rows) for each in self.row_wise for one in each[row]]
         self.row_wise.clear()
+
+    @staticmethod
+    def _running(tape: list[RecordedCall], inputs: Values) -> list[RecordedCall]:
+        """Return the calls of a network that run in each step, as `_add` finds them."""
+        calls = CallFilter(tape, inputs)
+        with torch.no_grad():
+            return [Stack._resolved(simplified(c), calls) for i, c in enumerate(tape) if calls.must_run(i, c)]
 
     @staticmethod
     def _resolved(call: RecordedCall, calls: CallFilter) -> RecordedCall:
@@ -147,9 +162,7 @@ class Stack:
     def _batched(self, calls: list[RecordedCall]) -> list[Operation]:
         """Return operations for all rows at once; an empty list where no rule says how."""
         first = calls[0]
-        if self.by_row:
-            return []
-        if any(_non_tensor_args(call) != _non_tensor_args(first) for call in calls) or not first.results:
+        if self.by_row or not first.results or not _is_one_call(calls):
             return []
         if first.name in CONVOLUTIONS:
             return CONVOLUTIONS[first.name](self, first) or []
@@ -170,8 +183,15 @@ class Stack:
             return Operation(stacked.op, stacked.args, stacked.kwargs)
         return _with_outputs(stacked.op, stacked.args, stacked.kwargs, list(stacked.result), first)
 
-    def _one_by_one(self, calls: list[RecordedCall]) -> list[Operation]:
-        return [self._on_row(call, calls[0], i) for i, call in enumerate(calls)]
+    def _by_row_rule(self, calls: list[RecordedCall]) -> list[list[Operation]]:
+        """Return the operations of each row by a quicker rule; an empty list where there is none."""
+        rule = ROW_RULES.get(calls[0].name)
+        if self.by_row or rule is None or not _is_one_call(calls):
+            return []
+        return rule(self, calls[0]) or []
+
+    def _one_by_one(self, calls: list[RecordedCall]) -> list[list[Operation]]:
+        return [[self._on_row(call, calls[0], i)] for i, call in enumerate(calls)]
 
     def _on_row(self, call: RecordedCall, first: RecordedCall, index: int) -> Operation:
         """Return the call of one network as an operation on its row."""
@@ -331,6 +351,13 @@ SEVERAL: dict[str, Callable[[Stack, RecordedCall], list[Operation] | None]] = {
     "index_select": _index_select,
 }
 """Rules for calls that become several operations on all rows."""
+ROW_RULES: dict[str, Callable[[Stack, RecordedCall], list[list[Operation]] | None]] = {
+    "convolution": strip_convolution.forward,
+    "convolution_backward": strip_convolution.backward,
+    pair_pooling.POOL: pair_pooling.forward,
+    pair_pooling.POOL_BACKWARD: pair_pooling.backward,
+}
+"""Rules for calls that become several operations on each row."""
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------
@@ -371,6 +398,11 @@ def _drops_nothing(call: RecordedCall) -> bool:
     place = names.index("dropout_p")
     p = call.args[place] if place < len(call.args) else call.kwargs.get("dropout_p", 0.0)
     return bool(p == 0)
+
+
+def _is_one_call(calls: list[RecordedCall]) -> bool:
+    """Whether calls differ in nothing but their tensors."""
+    return all(_non_tensor_args(call) == _non_tensor_args(calls[0]) for call in calls[1:])
 
 
 def _non_tensor_args(call: RecordedCall) -> Any:
