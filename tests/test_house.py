@@ -55,9 +55,9 @@ GUESTS = {
     "contourpy": ["report"],
     "IPython": ["show"],
 }
+PACKED = ("stack", "convolution", "cross_entropy", "strip_convolution", "pair_pooling", "batch_last")
 BELOW_AUTOGRAD = [
-    f"training/{name}.py"
-    for name in ("replay/tape", "replay/script", "packed/stack", "packed/convolution", "packed/cross_entropy")
+    f"training/{name}.py" for name in ("replay/tape", "replay/script", *(f"packed/{name}" for name in PACKED))
 ]
 """They extend what torch calls below autograd, and are imported by a training that uses them."""
 HEAVY = ["torch", "torchmetrics", "mlflow", "numpy", "scipy", "pandas", "sklearn", "hydra", "optuna"]
