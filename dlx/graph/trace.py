@@ -19,6 +19,7 @@ from ..spec.validation import closest_matches, shown, unknown_keys
 from . import expect
 from .borrowed import set_apart
 from .expansion import data_facts
+from .expansion.dormant import Dormant
 from .expansion.expand import Expander
 from .expansion.lenders import Beside, Lender, beside, shares_others
 from .expansion.limits import TooLarge, Usage
@@ -85,6 +86,7 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
     walks: dict[str, _Walk] = {}
     for name, view in views.items():
         walks[name] = _walk_network(view, problems, shapes[name], usage, facts, _beside(experiment, view, walks))
+    _check_dormant(experiment, walks, usage, problems)
     _freeze(experiment, list(walks.values()), problems)
     _keep_still(experiment, walks)
     _check_init(experiment, list(walks.values()), problems)
@@ -198,6 +200,17 @@ def _walk_network(
     if around.apart:
         set_apart(placer.nodes)
     return walk
+
+
+def _check_dormant(experiment: Experiment, walks: Mapping[str, _Walk], usage: Usage, problems: Problems) -> None:
+    """Check the words of the entries that ran in no network of this spec."""
+    if usage.exceeded or problems.full:
+        return
+    own = [walk for name, walk in walks.items() if name not in experiment.sources]
+    inputs = {name for walk in own for name in walk.shapes}
+    known = {*experiment.vars, *inputs, *(walk.experiment.scope for walk in own)}
+    lists = [(n, f"{walk.placer.path}.layers") for walk in own if (n := walk.experiment.network.at("layers"))]
+    Dormant(experiment.blocks, usage.ran, known, problems).check(lists)
 
 
 def _inputs_of_data(view: Experiment) -> frozenset[str]:

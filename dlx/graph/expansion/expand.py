@@ -87,6 +87,7 @@ class Expander:
     def _entry(self, entry: Node, scope: Scope, x: Wire, arriving: Arriving | None) -> Wire:
         parts = self.read.parts(entry, scope)
         if parts is None:
+            self.usage.ran.add(id(entry))
             return self.broken(_written_name(entry), scope)
         when = parts.modifiers.get("when")
         # A condition without `x` is evaluated before `from`, whose nodes may not exist where it is false
@@ -105,6 +106,7 @@ class Expander:
         variables = scope.variables(arriving.wires[0])
         if when is not None and not early and not (answer := self.when(parts, variables)):
             return x if answer is False else self.broken(_written_name(entry), scope)
+        self.usage.ran.add(id(entry))
         name = self.read.node_name(parts.modifiers.get("name"), variables, parts.label)
         if parts.kind in STRUCTURES or parts.kind in self.blocks.map:
             return self.structure(parts, entry, scope, arriving, name)

@@ -34,6 +34,8 @@ class Usage:
     work: int = 0
     exceeded: bool = False
     """A limit was exceeded and reported: the networks that follow are not expanded."""
+    ran: set[int] = field(default_factory=set)
+    """Identities of the entries that ran, or were found to be none; counted ones, which `_costs` stores."""
     _costs: dict[int, tuple[Node, int]] = field(default_factory=dict)
 
     def count(self, entry: Node) -> None:
