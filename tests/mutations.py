@@ -24,6 +24,7 @@ from fuzzing import TooSlowError, limited
 from mutated_tokens import SURE, Token, misspelt, tokens
 
 from dlx import graph
+from dlx.analysis import spec_checks
 from dlx.errors import DlxError, Problem
 from dlx.graph import initial_weights
 from dlx.runs import lookup
@@ -167,6 +168,7 @@ def plan(spec: Path) -> tuple[list[Problem], list[Problem]]:
     if loaded.networks or loaded.weights is not None:
         loaded = lookup.with_source(loaded, spec.parent / "runs")
     experiment, traced = graph.traced(loaded)
+    spec_checks.check(loaded, traced)
     if experiment.weights is not None:
         initial_weights.inspected(experiment, traced)
     graph.stage_plans(experiment, traced)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .. import graph as planned
+from ..analysis import spec_checks
 from ..errors import DlxWarning, Problem, SpecError, plural
 from ..graph import Graph, Graphs
 from ..graph.memory_forecast import Forecast
@@ -113,7 +114,7 @@ def load(spec: Spec, overrides: Overrides = ()) -> Experiment:
     """
     with TURN:
         experiment = experiment_of(spec, overrides)
-        planned.trace_all(experiment)
+        spec_checks.check(experiment, planned.trace_all(experiment))
     return experiment
 
 

@@ -100,13 +100,3 @@ def check_claims(unmet: Sequence[Problem], overrides: Sequence[str] | None) -> N
         return
     console.warnings(unmet)
     raise typer.Exit(1)
-
-
-def check_analyses(experiment: Experiment | None) -> None:
-    """Raise SpecError where an analysis that a spec declares does not fit its network or data."""
-    if experiment is None or not experiment.analyses or experiment.problems:
-        return
-    from ..analysis import declared
-    from ..graph import trace_all
-
-    declared.check(experiment, trace_all(experiment))

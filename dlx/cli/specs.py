@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..claims.verify import VerifiedSpec
+    from ..graph import Graphs
+    from ..spec import Experiment
 
 
 def inspect(
@@ -62,11 +65,7 @@ def inspect(
 
         chosen = forms.form_of(form, as_json)
         loaded = specs.load(spec, overrides or [], plugins=plugin or [])
-        if loaded.networks or loaded.weights is not None:
-            from ..runs import lookup
-
-            loaded = lookup.with_source(loaded, Path("runs"))
-        experiment, traced = graph.traced(loaded, stage, shapes or [])
+        experiment, traced = _traced(loaded, stage, shapes or [])
         taken, source, noise = None, "", getattr(experiment.data, "label_noise", None)
         if experiment.weights is not None:
             from ..graph import initial_weights
@@ -105,6 +104,20 @@ def inspect(
                     tables.summaries(traced, depth, steps, by_phase, remarks)
         console.warnings(traced.warnings)
         check_claims([] if shapes else graph.unmet(experiment, traced), overrides)
+
+
+def _traced(loaded: Experiment, stage: str | None, shapes: Sequence[str]) -> tuple[Experiment, Graphs]:
+    """Return a spec, or one stage of it, with its graphs, after all that it declares was looked at. SpecError."""
+    from .. import graph
+    from ..analysis import spec_checks
+
+    if loaded.networks or loaded.weights is not None:
+        from ..runs import lookup
+
+        loaded = lookup.with_source(loaded, Path("runs"))
+    experiment, traced = graph.traced(loaded, stage, shapes)
+    spec_checks.check(loaded, traced if stage is None and not shapes else None)
+    return experiment, traced
 
 
 def data(

@@ -16,7 +16,6 @@ from .options import (
     Plugins,
     Runs,
     SpecPath,
-    check_analyses,
     check_claims,
     warn_of_password,
 )
@@ -96,7 +95,10 @@ def train(
         schedules.document(rates) if as_json else schedules.schedules(rates)
         return
     warn_of_password(loaded)
-    check_analyses(loaded)
+    if loaded is not None:
+        from ..analysis import spec_checks
+
+        spec_checks.check(loaded)
     count = training.count_of(loaded) if loaded is not None else 1
     with training.progress(quiet=as_json or quiet, warnings=not as_json, count=count) as callback:
         if loaded is not None:

@@ -134,6 +134,14 @@ def plan(
     return made if study else replace(made, folder=folder_of(runs, base.name, made.identity))
 
 
+def check(experiment: Experiment) -> None:
+    """Raise SpecError with the mistakes of the section `sweep`, as far as what a spec has lets them be seen."""
+    if all(experiment.root.at(name) is not None for name in ("data", "train")):
+        plan(experiment, (), Path("runs"))
+    else:
+        Space.of(experiment)
+
+
 def _check_stages(base: Experiment, sweep: Sweep) -> None:
     """Raise SpecError where trials of several stages would be compared on the way, by metrics of different stages."""
     kind = sweep.scheduler.kind if sweep.scheduler is not None else "none"
