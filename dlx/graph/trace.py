@@ -16,7 +16,7 @@ from ..spec.sections.freeze import FreezePattern
 from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
-from . import expect
+from . import claimed_metrics, expect
 from .borrowed import set_apart
 from .expansion import data_facts
 from .expansion.dormant import Dormant
@@ -80,7 +80,7 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         name: dict((inputs or {}).get(name) or _shapes_of(experiment, view, facts, of_sections))
         for name, view in views.items()
     }
-    for problem in (*of_sections, *expect.misread(experiment)):
+    for problem in (*of_sections, *expect.misread(experiment), *claimed_metrics.problems(experiment, facts)):
         problems.add(problem)
     usage = Usage()  # one for all networks: the limits bound the work on a spec, not on each of its networks
     walks: dict[str, _Walk] = {}

@@ -132,6 +132,8 @@ class Objective(Declared):
     draws of its own, are in the batch beside it as `views_of(field)`, in evaluations too; 0 is for none."""
     outputs_follow: ClassVar[str] = "classes"
     """What of the data `output_shapes` follow from, as a word for errors; empty where from nothing of it."""
+    also_measured: ClassVar[tuple[str, ...]] = ()
+    """Metrics beside those of `modes`, which some data or fields give: nothing follows them."""
     compares: ClassVar[bool] = False
     """Whether the loss compares the examples of a batch, so that it is not the mean of the losses of pieces."""
 

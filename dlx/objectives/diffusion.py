@@ -63,6 +63,7 @@ class Diffusion(Objective):
     """
 
     kind: ClassVar[str] = "diffusion"
+    also_measured: ClassVar[tuple[str, ...]] = ("label_accuracy",)
     field: str = pydantic.Field("input", description="the input whose distribution is learned")
     steps: Annotated[int, pydantic.Field(ge=2, le=10_000)] = pydantic.Field(1000, description="T, steps of noise")
     betas: Literal["linear", "cosine"] = pydantic.Field("linear", description="how the noise grows")

@@ -58,6 +58,7 @@ class GAN(Objective):
     """
 
     kind: ClassVar[str] = "gan"
+    also_measured: ClassVar[tuple[str, ...]] = ("discriminator/nll", "discriminator/accuracy", "label_accuracy")
     loss: Literal["non_saturating", "minimax", "wasserstein", "hinge", "least_squares"] = pydantic.Field(
         "non_saturating", description="loss of both networks"
     )

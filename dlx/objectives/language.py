@@ -41,6 +41,7 @@ class Language(AtPositions):
     """
 
     kind: ClassVar[str] = "language"
+    also_measured: ClassVar[tuple[str, ...]] = (PER_CHARACTER,)
     default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "perplexity", "bits_per_token", PER_CHARACTER)
     _characters: list[int] | int | None = PrivateAttr(None)
     """Characters that each token stands for; None where the data is no text."""

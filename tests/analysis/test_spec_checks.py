@@ -55,7 +55,8 @@ def test_a_metric_of_a_sweep_that_is_not_measured_is_told():
 
 def test_analyses_and_sweep_are_told_together():
     found = told(
-        "analyses:\n  cut: {loss_surface: {by: ['body/wieght[0, 0]', 'body/bias[0]']}}\nsweep: {space: {vars.widht: [1, 2]}}\n"
+        "analyses:\n  cut: {loss_surface: {by: ['body/wieght[0, 0]', 'body/bias[0]']}}\n"
+        "sweep: {space: {vars.widht: [1, 2]}}\n"
     )
     assert [(line, message) for line, message, _ in found] == [
         (7, "there is no weight `body/wieght`"),

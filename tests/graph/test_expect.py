@@ -147,6 +147,59 @@ def test_a_wrong_key_of_a_claim_is_told_at_its_own_line_and_hides_what_it_was_me
     ]
 
 
+DIGITS = """\
+data: digits
+network: {layers: [flatten, {linear: 10}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "message", "hint"),
+    [
+        (
+            "expect: {test/acuracy: {at_least: 0.9}}",
+            "`test/acuracy` is measured by nothing: the objective is classification",
+            "Did you mean `accuracy`?",
+        ),
+        (
+            "recorded: {test/mse: {at_most: 1, source: results/a.md}}",
+            "`test/mse` is measured by nothing: the objective is classification",
+            "There are the metrics accuracy, error, loss.",
+        ),
+        (
+            "objective: {classification: {metrics: [auroc]}}\nexpect: {test/auroc_1: {at_least: 0.9}}",
+            "`test/auroc_1` is measured by nothing: the objective is classification",
+            "Did you mean `auroc`?",
+        ),
+        (
+            "train: {epochs: 1}\nexpect: {test/ensemble_error: {at_most: 0.1}}",
+            "`test/ensemble_error` is measured by nothing: the objective is classification",
+            "There are the metrics accuracy, error, loss.",
+        ),
+    ],
+)
+def test_a_claim_on_a_metric_that_nothing_measures_is_told_before_the_training(tmp_path, more, message, hint):
+    path = tmp_path / "s.yaml"
+    path.write_text(f"{DIGITS}{more}\n")
+    with pytest.raises(SpecError) as error:
+        trace(load(path))
+    assert [(one.message, one.hint) for one in error.value.problems] == [(message, hint)]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "train: {epochs: 1, ensemble: {members: 2}}\nexpect: {test/ensemble_error: {at_most: 0.1}}",
+        "objective: {classification: {metrics: [f1]}}\nexpect: {train/f1: {at_least: 0.1}, valid/loss: {at_most: 9}}",
+    ],
+)
+def test_a_claim_on_what_is_measured_is_taken(tmp_path, more):
+    path = tmp_path / "s.yaml"
+    path.write_text(f"{DIGITS}{more}\n")
+    experiment = load(path)
+    assert unmet(experiment, trace(experiment)) == []
+
+
 def test_a_claim_has_a_verdict_and_a_source(tmp_path):
     claims = """\
       params: [1490, {about: 1500, within: 10, source: figure 2}, {book: 150, is: 1490, because: a digit is lost}]

@@ -6,7 +6,7 @@ Their shapes are not known, but their words are: kinds, fields, names that they 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 
 from ...errors import Problem, did_you_mean
@@ -67,18 +67,19 @@ class Dormant:
 
     def kind(self, kind: str, options: Node, path: str) -> None:
         """Add the mistake of a kind that is none, or of fields that it has not."""
+        known: Collection[str]
         if kind in STRUCTURES:
-            known: Iterable[str] | None = FIELDS.get(kind)
-            owner = f"`{kind}` has no field"
+            # those that are not in `FIELDS` have no fields, but names of any kind
+            known, owner = FIELDS.get(kind, options.map), f"`{kind}` has no field"
         elif kind in LAYERS:
             known, owner = LAYERS[kind].model_fields, f"`{kind}` has no field"
         elif (block := self.blocks.at(kind)) is not None:
             known, owner = (block.at("args") or Node({}, block.mark)).map, f"the block `{kind}` has no argument"
         else:
-            known = [*LAYERS, *self.blocks.map, *STRUCTURES]
-            self.fail(f"there is no layer or block `{kind}`", did_you_mean(kind, known), options, path)
+            every = [*LAYERS, *self.blocks.map, *STRUCTURES]
+            self.fail(f"there is no layer or block `{kind}`", did_you_mean(kind, every), options, path)
             return
-        for key, child in options.map.items() if known is not None else ():
+        for key, child in options.map.items():
             if key not in known:
                 self.fail(f"{owner} `{key}`", did_you_mean(key, known, "the fields"), child, path)
 
