@@ -23,6 +23,8 @@ MAX_BYTES = 2**30
 """Memory that the steps of all packed trainings may keep between steps."""
 RNG_LOCK = threading.Lock()
 """torch's default generator is one for all threads: who sets its state holds this until the state is read back."""
+FEW_STEPS = 4
+"""Steps of a whole training that are taken one by one: to record and stack one takes as long as twenty of them."""
 RESTACK_BELOW = 0.5
 """Share of the rows that are still trained at which the rest is stacked anew: ended rows are computed too."""
 
@@ -30,8 +32,8 @@ RESTACK_BELOW = 0.5
 class Pack:
     """Steps of several jobs: stacked on batches of the usual size, one job after the other on other batches.
 
-    That choice depends on the size of the batch alone, and not on what the other jobs are at, so that a resumed run
-    takes each step as it would have been taken.
+    A job of few steps takes them by itself, too. That choice depends on the job and the size of the batch alone, and
+    not on what the other jobs are at, so that a resumed run takes each step as it would have been taken.
     """
 
     def __init__(self, jobs: dict[int, Job], total: int, stopped: threading.Event) -> None:
@@ -43,7 +45,8 @@ class Pack:
         """Of each job, how many of its freezes had ended when its functions were built."""
         for number, job in jobs.items():
             self._build(number)
-            job.learner.way = {"step": "plain", "because": "no batch was of the usual size"}
+            why = f"at most {FEW_STEPS} steps" if self._is_short(number) else "no batch was of the usual size"
+            job.learner.way = {"step": "plain", "because": why}
             if job.progress.rng is None:
                 job.progress.capture_rng()
         generators = {number: job.progress.rng for number, job in jobs.items()}
@@ -77,12 +80,12 @@ class Pack:
         pending = self._in_one_period(pending)
         if self.stacked is not None and len(pending) <= RESTACK_BELOW * len(self.stacked.numbers):
             self._unstack(list(pending))
-        unusual = {n: one for n, one in pending.items() if one.index.shape[1] != usual_batch_size(self.jobs[n])}
-        moved = unusual or pending
+        alone = {n: one for n, one in pending.items() if self._is_short(n) or _is_unusual(self.jobs[n], one)}
+        moved = alone or pending
         count = min(chunk.remaining for chunk in moved.values())
-        if not unusual and self.stacked is None and not self.refused:
+        if not alone and self.stacked is None and not self.refused:
             self._stack({number: chunk.index[chunk.done] for number, chunk in pending.items()})
-        if not unusual and self.stacked is not None and pending.keys() <= set(self.stacked.numbers):
+        if not alone and self.stacked is not None and pending.keys() <= set(self.stacked.numbers):
             try:
                 self.stacked.run(pending, count, self.stopped)
             except FirstStepError as error:
@@ -91,6 +94,10 @@ class Pack:
                 return
         for number, chunk in moved.items():
             chunk.run(partial(self._plain_step, number), count)
+
+    def _is_short(self, number: int) -> bool:
+        """Whether a job has too few steps in all to be stacked."""
+        return self.jobs[number].total_steps <= FEW_STEPS
 
     def _in_one_period(self, pending: dict[int, StepChunk]) -> dict[int, StepChunk]:
         """Return those jobs of which the fewest freezes have ended: the others wait, as they step other weights."""
@@ -155,6 +162,10 @@ class Pack:
             for tensor in tensors_of(self.jobs[number]):
                 # through `data`, so that the parameter stays the same object, by which the optimizer holds its state
                 tensor.data = tensor.detach().clone()
+
+
+def _is_unusual(job: Job, chunk: StepChunk) -> bool:
+    return bool(chunk.index.shape[1] != usual_batch_size(job))
 
 
 def usual_batch_size(job: Job) -> int:
