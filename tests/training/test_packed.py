@@ -210,14 +210,31 @@ def test_networks_of_different_operations_move_one_by_one():
 
 
 def test_a_batch_of_another_size_is_not_stacked():
-    ways = [job.learner.way for job in assert_like_alone(seeds(2, "steps: 3, batch_size: 71"))]
+    ways = [job.learner.way for job in assert_like_alone(seeds(2, "steps: 6, batch_size: 71"))]
     assert ways == [{"step": "packed", "because": "2 of one shape"}] * 2
 
-    job = jobs(seeds(1, "steps: 1, batch_size: 16"))[0]
+    job = jobs(seeds(1, "steps: 5, batch_size: 16"))[0]
+    job.progress.step = 4
     job.feed.position, job.feed.epoch = 4, 1  # only the last batch of the epoch is left, of 6 examples
     job.feed.rng_at_epoch_start = job.feed.rng.get_state()
     assert [event.record for _, event in fit_together([job])][-1] == "end"
     assert job.learner.way == {"step": "plain", "because": "no batch was of the usual size"}
+
+
+def test_trainings_of_few_steps_are_not_stacked_and_take_the_bits_of_each_alone(monkeypatch):
+    monkeypatch.setattr(packed_module.Pack, "_record", lambda *_: pytest.fail("recorded for a few steps"))
+    several = jobs(few := seeds(3, "steps: 4, batch_size: 16"))
+    together(several)
+    for one, other in zip(several, jobs(few), strict=True):
+        together([other])
+        assert one.learner.way == other.learner.way == {"step": "plain", "because": "at most 4 steps"}
+        found, wanted = one.network.state_dict(), other.network.state_dict()
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    monkeypatch.undo()
+
+    long = jobs([*few[:1], *seeds(1, "steps: 5, batch_size: 16")])
+    together(long)
+    assert [job.learner.way["step"] for job in long] == ["plain", "packed"]
 
 
 def test_much_memory_is_not_taken(monkeypatch):
