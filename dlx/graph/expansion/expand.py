@@ -22,6 +22,7 @@ from .lenders import Lender, Replaying, Shared, both_fit
 from .limits import MAX_CALLS, TooLarge, Usage
 from .loops import Loop, Loops
 from .place import Placer
+from .repeats import Repeats
 from .scope import Arriving, Names, Scope, Variables
 from .sources import Sources, Taker
 
@@ -40,6 +41,7 @@ class Expander:
         self.item_budget = ItemBudget(1_000_000)
         self.sources = Sources(placer, self.read, self.item_budget)
         self.loops = Loops(self.read, self.item_budget)
+        self.repeats = Repeats(self)
         self.scopes: dict[str, tuple[Node, Scope]] = {}
         """Scopes by full name: the entry of each, and the scope around it."""
         placer.scopes = self.scopes
@@ -380,9 +382,14 @@ class Expander:
             return self.broken(name, scope)
         names = scope.inside(name).names
         names.wires, names.marks, names.inputs = inputs.wires, inputs.marks, inputs.inputs
-        inner = Scope({**self.placer.globals, **args}, names, arriving.wires[0], (*scope.calls, kind))
-        with self.problems.within(entry.map.get(kind, entry).mark):
-            y = self.run(layers, inner, arriving.wires[0])
+        key = self.repeats.key(kind, args, scope, arriving)
+        y = self.repeats.again(key, names, arriving)
+        if y is None:
+            before = self.repeats.moment()
+            inner = Scope({**self.placer.globals, **args}, names, arriving.wires[0], (*scope.calls, kind))
+            with self.problems.within(entry.map.get(kind, entry).mark):
+                y = self.run(layers, inner, arriving.wires[0])
+            self.repeats.learn(key, before, names, arriving, y)
         self.close(name, entry, scope, y)
         return y
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import le
 
 from ...spec.syntax.read import Node
 from ...spec.validation import MAX_PROBLEMS
@@ -42,6 +44,19 @@ class Usage:
         """Count one more entry, or one more turn of a loop."""
         self.entries += 1
         self.work += self._cost(entry)
+
+    @property
+    def cost(self) -> tuple[int, int, int]:
+        """Entries, layers and work so far."""
+        return self.entries, self.layers, self.work
+
+    def takes(self, cost: Sequence[int]) -> bool:
+        """Count entries, layers and work at once, where the limits allow them; return whether they do."""
+        sums = tuple(have + more for have, more in zip(self.cost, cost, strict=True))
+        within = all(map(le, sums, (MAX_ENTRIES, MAX_LAYERS, MAX_WORK)))
+        if within:
+            self.entries, self.layers, self.work = sums
+        return within
 
     def problem(self, depth: int, problems: int) -> tuple[str, str] | None:
         """Return the message and hint for a limit that is exceeded at this depth and number of problems."""

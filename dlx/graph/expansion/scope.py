@@ -27,6 +27,8 @@ class Names:
     """The scopes inside this one: `scope/node` names a node in one of them."""
     inputs: list[str] = field(default_factory=list)
     """The names that a block or scope gives to what comes in."""
+    looks_out: bool = False
+    """Whether something in this scope has looked for a name that is none of its own."""
 
     def fresh(self, kind: str) -> str:
         """Return the next free name of a kind (`conv_1`, `conv_2`, ...), and count it as used."""
@@ -50,6 +52,7 @@ class Names:
                 at = at.inner.get(step) if at is not None else None
             if at is not None and last in at.wires:
                 return at.wires[last]
+            around.looks_out = True
             around = around.outer
         return None
 
