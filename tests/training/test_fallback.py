@@ -353,7 +353,7 @@ def sources() -> list[tuple[str, ast.Module]]:
     return [
         (path.relative_to(ROOT).as_posix(), ast.parse(text))
         for path, text in texts.items()
-        if "torch" in text and found.search(text)
+        if "torch" in text and path.name != "__main__.py" and found.search(text)
     ]
 
 
