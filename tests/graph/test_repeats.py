@@ -45,7 +45,8 @@ OTHERS = """
 def plans(folder: Path, layers: str) -> tuple[str, ...]:
     """All that is known of a network: each node, the names, the warnings."""
     text = f"name: s\nblocks: {{{','.join([])}}}\n"
-    text = f"name: s\nblocks:{UNIT}{OTHERS}network:\n  inputs: [4]\n  layers: {layers}\n"
+    others = "".join(f"{line}\n" for line in OTHERS.splitlines() if f"{{{line.partition(':')[0].strip()}:" in layers)
+    text = f"name: s\nblocks:{UNIT}{others}network:\n  inputs: [4]\n  layers: {layers}\n"
     (folder / "s.yaml").write_text(text)
     graphs = trace_all(load(folder / "s.yaml"))
     nodes = [
