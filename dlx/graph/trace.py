@@ -16,7 +16,7 @@ from ..spec.sections.freeze import FreezePattern
 from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
-from . import claimed_metrics, expect
+from . import claimed_metrics, expect, unused
 from .borrowed import set_apart
 from .expansion import data_facts
 from .expansion.dormant import Dormant
@@ -80,7 +80,8 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         name: dict((inputs or {}).get(name) or _shapes_of(experiment, view, facts, of_sections))
         for name, view in views.items()
     }
-    for problem in (*of_sections, *expect.misread(experiment), *claimed_metrics.problems(experiment, facts)):
+    of_sections += [*claimed_metrics.problems(experiment, facts), *unused.mistakes(experiment)]
+    for problem in (*of_sections, *expect.misread(experiment)):
         problems.add(problem)
     usage = Usage()  # one for all networks: the limits bound the work on a spec, not on each of its networks
     walks: dict[str, _Walk] = {}
@@ -106,6 +107,8 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         # Sections are checked in another order than that of the file, in which a user reads them
         raise SpecError(*sorted(problems.found, key=in_file_order))
     warned = Problems()
+    for note in unused.warnings(experiment):
+        next(iter(walks.values())).placer.warned.add(note)
     graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
     sources = {name: source.as_json() for name, source in experiment.sources.items()}
     warnings = tuple(sorted(warned.found, key=in_file_order))

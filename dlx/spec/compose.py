@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
-from . import shipped
+from . import shipped, version
 from .plugin_list import PLUGINS, taken
 from .sections.expect import CLAIMING
 from .sections.kinds import are_networks, choice_at
@@ -119,6 +119,9 @@ class _Composer:
             raise SpecError(Problem(f"`defaults` name more than {MAX_FILES} files in all", "", mark, "defaults"))
         root = read(path) if root is None else root
         assert isinstance(root.value, dict)
+        # the version of the spec itself is that of what is merged: an override may set it
+        if above and not group and (of_other_version := version.problems(root)):
+            raise SpecError(*of_other_version)
         # Taken out: a composed spec has no defaults left, and is composed again to itself.
         listed = root.value.pop("defaults", None)
         own = Files(root, taken(root, group))

@@ -124,6 +124,11 @@ def _apply_one(root: Node, text: str, spec: Path) -> Node:
         what = "names no key" if not name else f"has a package, `@{override.package}`, which means nothing in a spec"
         raise SpecError(Problem(what, f"Write `{name or 'key'}=value`.", mark, name))
     adding = override.is_add() or override.is_force_add()
+    if re.split(r"[./]", name)[0] == "defaults":
+        hint = "Name the file in the `defaults` of a spec; `GROUP=NAME` takes the file of a config group."
+        raise SpecError(
+            Problem("`defaults` are merged before any override, and this would change nothing", hint, mark, name)
+        )
     if override.is_delete():
         _Target(root, re.split(r"[./]", name), mark, adding, dropping=True).drop(override.value())
     else:

@@ -100,6 +100,8 @@ def test_a_claim_that_is_not_met_gives_both_figures(tmp_path, claims, sentence):
     ("claims", "sentence"),
     [
         ("  parms: 3", "there is no claim `parms`"),
+        ("  receptive_field: null", "`receptive_field` claims nothing"),
+        ("  params:", "`params` claims nothing"),
         ("  test/error: often", "`test/error` wants a number and how near is near"),
         ("  test/error: {within: 0.1}", "the claim states no figure"),
         ("  params: {isnt: 3, is: 4}", "a claim has no `isnt`"),

@@ -234,3 +234,15 @@ def test_a_name_that_no_file_can_have_is_refused_like_one_that_is_not_there(tmp_
     with pytest.raises(SpecError) as error:
         load(tmp_path / "s.yaml")
     assert "there is no file" in str(error.value)
+
+
+@pytest.mark.parametrize("own", ["", "dlx: 1\n"])
+def test_a_file_of_another_version_is_refused_below_one_of_this_version_too(tmp_path, own):
+    (tmp_path / "base.yaml").write_text("dlx: 99\nnetwork: {inputs: [4], layers: [{linear: 2}]}\n")
+    (tmp_path / "s.yaml").write_text(f"{own}defaults: [base]\n")
+    with pytest.raises(SpecError) as error:
+        load(tmp_path / "s.yaml")
+    (problem,) = error.value.problems
+    assert str(problem.mark) == f"{tmp_path / 'base.yaml'}:1:1"
+    assert problem.message == "`dlx: 99` is a version of the format that this dlx does not read"
+    assert problem.hint == "It reads `dlx: 1`."

@@ -248,6 +248,13 @@ REFUSED = {
         "`train.optimizer` holds `adam`, and no `lr` beside it\n  Did you mean `train.optimizer.adam.lr`?",
     ),
     "data=nothing": ("data", "there is no data set `nothing`\n  There are ar_process, arrays, blobs, block_graphs,"),
+    "++defaults=[base]": (
+        "defaults",
+        (
+            "`defaults` are merged before any override, and this would change nothing\n"
+            "  Name the file in the `defaults` of a spec; `GROUP=NAME` takes the file of a config group."
+        ),
+    ),
     "~tran": ("tran", "there is no `tran` to drop\n  Did you mean `train`?"),
     "~train.steps": ("train.steps", "there is no `train.steps` to drop"),
     "~train.epochs=4": ("train.epochs", "`train.epochs` is 3, not 4"),

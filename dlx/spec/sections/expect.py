@@ -204,7 +204,10 @@ class _ClaimParser:
             elif name not in QUANTITIES and not name.startswith(ALONE):
                 hint = did_you_mean(name, [*QUANTITIES, "test/accuracy", "test/error", "test/loss"])
                 self.fail(f"there is no claim `{name}`", hint, child, path)
-            elif child.value is not None:
+            elif child.value is None:
+                hint = f"Write the figure; `~{path}` leaves out a claim that is there."
+                self.fail(f"`{name}` claims nothing", hint, child, path)
+            else:
                 yield from self.quantity(name, child, path)
 
     def of_analysis(self, name: str) -> tuple[str, str] | None:

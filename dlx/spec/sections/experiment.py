@@ -13,7 +13,7 @@ from ...init import Default, Initializer
 from ...plugins import Plugin, keep, use
 from ...registry import FAMILIES
 from ...utils.passwords import is_known, masked
-from .. import compose, overrides, plugin_list, shipped
+from .. import compose, overrides, plugin_list, shipped, version
 from ..expressions import ExpressionError, ItemBudget, resolve
 from ..from_python import NAMES
 from ..syntax import yaml_writer
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from .prune import Prune
     from .sweep import Sweep
     from .train import Train
-
-VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ class Experiment:
 
     @cached_property
     def _resolved(self) -> str:
-        head: dict[str, Any] = {"dlx": VERSION, "name": self.name}
+        head: dict[str, Any] = {"dlx": version.VERSION, "name": self.name}
         if self.plugins:
             head[plugin_list.PLUGINS] = plugin_list.resolved(self.plugins)
         return yaml_writer.yaml_text(head | {k: v for k, v in self.written.plain().items() if k not in head})
@@ -313,7 +311,7 @@ def _single(
     plugins = plugin_list.activate(root)
     problems = list(found)
     unknown_keys(root, SECTIONS, "", "a spec", problems)
-    _check_version(root, problems)
+    problems += version.problems(root)
     variables = _variables(root, problems)
 
     def section(name: str) -> Node | None:
@@ -488,14 +486,6 @@ def error_callback(problems: list[Problem], path: str, whole: Node) -> Any:
         problems.append(Problem(error.message, error.hint, node.mark, ".".join((path, *map(str, keys)))))
 
     return on_error
-
-
-def _check_version(root: Node, problems: list[Problem]) -> None:
-    node = root.at("dlx")
-    # To Python `dlx: true` is `dlx: 1`.
-    if node is not None and (isinstance(node.value, bool) or node.value != VERSION):
-        message = f"`dlx: {shown(node.plain())}` is a version of the format that this dlx does not read"
-        problems.append(Problem(message, f"It reads `dlx: {VERSION}`.", node.mark, "dlx"))
 
 
 def _variables(root: Node, problems: list[Problem]) -> dict[str, Any]:
