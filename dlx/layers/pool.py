@@ -50,7 +50,9 @@ class MaxPool(Layer):
         return replace(pooled, saved_bytes=8 * pooled.shape.count)  # the place of each maximum
 
     def module(self, *xs: Shape) -> Module:
-        kinds = by_rank(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+        from ..modules import pool as built
+
+        kinds = by_rank(built.MaxPool1d, built.MaxPool2d, built.MaxPool3d)
         made: Module = kinds[len(xs[0]) - 1](**self.options())
         return made
 

@@ -1,0 +1,1 @@
+"""Loops written by hand, the best that we know, one file each."""
