@@ -3,8 +3,8 @@
     python benchmarks/evaluation.py [--rounds N]
 
 The loop has the same weights and runs in each batch size, contiguous and channels last, on one thread and all cores;
-the quickest of them counts, picked from all in two tries each. Both find loss and accuracy, which must agree. Processor time is that of the process,
-for a machine that has other work; seconds by the clock stand beside it.
+the quickest of them counts, picked from all in two tries each. Both find loss and accuracy, which must agree.
+Processor time is that of the process, for a machine that has other work; seconds by the clock stand beside it.
 """
 
 from __future__ import annotations
