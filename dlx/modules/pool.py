@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import comb
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,20 +25,13 @@ class _MaxPool(nn.Module):
     vectorised, 4 to 14 times as fast (benchmarks/evaluation.py), and the same value to the last bit, NaN included.
     """
 
-    rank: int
-    kernel_size: int | tuple[int, ...]
-    stride: int | tuple[int, ...]
-    padding: int | tuple[int, ...]
-    dilation: int | tuple[int, ...]
-    ceil_mode: bool
+    rank: ClassVar[int]
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() or x.device.type != "cpu" or not self.by_slices(x):
             pooled: Tensor = super().forward(x)
             return pooled
-        kernel, stride, padding, dilation = map(
-            self._each, (self.kernel_size, self.stride, self.padding, self.dilation)
-        )
+        kernel, stride, padding, dilation = map(self._each, ("kernel_size", "stride", "padding", "dilation"))
         return largest_of_windows(x, kernel, stride, padding, dilation)
 
     def by_slices(self, x: Tensor) -> bool:
@@ -50,10 +43,12 @@ class _MaxPool(nn.Module):
             return False
         last = self.rank == 2 and x.is_contiguous(memory_format=torch.channels_last)
         return x.is_contiguous() or (
-            last and all(s >= k for k, s in zip(self._each(self.kernel_size), self._each(self.stride), strict=True))
+            last and all(s >= k for k, s in zip(self._each("kernel_size"), self._each("stride"), strict=True))
         )
 
-    def _each(self, value: int | tuple[int, ...]) -> tuple[int, ...]:
+    def _each(self, name: str) -> tuple[int, ...]:
+        """Return an option of torch's pooling for each axis."""
+        value: Any = getattr(self, name)
         return value if isinstance(value, tuple) else (value,) * self.rank
 
 
