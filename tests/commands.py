@@ -34,7 +34,9 @@ ROOT = Path(__file__).parents[1]
 LONGEST_REQUEST = 2**20
 NOTHING = Path(os.devnull)
 EXECUTABLE = sys.executable
-HEAVY = dict.fromkeys(("dlx.track", "dlx.sweeps.mlflow_study"), "mlflow.store.tracking.sqlalchemy_store")
+HEAVY = dict.fromkeys(
+    ("dlx.track", "dlx.track.service", "dlx.sweeps.mlflow_study"), "mlflow.store.tracking.sqlalchemy_store"
+)
 """What modules begin with beside that."""
 MIRROR = "dlx.track"
 

@@ -26,6 +26,7 @@ settings.load_profile("any machine")
 
 # tests keep all cores busy, which would leave a mirror of the lowest priority no time
 os.environ["DLX_MIRROR_PRIORITY"] = "normal"
+os.environ["DLX_MIRROR_IDLE"] = "0"  # a mirror of its own for each training
 os.environ["DLX_MIRROR_FIGURES"] = "none"  # tests of pictures ask for them
 
 

@@ -13,6 +13,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ from .datasets import datasets
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-STATE_FILE = "mlflow.json"
+STATE_FILE, LOG = "mlflow.json", "mlflow.log"
 BATCH, FACTS = 1000, 100
 """Metrics in one call at most; and parameters, and tags: MLflow's documented limits of `log_batch`."""
 PAUSE, LOOK = 1.0, 0.1
@@ -102,7 +103,8 @@ class SyncState(MlflowRunState):
     """Bytes of the samples of the machine's load that have arrived."""
     error: str = ""
     delivered_by: int = 0
-    """Number of the mirror's process that has delivered all there was at the end; it may draw pictures after that."""
+    """Number of the mirror's process, or of the request to one, that has delivered all there was at the end; it may
+    draw pictures after that."""
 
     @classmethod
     def of(cls, folder: RunFolder, uri: str, experiment: str, file: str = STATE_FILE) -> Self:
@@ -150,6 +152,8 @@ class Delivery(ABC, Generic[M]):
         self.started = 0
         """Start of the MLflow run, in milliseconds of Unix time."""
         self.following = False
+        self.number = os.getpid()
+        """What `mlflow.json` has as `delivered_by`."""
         self.last_revision: object = None
         self.due, self.failures = 0.0, 0
         self.code: int | None = None
@@ -208,7 +212,7 @@ class Delivery(ABC, Generic[M]):
                     self.deliver(final)
                     self.log_system_metrics()
                     self.log_artifacts()
-                    state.delivered_by = os.getpid() if final and self.following else 0
+                    state.delivered_by = self.number if final and self.following else 0
                 except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
                     state.error = passwords.masked(error_text(error, shown))
                 self.folder.write_json(self.state_file, asdict(state))
@@ -418,10 +422,16 @@ class Delivery(ABC, Generic[M]):
         return PAUSE if final else LOOK
 
     def _report(self, result: SyncResult) -> None:
-        """Print to the log what went wrong, and count failures in a row."""
+        """Write to the log what went wrong, and count failures in a row."""
         self.failures = 0 if result.complete else self.failures + 1
         if not result.complete:
-            print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {result.error}", flush=True)
+            self.tell(result.error)
+
+    def tell(self, problem: str) -> None:
+        """Write a line to the log in the folder, if there is one to write."""
+        if problem:
+            with suppress(OSError), (self.folder.dir / LOG).open("a") as log:
+                log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {problem}\n")
 
     def watch(self, pid: int) -> Callable[[], bool]:
         """Return a predicate: whether process `pid`, which trains, has ended."""

@@ -16,24 +16,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import DlxError
-from ..runs.folder import RunFolder
-from ..utils import passwords
-from . import at_work
-from .delivery import STATE_FILE, Delivery, Follower, follow
-from .system_metrics import SystemMetrics
+from filelock import FileLock, Timeout
 
-LOG = "mlflow.log"
+from ..errors import DlxError
+from ..plugins import FOLDER as PLUGINS
+from ..runs.folder import RunFolder, alive
+from ..utils import passwords
+from . import arrivals, at_work, spool, store
+from .delivery import LOG, STATE_FILE, Delivery, Follower, follow
+from .keeper import MODERATE, PRIORITY, kept
+from .system_metrics import SystemMetrics
 
 LOOK = 0.02
 """Seconds between two looks at what the mirror has delivered."""
 PICTURES = "dlx.report.artifacts"
 """Module whose `write` draws the pictures of a folder at the end: a floor above, named and not imported here."""
-LOWEST_PRIORITY = 19
-"""Niceness of the mirror, the lowest priority that Unix has."""
-PRIORITY = "DLX_MIRROR_PRIORITY"
-"""Environment variable: `normal` lets the mirror compete with training, where a busy machine leaves it no time."""
-
+OF_RUNS, SERVICE = "dlx.track", "dlx.track.service"
+"""Modules that mirror the runs of one training, and those of many."""
 FIGURES = "DLX_MIRROR_FIGURES"
 """Environment variable: `none` keeps the mirror from drawing pictures, where their seconds are wanted for others."""
 
@@ -52,6 +51,8 @@ class Mirror:
     """Whether the process mirrors other runs too."""
     mlflow: bool = True
     """Whether it mirrors to MLflow; else to files alone."""
+    request: spool.Request | None = None
+    """What was asked of a mirror that serves many trainings; `process` is the one that was started for it, if any."""
     began: float = field(default_factory=time.time)
 
     def close_input(self) -> None:
@@ -62,25 +63,42 @@ class Mirror:
     def finish(self, timeout: float) -> str:
         """Wait up to `timeout` seconds, and return `delivered`, `behind` (it goes on by itself) or `failed: why`."""
         self.close_input()
-        if self.process is None:
+        if self.process is None and self.request is None:
             return f"failed: {self.error}"
         until = time.monotonic() + timeout
-        while (code := self.process.poll()) is None:
-            if self._has_delivered(self.process.pid):
+        while self._goes_on():
+            if self._has_delivered():
                 return "delivered"  # pictures are drawn by it after that, for which nobody waits
             if time.monotonic() >= until:
                 error = self._error() if self._has_tried() else ""
                 return f"failed: {error}" if error else "behind"
             time.sleep(LOOK)
         error = self._error()
-        if code == 0 or (self.shared and self.mlflow and not error):
+        if self._has_ended_well(error):
             return "delivered"
-        return f"failed: {error or f'the mirror ended with {code}; {self.run.dir / LOG} says more'}"
+        code = self.process.poll() if self.process is not None else None
+        how = f"ended with {code}" if self.request is None else "has ended"
+        log = (self.request.home if self.request is not None else self.run.dir) / LOG
+        return f"failed: {error or f'the mirror {how}; {log} says more'}"
 
-    def _has_delivered(self, pid: int) -> bool:
-        """Whether the process has delivered all there was at the end."""
+    def _has_ended_well(self, error: str) -> bool:
+        """Whether the mirror, which is at its end, has delivered all."""
+        if self.request is not None:
+            return not error and not arrivals.is_behind(self.run)
+        return (self.process is not None and self.process.poll() == 0) or (self.shared and self.mlflow and not error)
+
+    def _goes_on(self) -> bool:
+        """Whether there is a process that delivers."""
+        has_ended = self.process is None or self.process.poll() is not None
+        if self.request is None:
+            return not has_ended
+        return self.request.is_open and not (has_ended and not spool.is_served(self.request.home))
+
+    def _has_delivered(self) -> bool:
+        """Whether the mirror has delivered all there was at the end."""
+        number = self.request.number if self.request is not None else self.process.pid if self.process else 0
         try:
-            return self.run.read_json(STATE_FILE).get("delivered_by") == pid
+            return self.run.read_json(STATE_FILE).get("delivered_by") == number
         except DlxError:
             return False
 
@@ -118,6 +136,8 @@ def start_all(
 
     Without `mlflow` it writes files alone; with `system_metrics` it measures the machine.
     """
+    if module == OF_RUNS and mlflow and not system_metrics and (mirrors := _asked(runs, uri, experiment)):
+        return mirrors
     more = ["--uri", passwords.mask_and_remember(uri)] if uri else []
     more += ["--experiment", experiment] if experiment else []
     more += [] if mlflow else ["--files-only"]
@@ -129,17 +149,44 @@ def start_all(
     return [Mirror(run, process, shared=len(runs) > 1, mlflow=mlflow) for run in runs]
 
 
+def _asked(runs: Sequence[RunFolder], uri: str | None, experiment: str | None) -> list[Mirror]:
+    """Ask the mirror of a store for these runs, and start it where there is none; empty where they need their own.
+
+    The kinds that a spec's plugins define stay in a process, so those have none beside them.
+    """
+    idle = spool.idle_seconds()
+    if not idle or experiment is None or any((run.dir / PLUGINS).is_dir() for run in runs):
+        return []
+    address = store.tracking_uri(runs[0], uri, reads_spec=False)
+    home, process, request = spool.folder_of(address), None, None
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(home / spool.DOOR, timeout=spool.DOOR_SECONDS):
+            request = spool.ask(home, [run.dir.absolute() for run in runs], address, experiment)
+            if not spool.is_served(home):
+                process = _begin(SERVICE, [str(home), str(idle)], home / LOG, subprocess.DEVNULL)
+    except (OSError, Timeout):
+        if request is not None:
+            request.path.unlink(missing_ok=True)
+        return []
+    return [Mirror(run, process, shared=len(runs) > 1, request=request) for run in runs]
+
+
 def _launch(module: str, runs: Sequence[RunFolder], more: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
-    """Start a module that delivers runs, as a process that outlives this one. Raises OSError if it cannot.
+    """Start a module that delivers runs, as a process that outlives this one. Raises OSError if it cannot."""
+    folders = [str(run.dir.absolute()) for run in runs]
+    return _begin(module, [*folders, "--follow", str(os.getpid()), *more], runs[0].dir / LOG, stdin)
+
+
+def _begin(module: str, words: Sequence[str], log: Path, stdin: int) -> subprocess.Popen[bytes]:
+    """Start a module in a process of its own, its output in a file.
 
     Other users of the machine can read a command line: a password goes through the environment, masked here.
     """
     _STARTED[:] = [process for process in _STARTED if process.poll() is None]
-    whole = [sys.executable, "-P", "-m", module, *(str(run.dir.absolute()) for run in runs)]
-    whole += ["--follow", str(os.getpid()), *more]
-    with (runs[0].dir / LOG).open("ab") as out:
+    with log.open("ab") as out:
         process = subprocess.Popen(  # noqa: S603
-            whole,
+            [sys.executable, "-P", "-m", module, *words],
             stdin=stdin,
             stdout=out,
             stderr=out,
@@ -147,16 +194,13 @@ def _launch(module: str, runs: Sequence[RunFolder], more: Sequence[str], stdin: 
             | os.environ
             | {"PYTHONPATH": _path(), "CUDA_VISIBLE_DEVICES": ""}
             | passwords.for_children(),
-            process_group=0,  # Ctrl-C is for the training
+            # Ctrl-C is for the training. No session of its own: priorities would hold among its processes alone
+            process_group=0,
         )
     _STARTED.append(process)
-    if os.environ.get(PRIORITY) == "normal":
-        return process
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST_PRIORITY)
-        # under SCHED_IDLE Linux gives the core back to training at once, where a merely nice process keeps it for
-        # milliseconds, many times in a step; that works only within a session, hence no `start_new_session` above
-        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+    if os.environ.get(PRIORITY) != "normal":
+        with suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, MODERATE)
     return process
 
 
@@ -180,8 +224,15 @@ def main(kind: type[Delivery[Any]], prog: str, files: Callable[[Path], Follower]
     args = parser.parse_args()
     each = [kind(folder, args.uri, args.experiment) for folder in args.folder]
     if args.follow:
-        with at_work.holding(args.folder):
-            return _followed(each, args, files)
+        number, training = os.getpid(), args.follow
+        for one in each:
+            one.number = number
+
+        def work(_: bool) -> int:
+            with at_work.holding(args.folder):
+                return _followed(each, args, files)
+
+        return kept(work, lambda: not alive(training) or any(one.has_ended() for one in each))
     results = [one.sync() for one in each]
     print(*results, sep="\n")
     return 0 if all(result.complete for result in results) else 1
@@ -198,17 +249,24 @@ def _followed(each: Sequence[Delivery[Any]], args: argparse.Namespace, files: Ca
     return code
 
 
+def drawn(run: RunFolder) -> list[str]:
+    """Draw the pictures of a folder that has been delivered; return what kept some from being drawn."""
+    if os.environ.get(FIGURES) == "none":
+        return []
+    try:
+        problems: list[str] = import_module(PICTURES).write(run.dir)
+    except Exception as error:  # noqa: BLE001  all else has arrived, and `dlx runs sync` tries again
+        return [f"{run.key} has no pictures: {type(error).__name__}: {error}"]
+    return problems
+
+
 def draw(each: Sequence[Delivery[Any]]) -> None:
     """Draw the pictures of folders that have been delivered, and deliver these; what is wrong goes to the log."""
     wanted = os.environ.get(FIGURES) != "none"
-    write = import_module(PICTURES).write if wanted else lambda _: []
     for one in each:
         if not wanted and not one.is_behind():
             continue
-        try:
-            for problem in write(one.folder.dir):
-                print(problem, flush=True)
-        except Exception as error:  # noqa: BLE001  all else has arrived, and `dlx runs sync` tries again
-            print(f"{one.folder.key} has no pictures: {type(error).__name__}: {error}", flush=True)
+        for problem in drawn(one.folder):
+            one.tell(problem)
         if not (result := one.sync()).complete:
-            print(result.error, flush=True)
+            one.tell(result.error)

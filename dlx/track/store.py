@@ -36,8 +36,10 @@ QUIET = {
 """Environment of MLflow: no telemetry, no progress bars, and a server that does not answer is given up after 10 s."""
 
 
-def tracking_uri(run: RunFolder, uri: str | None = None) -> str:
+def tracking_uri(run: RunFolder, uri: str | None = None, *, reads_spec: bool = True) -> str:
     """Return the address for a run: `uri`, else its spec's, MLFLOW_TRACKING_URI, its previous one, its runs' own.
+
+    Whoever has the spec gives its address as `uri`, and need not have it read again.
 
     Passwords are masked; `connect` knows them. MLFLOW_TRACKING_URI also serves an address whose password was left out
     of a file.
@@ -45,7 +47,7 @@ def tracking_uri(run: RunFolder, uri: str | None = None) -> str:
     own = f"{SQLITE}{(run.root / 'mlflow.db').as_posix()}"
     from_environment = passwords.mask_and_remember(os.environ.get("MLFLOW_TRACKING_URI", ""))
     chosen = passwords.mask_and_remember(
-        uri or track_section(run).get("uri") or from_environment or previous_uri(run) or own
+        uri or (reads_spec and track_section(run).get("uri")) or from_environment or previous_uri(run) or own
     )
     chosen = from_environment if from_environment and _needs_password(chosen) else chosen
     path = sqlite_path(chosen)

@@ -1,0 +1,310 @@
+"""The mirror that serves many trainings: each run once, whoever ends it, never with other settings or old code."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from commands import dlx, started
+from filelock import FileLock
+
+from dlx import track
+from dlx.runs.folder import RunFolder
+from dlx.track import mirror, service, spool, store
+from dlx.utils import passwords
+
+DEAD = 2**22 + 7
+"""A number that no process has: Linux ends at 2**22."""
+
+
+@pytest.fixture
+def root(tmp_path, empty_store, monkeypatch):
+    """A folder of runs with a store, and a cache of its own; a mirror stays for an hour."""
+    monkeypatch.setenv("DLX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(spool.IDLE, "3600")
+    (tmp_path / "runs").mkdir()
+    shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
+    return tmp_path / "runs"
+
+
+def finished(root, steps=3):
+    run = RunFolder.create(root, "digits")
+    run.append({"record": "start", "time": 100.0})
+    for n in range(1, steps + 1):
+        run.append({"record": "step", "time": 100.0 + n, "step": n, "epoch": 0.1, "metrics": {"loss": 1 / n}})
+    run.append({"record": "end", "time": 200.0, "step": steps, "seconds": 1.0, "status": "finished", "metrics": {}})
+    run.close()
+    return run
+
+
+def uri_of(root):
+    return f"sqlite:///{root}/mlflow.db"
+
+
+def asked(root, *runs, pid=DEAD):
+    home = spool.folder_of(uri_of(root))
+    home.mkdir(parents=True, exist_ok=True)
+    request = spool.ask(home, [run.dir for run in runs], uri_of(root), "digits")
+    made = replace(request, pid=pid)
+    made.write()
+    return made
+
+
+def served(root):
+    """Serve what was asked for in this process, and end."""
+    return service.Service(spool.folder_of(uri_of(root)), 0.0).serve()
+
+
+def curves(root):
+    """Of each MLflow run its status and the points of its loss, by the name of its folder."""
+    client = store.connect(uri_of(root))
+    (experiment,) = client.search_experiments(filter_string="name = 'digits'")
+    found = client.search_runs([experiment.experiment_id])
+    points = {run.info.run_id: client.get_metric_history(run.info.run_id, "loss") for run in found}
+    each = [(run.data.tags["dlx.run"], run.info.status, [m.step for m in points[run.info.run_id]]) for run in found]
+    assert len({key for key, *_ in each}) == len(each)
+    return {key: (status, steps) for key, status, steps in each}
+
+
+def test_requests_of_several_trainings_are_delivered_by_one_process_each_once(root):
+    first, second, third = (finished(root, n) for n in (3, 4, 5))
+    asked(root, first)
+    asked(root, second, third)
+    assert served(root) == 0
+    assert curves(root) == {
+        first.key: ("FINISHED", [1, 2, 3]),
+        second.key: ("FINISHED", [1, 2, 3, 4]),
+        third.key: ("FINISHED", [1, 2, 3, 4, 5]),
+    }
+    assert not spool.requests(spool.folder_of(uri_of(root)))
+    asked(root, first)  # a run that was resumed and ended at once
+    assert served(root) == 0
+    assert curves(root)[first.key] == ("FINISHED", [1, 2, 3])
+
+
+def test_a_training_asks_the_mirror_that_is_there_and_learns_how_it_stands(root, monkeypatch):
+    begun = []
+    monkeypatch.setattr(mirror, "_begin", lambda *about: begun.append(about))
+    run = finished(root)
+    (one,) = mirror.start_all([run], None, "digits")
+    ((module, (home, idle), *_),) = begun
+    assert (module, Path(home), float(idle)) == ("dlx.track.service", one.request.home, 3600.0)
+    with FileLock(one.request.home / spool.SERVED):
+        more = finished(root)
+        (other,) = mirror.start_all([more], None, "digits")
+        assert len(begun) == 1
+        assert (one.finish(0), other.finish(0)) == ("behind", "behind")
+        assert other.request.home == one.request.home
+    # whoever was to deliver is gone
+    assert one.finish(0).startswith("failed: the mirror has ended; ")
+    assert service.Service(one.request.home, 0.0).serve() == 0
+    assert (one.finish(0), other.finish(0)) == ("delivered", "delivered")
+
+
+def test_a_request_is_seen_by_a_mirror_that_is_about_to_end(root):
+    home = spool.folder_of(uri_of(root))
+    one = service.Service(home, 0.0)
+    run = finished(root)
+    asked(root, run)
+    lock = FileLock(home / spool.SERVED)
+    lock.acquire()
+    assert not one.closes(lock)
+    assert spool.is_served(home)
+    spool.requests(home)[0].path.unlink()
+    assert one.closes(lock)
+    assert not spool.is_served(home)
+
+
+def test_two_mirrors_of_a_store_do_not_serve_together(root):
+    asked(root, finished(root))
+    with FileLock(spool.folder_of(uri_of(root)) / spool.SERVED):
+        assert served(root) == 0
+    assert len(spool.requests(spool.folder_of(uri_of(root)))) == 1
+
+
+def test_what_a_killed_mirror_has_begun_is_gone_on_with_and_dropped_where_it_ends_each(root):
+    run = finished(root)
+    request = asked(root, run)
+    service.Job(request)  # it is killed here
+    (left,) = spool.requests(request.home)
+    assert left.begun == 1
+    service.Job(left)
+    assert served(root) == 0
+    assert not spool.requests(request.home)
+    assert not (run.dir / "mlflow.json").exists()  # two were ended by it: `dlx runs sync` says why
+    asked(root, run)
+    assert served(root) == 0
+    assert curves(root) == {run.key: ("FINISHED", [1, 2, 3])}
+
+
+def test_a_store_that_was_replaced_is_for_another_process(root, empty_store):
+    one, run = service.Service(spool.folder_of(uri_of(root)), 0.0), finished(root)
+    request = asked(root, run)
+    one.take()
+    assert not one.is_outdated()
+    with (root / "mlflow.db").open():  # as a connection has it: the number of a file that nobody has is used anew
+        (root / "mlflow.db").unlink()
+        shutil.copy(empty_store, root / "mlflow.db")
+        assert one.serve() == service.AGAIN
+    assert [left.begun for left in spool.requests(request.home)] == [0]
+    assert served(root) == 0
+    assert run.read_json("mlflow.json")["error"] == ""
+
+
+def test_code_that_has_changed_on_disk_is_for_another_process(root, tmp_path, monkeypatch):
+    (tmp_path / "changing.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    import changing
+
+    found = service.Files()
+    assert not found.have_changed()
+    os.utime(changing.__file__, (1.0, 1.0))
+    assert not found.have_changed()  # looked at once a second
+    found.due = 0.0
+    assert found.have_changed()
+    del sys.modules["changing"]
+
+
+def test_other_settings_have_another_mirror_and_other_terminals_do_not(root, monkeypatch, tmp_path):
+    here = spool.folder_of("http://x")
+    monkeypatch.setenv("SHLVL", "7")
+    monkeypatch.setenv("COLUMNS", "77")
+    assert spool.folder_of("http://x") == here
+    seen = {here, spool.folder_of("http://y")}
+    for name in ("MLFLOW_TRACKING_TOKEN", "AWS_PROFILE", "NEVER_HEARD_OF"):
+        monkeypatch.setenv(name, "other")
+        seen.add(spool.folder_of("http://x"))
+        monkeypatch.delenv(name)
+    with monkeypatch.context() as patched:
+        patched.setattr(spool, "__version__", "0.0.9")
+        seen.add(spool.folder_of("http://x"))
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", "/other/python")
+        seen.add(spool.folder_of("http://x"))
+    with monkeypatch.context() as patched:
+        patched.chdir(tmp_path)
+        seen.add(spool.folder_of("http://x"))
+    with monkeypatch.context() as patched:
+        patched.setattr(passwords, "_KNOWN", {"http://me:***@x": "http://me:secret@x"})
+        seen.add(spool.folder_of("http://x"))
+    assert len(seen) == 9
+    assert "secret" not in str(seen)
+
+
+def test_who_cannot_share_a_mirror_has_one_of_its_own(root, monkeypatch):
+    def own(run, **more):
+        with monkeypatch.context() as patched:
+            patched.setattr(mirror, "_launch", lambda *_: None)
+            patched.setattr(mirror, "_begin", lambda *_: None)
+            return mirror.start_all([run], None, "digits", **more)[0].request is None
+
+    run = finished(root)
+    assert not own(run)
+    assert own(run, system_metrics=True)
+    assert own(run, mlflow=False)
+    (run.dir / "plugins").mkdir()
+    assert own(run)  # its kinds would stay in the process
+    (run.dir / "plugins").rmdir()
+    monkeypatch.setattr(spool, "DOOR_SECONDS", 0.0)
+    with FileLock(spool.folder_of(uri_of(root)) / spool.DOOR):
+        assert own(run)
+    monkeypatch.setenv(spool.IDLE, "0")
+    assert own(run)
+    monkeypatch.setenv(spool.IDLE, "3600")
+    monkeypatch.setenv("DLX_CACHE", "/dev/null/x")
+    assert own(run)
+
+
+def test_a_folder_that_is_gone_keeps_nobody_waiting(root, capsys):
+    gone, run = finished(root), finished(root)
+    asked(root, gone)
+    shutil.rmtree(gone.dir)
+    asked(root, run)
+    assert served(root) == 0
+    assert curves(root)[run.key] == ("FINISHED", [1, 2, 3])
+    assert not spool.requests(spool.folder_of(uri_of(root)))
+
+
+def test_pictures_are_drawn_beside_it_and_arrive(root, monkeypatch):
+    monkeypatch.setenv("DLX_MIRROR_FIGURES", "")
+
+    def draw(run):
+        run.write_text("artifacts/figures/who.txt", str(os.getpid()))
+        return ["one is missing"]
+
+    monkeypatch.setattr(service, "drawn", draw)
+    run = finished(root)
+    asked(root, run)
+    assert served(root) == 0
+    who = int((run.dir / "artifacts/figures/who.txt").read_text())
+    assert who != os.getpid()
+    client, state = store.connect(uri_of(root)), run.read_json("mlflow.json")
+    assert [found.path for found in client.list_artifacts(state["run_id"], "figures")] == ["figures/who.txt"]
+    assert (run.dir / "mlflow.log").read_text().endswith("one is missing\n")
+
+
+SPEC = """\
+dlx: 1
+name: tiny
+data: {synthetic: {shape: [4], classes: 2, train: 40, test: 10}}
+network: {layers: [{linear: 2}]}
+train: {steps: 60, batch_size: 5, log_every: 1}
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_everything_with_it_the_rest_arrives_once(root, monkeypatch, copied_mirrors):
+    """Training, keeper and mirror are killed together, as when the machine is switched off."""
+    for seconds in (0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4):
+        work = root.parent / f"after-{seconds}"
+        shutil.copytree(root, work / "runs")
+        (work / "tiny.yaml").write_text(SPEC)
+        command = started("train", "tiny.yaml", "--json", cwd=work)
+        out, _ = command.communicate(600)
+        folder = Path(json.loads(out)["dir"])
+        run = RunFolder(work / folder)
+        time.sleep(seconds)
+        _kill_mirrors(work / "runs")
+        done = track.sync(run)
+        assert done.complete, done.error
+        assert not track.sync(run).sent
+        there = store.connect(store.tracking_uri(run))
+        (experiment,) = there.search_experiments(filter_string="name = 'tiny'")
+        (found,) = there.search_runs([experiment.experiment_id])
+        assert found.info.status == "FINISHED"
+        steps = sorted(m.step for m in there.get_metric_history(found.info.run_id, "train/running_loss"))
+        assert [n for n in steps if n] == [*range(1, 61)], seconds
+        assert len(there.search_logged_models([experiment.experiment_id])) == 1
+
+
+def _kill_mirrors(runs):
+    """Kill the processes that serve the store of a folder: those whose arguments name the folder of its requests."""
+    import psutil
+
+    homes = {path.parent.name for path in Path(os.environ["DLX_CACHE"]).glob("mirrors/*/served.lock")}
+    for process in psutil.process_iter():
+        try:
+            files = {Path(one.path).parent.name for one in process.open_files()}
+        except psutil.Error:
+            continue
+        if files & homes and process.pid != os.getpid():
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+@pytest.mark.slow
+def test_a_second_training_finds_the_mirror_of_the_first(root, copied_mirrors, monkeypatch):
+    monkeypatch.setenv(spool.IDLE, "60")
+    (root.parent / "tiny.yaml").write_text(SPEC)
+    for _ in range(2):
+        dlx("train", "tiny.yaml", cwd=root.parent, check=True)
+        done = dlx("runs", "sync", "--wait", "last", cwd=root.parent, check=True)
+        assert "  delivered " in done.stdout
+    (home,) = Path(os.environ["DLX_CACHE"]).glob("mirrors/*")
+    assert spool.is_served(home)
+    _kill_mirrors(root)
