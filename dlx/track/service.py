@@ -97,6 +97,8 @@ class Service:
         self.files = Files()
         self.store: object = None
         """Which file the store was when it was first seen."""
+        self.is_old = False
+        """Whether a request was made after the code had changed."""
 
     def serve(self) -> int:
         """Serve until nothing was asked for `idle` seconds; return 0, or AGAIN where another process is to go on."""
@@ -134,6 +136,7 @@ class Service:
             except Exception as error:  # noqa: BLE001  a folder that is gone, or damaged
                 self.lose(request, error)
             self.served += 1
+            self.is_old = self.is_old or self.files.have_changed()
 
     def step(self, job: Job) -> float:
         """Deliver or draw what is next of a request; return the seconds until the next look."""
@@ -146,6 +149,7 @@ class Service:
             self.lose(job.request, error)
         job.close()
         self.jobs.remove(job)
+        self.files.have_changed()  # what was imported on the way is known from here on
         return 0.0
 
     def lose(self, request: spool.Request, error: Exception) -> None:
@@ -158,7 +162,7 @@ class Service:
         path = store.sqlite_path(self.jobs[0].request.uri)
         found = identity(path) if path is not None else None
         self.store = self.store or found
-        return found != self.store or self.served > MOST or self.files.have_changed()
+        return found != self.store or self.served > MOST or self.is_old
 
     def closes(self, lock: FileLock) -> bool:
         """End the service, unless a request was made in the meantime."""
@@ -174,18 +178,15 @@ class Files:
 
     def __init__(self) -> None:
         self.times: dict[str, int] = {}
-        self.due = 0.0
+        self.since = time.time_ns()
 
     def have_changed(self) -> bool:
-        """Whether one has changed; looked at once a second."""
-        if time.monotonic() < self.due:
-            return False
-        self.due = time.monotonic() + 1.0
-        for module in list(sys.modules.values()):
-            name = getattr(module, "__file__", None)
-            if isinstance(name, str) and (time_ := _modified(name)) != self.times.setdefault(name, time_):
-                return True
-        return False
+        """Whether one has changed since the last look, or was written since this process began."""
+        names = [name for module in list(sys.modules.values()) if (name := getattr(module, "__file__", None))]
+        found = {name: _modified(name) for name in names}
+        changed = any(when > self.since or self.times.get(name, when) != when for name, when in found.items())
+        self.times = found | self.times
+        return changed
 
 
 def _modified(name: str) -> int:

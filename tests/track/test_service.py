@@ -161,12 +161,13 @@ def test_code_that_has_changed_on_disk_is_for_another_process(root, tmp_path, mo
     monkeypatch.syspath_prepend(tmp_path)
     import changing
 
+    os.utime(changing.__file__, (2.0, 2.0))
     found = service.Files()
     assert not found.have_changed()
-    os.utime(changing.__file__, (1.0, 1.0))
-    assert not found.have_changed()  # looked at once a second
-    found.due = 0.0
+    os.utime(changing.__file__, (1.0, 1.0))  # an older version is put in its place
     assert found.have_changed()
+    os.utime(changing.__file__, (time.time() + 9,) * 2)
+    assert service.Files().have_changed()  # written after this process began
     del sys.modules["changing"]
 
 

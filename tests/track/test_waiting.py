@@ -109,7 +109,8 @@ def test_a_run_in_training_is_not_waited_for(run, sync, at, empty_store):
 
 def test_without_the_option_nobody_waits(run, at, empty_store):
     assert at_work.is_at_work(run.dir)
-    run_list.sync("last", runs=run.root, uri=f"sqlite:///{empty_store}")
+    shutil.copy(empty_store, run.root / "mlflow.db")
+    run_list.sync("last", runs=run.root, uri=f"sqlite:///{run.root}/mlflow.db")
     assert at.poll() is None
 
 
