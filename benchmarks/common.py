@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import platform
 import statistics
 import subprocess
@@ -38,6 +39,14 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def has_arrived(run: Path) -> bool:
+    """Whether the mirror of a run that has ended has delivered all of it to MLflow; its pictures come after that."""
+    try:
+        return bool(json.loads((run / "mlflow.json").read_text())["delivered_by"])
+    except (OSError, ValueError, LookupError):
+        return False
 
 
 def process_seconds(command: Sequence[str]) -> float:

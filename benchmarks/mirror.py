@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 import psutil
-from common import ROOT, publish, table
+from common import ROOT, has_arrived, publish, table
 
 SPEC = str(ROOT / "specs/digits/lenet.yaml")
 LONGEST = 600.0
@@ -94,14 +94,6 @@ class Round:
         """End the mirror."""
         for process in self.mirrors():
             process.kill()
-
-
-def has_arrived(run: Path) -> bool:
-    """Whether MLflow has a run as a whole."""
-    try:
-        return bool(json.loads((run / "mlflow.json").read_text())["delivered_by"])
-    except (OSError, ValueError, LookupError):
-        return False
 
 
 def main() -> None:

@@ -7,9 +7,9 @@ contestant is a process of its own, with as many threads as it takes by default,
 from the same seeds: in dlx, `data: synthetic`.
 
 dlx is `dlx train SPEC` with all that it keeps: curve, evaluations, checkpoints, metrics.jsonl, and the MLflow mirror.
-Its result is there when it says so, with the metrics above; the process then waits until MLflow has all of it, the
-model included, for at most 10 s, which is a row of its own. What the mirror had left to do then is done outside the
-clock. The store is warm: the round that is not counted has made it. The torch loop is that of steps.py; Lightning has
+Its result is there when it says so, with the metrics above, and the prompt is back; when its mirror has delivered all of
+it, the model included, is a row of its own. Its pictures are waited for outside the clock. Store and mirror are warm:
+the round that is not counted has made them. The torch loop is that of steps.py; Lightning has
 its logger, checkpoints, bar and summary switched off; Keras runs on torch, `fit` without a bar. These three keep
 nothing.
 """
@@ -30,11 +30,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import ROOT, interleaved, publish, table
+from common import ROOT, has_arrived, interleaved, publish, table
 
 if TYPE_CHECKING:
     import numpy as np
 
+LONGEST = 600.0
+"""Seconds after which a mirror is given up."""
 INPUTS, HIDDEN, CLASSES, BATCH, EPOCHS, RATE, TEST = 784, 100, 10, 10, 2, 0.1, 10_000
 SPEC = f"""\
 dlx: 1
@@ -155,26 +157,23 @@ def peer_seconds(name: str, examples: int, accuracies: dict[str, float]) -> floa
 
 
 def dlx_seconds(examples: int, home: Path, accuracies: dict[str, float], ends: list[float]) -> float:
-    """Wall seconds of `dlx train` until it tells its result; those until it ends join `ends`."""
-    from dlx.runs.folder import RunFolder
-    from dlx.track import sync
-
+    """Wall seconds of `dlx train` until its prompt is back; those until MLflow has the run join `ends`."""
     spec, runs = home / "whole.yaml", home / "runs"
     spec.write_text(SPEC % examples)
-    command = [sys.executable, "-m", "dlx", "train", str(spec), "--runs", str(runs)]
-    started, completed = time.perf_counter(), 0.0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("test/accuracy"):
-                accuracies["dlx"] = float(line.split()[1])
-            if line.startswith("trained "):
-                completed = time.perf_counter() - started
+    env = {**os.environ, "DLX_CACHE": str(home / "cache"), "DLX_MIRROR_IDLE": "600"}
+    command = [sys.executable, "-m", "dlx", "train", str(spec), "--runs", str(runs), "--json"]
+    started = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=env)
+    completed = time.perf_counter() - started
+    about = json.loads(done.stdout)
+    accuracies["dlx"] = about["metrics"]["test/accuracy"]
+    while not has_arrived(Path(about["dir"])):
+        assert time.perf_counter() - started < LONGEST
+        time.sleep(0.01)
     ends.append(time.perf_counter() - started)
-    assert completed
-    assert process.returncode == 0
-    newest = max(runs.glob("whole/*"), key=lambda path: path.stat().st_mtime)
-    assert sync(RunFolder(newest)).complete  # a mirror that is behind would run beside whoever comes next
+    # a mirror that draws would run beside whoever comes next
+    waiting = [sys.executable, "-m", "dlx", "runs", "sync", "--wait", about["dir"]]
+    subprocess.run(waiting, check=True, capture_output=True, cwd=ROOT, env=env)
     return completed
 
 

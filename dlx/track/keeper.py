@@ -37,7 +37,7 @@ _KEEPER: list[int] = []
 """The process that keeps this one, if one does."""
 
 
-def kept(work: Work, is_late: Callable[[], bool]) -> int:
+def with_keeper(work: Work, is_late: Callable[[], bool]) -> int:
     """Run `work` in a process of the lowest priority, raised or replaced where it is late; return its exit status.
 
     `is_late` says whether somebody may wait for it now; the keeper asks once in a while.

@@ -24,7 +24,7 @@ from ..runs.folder import RunFolder, alive
 from ..utils import passwords
 from . import arrivals, at_work, spool, store
 from .delivery import LOG, STATE_FILE, Delivery, Follower, follow
-from .keeper import MODERATE, PRIORITY, kept
+from .keeper import MODERATE, PRIORITY, with_keeper
 from .system_metrics import SystemMetrics
 
 LOOK = 0.02
@@ -232,7 +232,7 @@ def main(kind: type[Delivery[Any]], prog: str, files: Callable[[Path], Follower]
             with at_work.holding(args.folder):
                 return _followed(each, args, files)
 
-        return kept(work, lambda: not alive(training) or any(one.has_ended() for one in each))
+        return with_keeper(work, lambda: not alive(training) or any(one.has_ended() for one in each))
     results = [one.sync() for one in each]
     print(*results, sep="\n")
     return 0 if all(result.complete for result in results) else 1
@@ -249,7 +249,7 @@ def _followed(each: Sequence[Delivery[Any]], args: argparse.Namespace, files: Ca
     return code
 
 
-def drawn(run: RunFolder) -> list[str]:
+def pictures_of(run: RunFolder) -> list[str]:
     """Draw the pictures of a folder that has been delivered; return what kept some from being drawn."""
     if os.environ.get(FIGURES) == "none":
         return []
@@ -266,7 +266,7 @@ def draw(each: Sequence[Delivery[Any]]) -> None:
     for one in each:
         if not wanted and not one.is_behind():
             continue
-        for problem in drawn(one.folder):
+        for problem in pictures_of(one.folder):
             one.tell(problem)
         if not (result := one.sync()).complete:
             one.tell(result.error)

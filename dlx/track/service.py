@@ -21,8 +21,8 @@ from filelock import FileLock, Timeout
 from ..runs.folder import alive
 from . import at_work, spool, store
 from .delivery import Follower
-from .keeper import is_orphan, kept
-from .mirror import draw, drawn
+from .keeper import is_orphan, with_keeper
+from .mirror import draw, pictures_of
 from .scalars import ScalarFiles
 from .sync import RunDelivery
 
@@ -211,7 +211,7 @@ def _draw(each: Sequence[RunDelivery]) -> NoReturn:
     try:
         os.closerange(3, 65536)  # locks and connections are its parent's, and so are their ends
         for one in each:
-            for problem in drawn(one.folder):
+            for problem in pictures_of(one.folder):
                 one.tell(problem)
         code = 0
     finally:
@@ -221,7 +221,7 @@ def _draw(each: Sequence[RunDelivery]) -> NoReturn:
 def main() -> int:
     """Run the service, beside trainings at the lowest priority."""
     home, idle = Path(sys.argv[1]), float(sys.argv[2])
-    code = kept(lambda ends: Service(home, 0.0 if ends else idle).serve(), lambda: spool.is_late(home))
+    code = with_keeper(lambda ends: Service(home, 0.0 if ends else idle).serve(), lambda: spool.is_late(home))
     if code == AGAIN:
         os.execv(sys.executable, [sys.executable, "-P", "-m", "dlx.track.service", *sys.argv[1:]])  # noqa: S606
     return code

@@ -40,7 +40,7 @@ def work(ends):
     while not (home / "end").exists():
         time.sleep(0.02)
     return 3
-sys.exit(keeper.kept(work, is_late))
+sys.exit(keeper.with_keeper(work, is_late))
 """
 )
 REPLACED = (
@@ -52,7 +52,7 @@ def work(ends):
     while not ends:
         time.sleep(0.02)
     return 4
-sys.exit(keeper.kept(work, is_late))
+sys.exit(keeper.with_keeper(work, is_late))
 """
 )
 ORPHAN = (
@@ -64,7 +64,7 @@ def work(ends):
         time.sleep(0.02)
     put("orphan", 1)
     return 1
-sys.exit(keeper.kept(work, is_late))
+sys.exit(keeper.with_keeper(work, is_late))
 """
 )
 
@@ -122,7 +122,7 @@ def test_work_whose_keeper_was_killed_notices(tmp_path):
 
 
 def test_an_error_of_the_work_is_an_exit_status_and_a_traceback(tmp_path):
-    text = BEGIN + "\nsys.exit(keeper.kept(lambda ends: 1 // 0, is_late))\n"
+    text = BEGIN + "\nsys.exit(keeper.with_keeper(lambda ends: 1 // 0, is_late))\n"
     done = subprocess.run([sys.executable, "-c", text, tmp_path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         1,
@@ -133,5 +133,5 @@ def test_an_error_of_the_work_is_an_exit_status_and_a_traceback(tmp_path):
 def test_who_asks_to_compete_has_no_keeper(monkeypatch):
     monkeypatch.setenv(keeper.PRIORITY, "normal")
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    assert keeper.kept(lambda ends: 7 if not ends else 0, pytest.fail) == 7
+    assert keeper.with_keeper(lambda ends: 7 if not ends else 0, pytest.fail) == 7
     assert os.getpriority(os.PRIO_PROCESS, 0) == before

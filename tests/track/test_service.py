@@ -238,7 +238,7 @@ def test_pictures_are_drawn_beside_it_and_arrive(root, monkeypatch):
         run.write_text("artifacts/figures/who.txt", str(os.getpid()))
         return ["one is missing"]
 
-    monkeypatch.setattr(service, "drawn", draw)
+    monkeypatch.setattr(service, "pictures_of", draw)
     run = finished(root)
     asked(root, run)
     assert served(root) == 0
