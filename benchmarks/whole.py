@@ -8,7 +8,7 @@ from the same seeds: in dlx, `data: synthetic`.
 
 dlx is `dlx train SPEC` with all that it keeps: curve, evaluations, checkpoints, metrics.jsonl, and the MLflow mirror.
 Its result is there when it says so, with the metrics above, and the prompt is back; when its mirror has delivered all
-of it, the model included, is a row of its own. Its pictures are waited for outside the clock. Store and mirror are warm:
+of it, the model included, is a row of its own. Its pictures are waited for outside the clock. All is warm:
 the round that is not counted has made them. The torch loop is that of steps.py; Lightning has
 its logger, checkpoints, bar and summary switched off; Keras runs on torch, `fit` without a bar. These three keep
 nothing.
