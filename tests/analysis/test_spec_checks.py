@@ -53,6 +53,28 @@ def test_a_metric_of_a_sweep_that_is_not_measured_is_told():
     assert hint == "Did you mean `valid/error` or `valid/loss`?"
 
 
+@pytest.mark.parametrize(
+    ("train", "message", "hint"),
+    [
+        (
+            "groups: [{match: bdoy, lr_scale: 0.1}]",
+            "`groups` matches no weight: `bdoy`",
+            "`dlx inspect` shows the names of the nodes; a weight is NODE/weight or NODE/bias.",
+        ),
+        (
+            "early_stopping: {metric: valid/eror, patience: 3}",
+            "`early_stopping` follows valid/eror, which is not measured",
+            "Did you mean `valid/error` or `valid/loss`?",
+        ),
+    ],
+)
+def test_a_name_in_train_that_is_nowhere_is_told_at_its_line(train, message, hint):
+    spec = SPEC.replace("epochs: 1,", f"epochs: 1, {train},")
+    with pytest.raises(SpecError) as error:
+        spec_checks.check(experiment_of(spec))
+    assert [(one.mark.line, one.message, one.hint) for one in error.value.problems] == [(5, message, hint)]
+
+
 def test_analyses_and_sweep_are_told_together():
     found = told(
         "analyses:\n  cut: {loss_surface: {by: ['body/wieght[0, 0]', 'body/bias[0]']}}\n"

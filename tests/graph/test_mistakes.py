@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from complaints import layers_report, lines, of_layers, report
+from helpers import graph_of
 
 from dlx.errors import SpecError
 from dlx.graph import trace
@@ -824,3 +825,12 @@ def test_the_way_out_of_a_field_beside_its_kind_leads_there(tmp_path, entry, exp
     filled = filled.replace("[...]", "[relu]").replace("index: ...", "index: k").replace("merge: ...", "merge: add")
     (tmp_path / "s.yaml").write_text(spec.replace(entry, f"{{{filled}}}"))
     assert len(trace(load(tmp_path / "s.yaml")).nodes) == layers
+
+
+def test_a_word_for_the_first_field_of_a_layer_of_several_inputs_is_no_name():
+    graph = graph_of("""\
+        network:
+          inputs: {x: [5, 3], mask: {shape: [5], dtype: bool}}
+          layers: [{masked_pool: mean, from: [x, mask]}]
+        """)
+    assert graph.nodes[0].layer.model_dump() == {"reduce": "mean"}

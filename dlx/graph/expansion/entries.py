@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any
 
+from pydantic import ValidationError
+
 from ...errors import Problem, did_you_mean
-from ...layers import LAYERS
+from ...layers import LAYERS, Layer
 from ...other_names import kind_meant
 from ...spec.expressions import ExpressionError, evaluate
 from ...spec.sections.reserved_names import OF_MODULES
@@ -145,6 +147,8 @@ class Reader:
         words = [item.value for item in options.list or [options]]
         if LAYERS[kind].arity == 1 or not all(isinstance(word, str) and word.isidentifier() for word in words):
             return False
+        if not options.is_list and takes_word(LAYERS[kind], str(options.value)):
+            return False
         named = ", ".join(map(str, words)) + ("" if options.is_list else ", ...")
         message = f"`{kind}` wants its fields here, and is given names: {shown(options.plain())}"
         self.fail(message, f"Names stand beside it: `- {{{kind}: , from: [{named}]}}`.", options, full)
@@ -262,6 +266,18 @@ class Reader:
             self.fail(f"`for` walks lists in step: {sizes}", "Give them the same length.", lists, path)
             return None
         return columns
+
+
+def takes_word(layer: type[Layer], word: str) -> bool:
+    """Whether a word is a value of the first field of a layer: `masked_pool: mean`."""
+    first = layer.first_field()
+    if first is None:
+        return False
+    try:
+        layer.model_validate({first: word})
+    except ValidationError as error:
+        return all(detail["loc"][:1] != (first,) for detail in error.errors())
+    return True
 
 
 def structure_text(structure: str, options: Node, outside: Sequence[str] = ()) -> str:
