@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -45,7 +46,9 @@ def load_guests() -> None:
         "torch._dynamo",
         "dlx.training.checkpoints.checkpoint",
     ):
-        with suppress(ImportError):  # what is needed of them says so when it is used
+        # what is needed of them says so when it is used; MLflow's own warnings are not for the user of dlx
+        with suppress(ImportError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             import_module(name)
 
 

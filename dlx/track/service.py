@@ -18,7 +18,6 @@ from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
-from ..runs.folder import alive
 from . import at_work, spool, store
 from .delivery import Follower
 from .keeper import is_orphan, with_keeper
@@ -51,7 +50,7 @@ class Job:
 
     def poll(self) -> float:
         """Deliver what is new; return the seconds until the next look."""
-        gone = not alive(self.request.pid)
+        gone = not self.request.trains
         return min((one.poll(gone) for one in self.followers if one.code is None), default=LOOK)
 
     @property
@@ -59,10 +58,17 @@ class Job:
         """Whether all has been delivered, or could not be."""
         return all(one.code is not None for one in self.followers)
 
-    def draw(self) -> bool:
+    @property
+    def is_gone(self) -> bool:
+        """Whether all of its folders were removed."""
+        return not any(run.is_dir() for run in self.request.runs)
+
+    def draw(self, may_begin: bool) -> bool:
         """Draw the pictures of what has arrived, in a process of its own; return whether that has come to its end."""
         if any(one.code for one in self.followers):
             return True
+        if not self.drawing and not may_begin:
+            return False
         if not hasattr(os, "fork"):
             draw(self.each)
             return True
@@ -107,6 +113,7 @@ class Service:
             lock.acquire(timeout=0)
         except Timeout:
             return 0
+        spool.prune(self.home)
         last = time.monotonic()
         while not is_orphan():
             self.take()
@@ -141,9 +148,10 @@ class Service:
     def step(self, job: Job) -> float:
         """Deliver or draw what is next of a request; return the seconds until the next look."""
         try:
-            if not job.is_delivered:
+            if not job.is_delivered and not job.is_gone:
                 return job.poll()
-            if not job.draw():
+            # one at a time: each has the memory of this process, as far as it changes
+            if not job.is_gone and not job.draw(may_begin=not any(other.drawing for other in self.jobs)):
                 return LOOK
         except Exception as error:  # noqa: BLE001  `dlx runs sync` tries again; the other requests go on
             self.lose(job.request, error)

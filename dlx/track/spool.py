@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ DOOR, SERVED, TRIES = "door.lock", "served.lock", 2
 """Locks: held while a request is made or a mirror ends; while a mirror is there. How often a request is begun."""
 DOOR_SECONDS = 0.5
 """Seconds after which nobody waits for a busy mirror any longer, and a training starts its own."""
+LONGEST = 7 * 86_400.0
+"""Seconds after which a folder of requests is removed."""
 OF_TERMINALS = (
     *("_", "SHLVL", "OLDPWD", "PWD", "COLUMNS", "LINES", "TERM", "LS_COLORS", "WINDOWID", "TMUX_PANE"),
     *("SSH_TTY", "SSH_CONNECTION", "SSH_CLIENT", "XDG_SESSION_ID", "TERM_SESSION_ID", "DLX_MIRROR_IDLE"),
@@ -78,9 +82,14 @@ class Request:
         return self.path.exists()
 
     @property
+    def trains(self) -> bool:
+        """Whether the process that asked is there; another that got its number later is not."""
+        return alive(self.pid, self.number / 1e9)
+
+    @property
     def is_late(self) -> bool:
         """Whether its training has ended."""
-        return not alive(self.pid) or any(RunFolder(run).end() is not None for run in self.runs)
+        return not self.trains or any(RunFolder(run).end() is not None for run in self.runs)
 
     def write(self) -> None:
         """Write it whole."""
@@ -115,6 +124,14 @@ def requests(home: Path) -> list[Request]:
 def is_late(home: Path) -> bool:
     """Whether the training of a request has ended, so that somebody may wait for what is not delivered."""
     return any(request.is_late for request in requests(home))
+
+
+def prune(home: Path) -> None:
+    """Remove the folders of settings that nobody has had for a week."""
+    for other in home.parent.iterdir():
+        with suppress(OSError):
+            if time.time() - other.stat().st_mtime > LONGEST and not is_served(other):
+                shutil.rmtree(other)
 
 
 def is_served(home: Path) -> bool:

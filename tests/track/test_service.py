@@ -231,6 +231,39 @@ def test_a_folder_that_is_gone_keeps_nobody_waiting(root, capsys):
     assert not spool.requests(spool.folder_of(uri_of(root)))
 
 
+def test_a_run_that_is_removed_while_its_process_lives_is_not_followed(root, monkeypatch):
+    monkeypatch.setattr("dlx.track.model.load_guests", lambda: None)
+    run = finished(root)
+    (run.dir / "metrics.jsonl").unlink()
+    one = service.Service(spool.folder_of(uri_of(root)), 0.0)
+    asked(root, run, pid=os.getpid())
+    one.take()
+    one.step(one.jobs[0])
+    assert one.jobs
+    shutil.rmtree(run.dir)
+    one.step(one.jobs[0])
+    assert not one.jobs
+    assert not spool.requests(one.home)
+
+
+def test_a_process_that_got_the_number_of_a_training_later_is_not_that_training(root):
+    request = asked(root, finished(root), pid=os.getpid())
+    assert request.trains
+    assert not replace(request, number=10**9).trains
+
+
+def test_folders_that_nobody_has_had_for_a_week_are_removed(root):
+    home = spool.folder_of(uri_of(root))
+    old, used, new = (home.parent / name for name in ("old", "used", "new"))
+    for one in (home, old, used, new):
+        one.mkdir(parents=True)
+    with FileLock(used / spool.SERVED):
+        for one in (old, used):
+            os.utime(one, (1.0, 1.0))
+        spool.prune(home)
+    assert sorted(one.name for one in home.parent.iterdir()) == sorted([home.name, "used", "new"])
+
+
 def test_pictures_are_drawn_beside_it_and_arrive(root, monkeypatch):
     monkeypatch.setenv("DLX_MIRROR_FIGURES", "")
 
@@ -261,6 +294,7 @@ train: {steps: 60, batch_size: 5, log_every: 1}
 @pytest.mark.slow
 def test_killed_at_any_moment_and_everything_with_it_the_rest_arrives_once(root, monkeypatch, copied_mirrors):
     """Training, keeper and mirror are killed together, as when the machine is switched off."""
+    left = []
     for seconds in (0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4):
         work = root.parent / f"after-{seconds}"
         shutil.copytree(root, work / "runs")
@@ -273,6 +307,7 @@ def test_killed_at_any_moment_and_everything_with_it_the_rest_arrives_once(root,
         _kill_mirrors(work / "runs")
         done = track.sync(run)
         assert done.complete, done.error
+        left.append(done.sent)
         assert not track.sync(run).sent
         there = store.connect(store.tracking_uri(run))
         (experiment,) = there.search_experiments(filter_string="name = 'tiny'")
@@ -281,6 +316,7 @@ def test_killed_at_any_moment_and_everything_with_it_the_rest_arrives_once(root,
         steps = sorted(m.step for m in there.get_metric_history(found.info.run_id, "train/running_loss"))
         assert [n for n in steps if n] == [*range(1, 61)], seconds
         assert len(there.search_logged_models([experiment.experiment_id])) == 1
+    assert any(left)  # some were cut off
 
 
 def _kill_mirrors(runs):
