@@ -141,6 +141,8 @@ class Facts:
     """Number of tokens of the input, where it is a text."""
     texts: Mapping[str, TextFacts] = field(default_factory=dict)
     """The fields that are texts, padded to one length, by name."""
+    labels: bool = False
+    """Whether the values of the target are said to be several labels of 0 and 1."""
 
     def __post_init__(self) -> None:
         """Take plain tuples for shapes."""

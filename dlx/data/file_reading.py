@@ -159,9 +159,7 @@ def example_weights(weights: Values, where: str) -> Values:
 
 
 ONE_LABEL = "`task: classification` takes whole numbers for classes, `task: regression` says that values are meant."
-SEVERAL_LABELS = (
-    "`objective: multilabel` learns several labels an example, and takes them as values: `task: regression` says so."
-)
+SEVERAL_LABELS = "`task: multilabel` takes several labels an example, `task: regression` says that values are meant."
 MOST_CLASSES = 2**31
 FROM_0 = "Number the classes from 0; -1 often stands for a label that is not known."
 

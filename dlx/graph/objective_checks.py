@@ -51,6 +51,8 @@ def _against_targets(
     experiment: Experiment, objective: Supervised, facts: Facts, placer: Placer, outputs: Mapping[str, str]
 ) -> list[Problem]:
     """Return what does not fit between the targets of the data and what the objective learns."""
+    if facts.labels and objective.measures not in {"labels", "heads"}:
+        return [_no_labels(experiment, objective)]
     if not (facts.targets or {*objective.reads(facts.fields, list(outputs))} & facts.fields.keys()):
         return [_no_target(experiment, objective, facts)]
     if objective.kind == "heads":
@@ -169,6 +171,17 @@ def _unmatched_heads(
             f"Give it one: `{name}: KIND`." if name not in heads else f"Leave out the `field` of the head `{name}`."
         )
         yield Problem(message, hint, mark, f"data.{kind}.targets.{name}")
+
+
+def _no_labels(experiment: Experiment, objective: Supervised) -> Problem:
+    """Return the problem of data that says that its targets are labels, where the objective learns something else."""
+    assert experiment.data is not None
+    keys = ("data", experiment.data.kind, "task")
+    place, learned = experiment.place("objective"), objective.measures
+    message = f"`task: multilabel` says that targets are labels, and {objective.kind} ({place}) learns {learned}"
+    return Problem(
+        message, "Write `objective: multilabel`, or another `task`.", experiment.place(*keys), ".".join(keys)
+    )
 
 
 def _unread_targets(

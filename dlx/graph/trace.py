@@ -265,7 +265,12 @@ def in_file_order(problem: Problem) -> tuple[bool, str, int, int, int]:
 def _warn_of_data(experiment: Experiment, facts: Facts | None, placer: Placer) -> None:
     """Add the warnings about the reading of the data."""
     if facts is not None and experiment.data is not None:
+        from ..data.file_reading import SEVERAL_LABELS  # not at the top: many specs have no data
+
+        learned = getattr(experiment.objective, "measures", "")
         for problem in facts.warnings:
+            if learned == "labels" and problem.hint == SEVERAL_LABELS:
+                continue  # which is what the objective learns
             placer.warned.add(of_data(problem, experiment, experiment.data))
 
 

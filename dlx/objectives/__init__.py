@@ -8,12 +8,14 @@ from .supervised import Supervised
 def default_objective(facts: Facts) -> Supervised:
     """Return the objective for a spec that names none.
 
-    Classes give classification, or segmentation where each position has a class; values give regression, and those
-    of series forecast; a text gives language, and one that an input is shifted from translation.
+    Classes give classification, or segmentation where each position has a class; values give regression, those
+    of series forecast, and those that are labels multilabel; a text gives language, and one that an input is
+    shifted from translation.
     """
     of_classes = "segmentation" if facts.target is not None else "classification"
     series = any(one.role == "scale" for one in facts.fields.values())
     kind = of_classes if facts.classes is not None else "forecast" if series else "regression"
+    kind = "multilabel" if facts.labels else kind
     kind = "translation" if any(text.shifted for text in facts.texts.values()) else kind
     kind = "language" if facts.vocabulary is not None and _tells_tokens(facts) else kind
     made = OBJECTIVES[kind].model_validate({})

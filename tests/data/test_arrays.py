@@ -18,8 +18,10 @@ from dlx.data.arrays.arrays import Arrays
 from dlx.data.generated.mnist1d import MNIST1D
 from dlx.data.published.idx import IDX
 from dlx.data.tables.table import Table
-from dlx.errors import DataError
+from dlx.errors import DataError, SpecError
+from dlx.graph import trace
 from dlx.shapes import Shape
+from dlx.spec import load, objective_of
 
 X = np.arange(48, dtype=np.float32).reshape(8, 2, 3)
 Y = np.arange(8) % 3
@@ -341,9 +343,9 @@ def test_floats_that_are_labels_are_said(tmp_path):
     assert changed(source, task="regression").facts().warnings == ()
     several = written(tmp_path, ".npz", x=X, y=np.stack([labels, 1 - labels, labels], 1))
     (warning,) = several.facts().warnings
-    assert warning.hint.startswith("`objective: multilabel` learns several labels an example")
+    assert warning.hint.startswith("`task: multilabel` takes several labels an example")
     whole = written(tmp_path, ".npz", x=X, y=np.stack([Y > 0, Y > 1], 1))
-    assert "`objective: multilabel` learns several labels an example" in refusal_of(whole)
+    assert "`task: multilabel` takes several labels an example" in refusal_of(whole)
 
 
 def test_seconds_are_standardised_in_double_precision_streamed_or_not(tmp_path):
@@ -356,3 +358,44 @@ def test_seconds_are_standardised_in_double_precision_streamed_or_not(tmp_path):
     assert held.digest == streamed.digest
     np.testing.assert_array_equal(held.train.x, streamed.train.x[:])
     assert source.load().notes[0].startswith("1 input value of 1 cannot be told apart in 32 bits")
+
+
+SEVERAL = """\
+data: {arrays: {path: l.npz, test: 10TASK}}
+network: {layers: [{linear: 4}]}
+train: {epochs: 1}
+"""
+
+
+def graph_of_labels(tmp_path, dtype: str, task: str = "", objective: str = ""):
+    y = np.arange(160).reshape(40, 4) % 3 % 2
+    np.savez(tmp_path / "l.npz", x=np.ones((40, 3), "f4"), y=y.astype(dtype))
+    path = tmp_path / "s.yaml"
+    path.write_text(SEVERAL.replace("TASK", task and f", task: {task}") + objective)
+    experiment = load(path)
+    return trace(experiment), objective_of(experiment).kind
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "float32"])
+def test_several_labels_an_example_are_for_their_objective(tmp_path, dtype):
+    graph, kind = graph_of_labels(tmp_path, dtype, "multilabel")
+    assert (kind, graph.warnings) == ("multilabel", ())
+
+
+def test_labels_that_an_objective_learns_are_no_values_fitted_by_mistake(tmp_path):
+    graph, _ = graph_of_labels(tmp_path, "float32", objective="objective: multilabel\n")
+    assert graph.warnings == ()
+    (warning,) = graph_of_labels(tmp_path, "float32")[0].warnings
+    assert "labels, which are fitted as values" in warning.message
+
+
+def test_labels_are_not_learned_as_values_or_classes(tmp_path):
+    with pytest.raises(SpecError) as error:
+        graph_of_labels(tmp_path, "float32", "multilabel", "objective: regression\n")
+    (problem,) = error.value.problems
+    place = f"{tmp_path / 's.yaml'}:4:1"
+    assert (
+        problem.message == f"`task: multilabel` says that targets are labels, and regression ({place}) learns values"
+    )
+    assert problem.hint == "Write `objective: multilabel`, or another `task`."
+    assert (problem.mark.line, problem.path) == (1, "data.arrays.task")

@@ -200,7 +200,7 @@ def test_several_columns_of_labels_are_said_to_be_fitted_as_values(tmp_path):
     source = table(tmp_path, *rows, target=["cat", "dog", "bird"])
     (said,) = warned(source)
     assert said.startswith("the targets `cat`, `dog` and `bird` hold 0 and 1: labels, which are fitted as values")
-    assert "`objective: multilabel` learns several labels an example, and takes them as values" in said
+    assert "`task: multilabel` takes several labels an example" in said
     assert warned(table(tmp_path, *rows, target=["cat", "dog", "bird"], task="regression")) == []
 
 

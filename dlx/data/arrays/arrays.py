@@ -85,8 +85,9 @@ class Arrays(Pool):
     valid_y: str | None = Field(None, description="name of their targets; null: `valid_y`, if it is there")
     test_x: str | None = Field(None, description="name of the test inputs; null: `test_x`, if it is there")
     test_y: str | None = Field(None, description="name of their targets; null: `test_y`, if it is there")
-    task: Literal["classification", "regression"] | None = Field(
-        None, description="null: classes where the targets are whole numbers, else values"
+    task: Literal["classification", "regression", "multilabel"] | None = Field(
+        None,
+        description="null: classes where the targets are whole numbers, else values; multilabel: several of 0 and 1",
     )
     channels: Literal["first", "last", "none"] = Field("first", description="where the axis of channels is")
     scale: bool = Field(True, description="divide unsigned bytes by 255")
@@ -156,7 +157,7 @@ class Arrays(Pool):
         else:
             facts = self.facts_of(shapes[first], target=Shape(targets[0].shape[1:]))
             warnings = (*warnings, *self._labels(targets[0]))
-        return replace(facts, columns=uses, warnings=warnings)
+        return replace(facts, columns=uses, warnings=warnings, labels=self.task == "multilabel")
 
     def load(self) -> Sets:
         if self.named:

@@ -99,8 +99,9 @@ class Table(Pool):
     weights: str | None = Field(None, description="column of the weight of each row in the loss of training")
     ids: str | None = Field(None, description="column of a name for each row, which predictions bear")
     test_path: FilePath | None = Field(None, description="file of test rows with the same columns")
-    task: Literal["classification", "regression"] | None = Field(
-        None, description="null: classes where the target is text or Boolean, else values"
+    task: Literal["classification", "regression", "multilabel"] | None = Field(
+        None,
+        description="null: classes where the target is text or Boolean, else values; multilabel: several of 0 and 1",
     )
     columns: list[str] | None = Field(
         None, min_length=1, description="columns to tell it from; null takes all others"
@@ -192,7 +193,9 @@ class Table(Pool):
 
     @property
     def goal_task(self) -> Literal["classification", "regression"] | None:
-        """Task of the first target; None where its values decide."""
+        """Task of the first target; None where its values decide. Several labels are values."""
+        if self.task == "multilabel":
+            return "regression"
         return self.task if self.targets is None else TASKS.get(next(iter(self.targets.values())).form)
 
     @property
@@ -252,7 +255,8 @@ class Table(Pool):
         else:
             facts = self.facts_of(shape, target=Shape((len(self.goal_columns),)))
         problems = warnings(self, frame, columns, goal)
-        facts = replace(facts, columns=uses(self, frame, columns, goal, texts), warnings=problems)
+        labels = self.task == "multilabel"
+        facts = replace(facts, columns=uses(self, frame, columns, goal, texts), warnings=problems, labels=labels)
         return named_facts(fields_of(self, frames, columns, goal, texts), facts), frames
 
     def column_values(self) -> tuple[ColumnValues, ...]:
