@@ -172,7 +172,7 @@ def layers(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """List all that a spec can name, or show one in full.
+    """List all that a spec can name, or show one in full, or a section: `train`, `train.early_stopping`, `data`.
 
     Layers, structures, data sets, objectives, losses, initialisers, optimizers and schedules; with SPEC or --plugin
     also those of your own.
@@ -182,6 +182,7 @@ def layers(
     from .. import spec as specs
     from ..reference import markdown_page, vocabulary
     from ..show import console, listings
+    from ..spec import section_pages
     from ..spec.syntax.read import SUFFIXES
 
     if spec is None and kind is not None and kind.endswith(SUFFIXES):
@@ -191,11 +192,11 @@ def layers(
     if markdown:
         console.out(markdown_page.markdown(kind))
     elif as_json:
-        console.document(vocabulary.as_json(kind))
+        console.document(vocabulary.as_json(section_pages.page(kind) if kind is not None else None))
     elif kind is None:
         listings.vocabulary(vocabulary.families())
     else:
-        listings.layer_page(vocabulary.page(kind))
+        listings.layer_page(section_pages.page(kind))
 
 
 def verify(

@@ -16,7 +16,7 @@ from ..spec.sections.freeze import FreezePattern
 from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
-from . import claimed_metrics, expect, unused
+from . import claimed_metrics, expect, oddities, unused
 from .borrowed import set_apart
 from .expansion import data_facts
 from .expansion.dormant import Dormant
@@ -237,7 +237,8 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     # Only now: which axis of an input holds its channels is learned from the layers that read it
     for warning in propagation.set_receptive_fields(shapes, placer.nodes, placer.channel_axes):
         placer.warned.add(replace(warning, path=f"{placer.path}.{warning.path}"))
-    _warn_unused(placer, outputs)
+    written = experiment.network.at("inputs")
+    oddities.warn(placer, outputs, shapes, list(written.map) if written is not None else [])
     for note in unmasked(experiment, placer, text_inputs(experiment, facts, shapes)):
         placer.warned.add(note)
     _warn_of_data(experiment, facts, placer)
@@ -539,15 +540,3 @@ def _networks(walks: Mapping[str, _Walk]) -> Networks:
         ports[name] = Ports(walk.shapes, shapes)
         ends[name] = {output: node.mark for output, node in nodes.items() if node is not None}
     return Networks(ports, ends, {name: walk.placer.nodes for name, walk in walks.items()})
-
-
-def _warn_unused(placer: Placer, outputs: Mapping[str, str]) -> None:
-    """Warn of nodes that no output depends on."""
-    used = set(outputs.values())
-    for node in reversed(placer.nodes):
-        if node.name in used:
-            used.update(node.inputs)
-        else:
-            message = f"`{node.name}` leads to no output"
-            path = f"{placer.path}.{node.name}"
-            placer.warned.add(Problem(message, "", node.mark, path), "leads to no output")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -14,7 +15,7 @@ from pydantic_core import PydanticUndefined
 from ..errors import DlxError, did_you_mean
 from ..layers import LAYERS, Layer
 from ..plugins import place_of
-from ..registry import FAMILIES, Choice, Declared, KindFactory, Registry
+from ..registry import FAMILIES, Choice, Declared, KindFactory, Registry, Strict
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,11 @@ def _fields(cls: type[Declared]) -> list[tuple[str, FieldInfo]]:
     return sorted(cls.model_fields.items(), key=lambda item: item[0] != cls.first_field())
 
 
-def page(kind: str) -> Page:
-    """Return the page of a kind, or of one of a family as `train.augment.crop`. DlxError where there is none."""
+def page(kind: str, also: Iterable[str] = ()) -> Page:
+    """Return the page of a kind, or of one of a family as `train.augment.crop`. DlxError where there is none.
+
+    `also` are other names that may have been meant.
+    """
     if kind in STRUCTURES:
         return Page(kind, STRUCTURES[kind])
     family, _, name = kind.rpartition(".")
@@ -171,11 +175,17 @@ def page(kind: str) -> Page:
         if kind in registry:
             return _page(registry[kind])
     known = [name for registry in FAMILIES.values() for name in registry]
-    raise DlxError(f"there is no `{kind}`", hint=did_you_mean(kind, [*known, *STRUCTURES]))
+    raise DlxError(f"there is no `{kind}`", hint=did_you_mean(kind, [*also, *known, *STRUCTURES]))
+
+
+def field_row(cls: type[Strict], name: str) -> tuple[str, str, str, str]:
+    """Return the name, type, default and description of a field."""
+    info = cls.model_fields[name]
+    return name, _type_of(cls, name), _default(info), info.description or ""
 
 
 def _page(cls: type[Declared]) -> Page:
-    fields = tuple((name, _type_of(cls, name), _default(info), info.description or "") for name, info in _fields(cls))
+    fields = tuple(field_row(cls, name) for name, _ in _fields(cls))
     text = inspect.cleandoc(cls.__doc__ or "")
     if issubclass(cls, Layer) and hasattr(cls, "example"):  # one from elsewhere may have none
         return Page(cls.kind, text, fields, _example(cls), _numbers(cls))
@@ -185,9 +195,9 @@ def _page(cls: type[Declared]) -> Page:
     return Page(cls.kind, f"{text}\nExample: `{command}`" if isinstance(command, str) and command else text, fields)
 
 
-def as_json(kind: str | None) -> dict[str, Any]:
-    """Return the JSON document of all layers, or of one kind."""
-    pages = [page(k) for k in ([kind] if kind else LAYERS)]
+def as_json(one: Page | None = None) -> dict[str, Any]:
+    """Return the JSON document of all layers, or of one page."""
+    pages = [page(kind) for kind in LAYERS] if one is None else [one]
     return {
         "layers": [
             {
@@ -201,7 +211,7 @@ def as_json(kind: str | None) -> dict[str, Any]:
     }
 
 
-def _type_of(cls: type[Declared], name: str) -> str:
+def _type_of(cls: type[Strict], name: str) -> str:
     """Describe the type of a field; of a choice by kind, its family."""
     info = cls.model_fields[name]
     nouns = [extra.registry.noun for extra in info.metadata if isinstance(extra, Choice)]

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import Mark, Problem, SpecError, did_you_mean, shortened
 from ..layers import LAYERS
 from ..utils.passwords import masked
-from . import hydra_grammar
+from . import hydra_grammar, override_hints
 from .compose import find, group_file
 from .plugin_list import add, taken
 from .sections.expect import CLAIMING
@@ -75,11 +75,11 @@ def parse(text: str, mark: Mark | None = None) -> Any:
     except HydraException as error:
         if "integer string conversion" in str(error):  # Python's own bound on the digits of a number
             raise SpecError(too_large_number(mark)) from error
-        if "=" not in text and not text.startswith("~"):
+        if "=" not in text and not text.startswith("~") and not re.match(r"\+?[\w.]+:", text):
             hint = "Behind the spec stand changes of it, `key=value`; each spec takes a command of its own."
             raise SpecError(Problem("changes nothing: it has no `=`", hint, mark)) from error
-        what = shortened(_of_hydra(str(error).split("\n")[0]), 100)
-        hint = "Overrides read `key=value`, `+key=value` (new), `~key` (drop); quote lists and spaces for the shell."
+        known = (shortened(_of_hydra(str(error).split("\n")[0]), 100), override_hints.GRAMMAR)
+        what, hint = override_hints.slip(text) or known
         raise SpecError(Problem(f"is not in Hydra's override grammar: {what}", hint, mark)) from error
     except hydra_grammar.DuplicateKeyError as error:
         raise SpecError(Problem(f"`{error}` is given twice in one mapping", "Keep one of the two.", mark)) from error

@@ -600,6 +600,66 @@ def test_a_stride_that_skips_the_end_says_how_many_positions_are_lost(tmp_path):
     assert not warnings_of(tmp_path, strided, "[3, 7, 7]")
 
 
+def test_layers_on_the_last_axis_of_a_map_say_what_they_take(tmp_path):
+    layers = """
+    - {layer_norm: , name: first}
+    - conv: {out_channels: 8, kernel_size: 3}
+    - relu
+    - {layer_norm: , name: second}
+    - {linear: 4, name: third}
+    """
+    path = tmp_path / "s.yaml"
+    path.write_text(of_layers(layers, "[3, 8, 8]"))
+    found = trace(load(path)).warnings
+    assert [(w.mark.line, w.path, w.message, w.hint) for w in found] == [
+        (
+            4,
+            "network.layers.first",
+            "layer_norm takes the last axis, one of the positions of (3, 8, 8) from `input`, not its channels",
+            "`over: channels` takes the channels of each position, `over: sample` all values.",
+        ),
+        (
+            7,
+            "network.layers.second",
+            "layer_norm takes the last axis, one of the positions of (8, 6, 6) from `relu_1`, not its channels",
+            "`over: channels` takes the channels of each position, `over: sample` all values.",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layers", "inputs", "warned"),
+    [
+        ("- linear: 4", "[3, 8, 8]", ["linear maps the last axis, one of the positions of (3, 8, 8)"]),
+        ("- flatten\n- linear: 4", "[3, 8, 8]", []),
+        ("- layer_norm: {over: channels}", "[3, 8, 8]", []),
+        ("- layer_norm: {over: sample}", "[3, 8, 8]", []),
+        ("- layer_norm", "[8, 16]", []),
+        ("- conv: {out_channels: 1, kernel_size: 3}\n- linear: 5", "[1, 9]", []),
+        ("- flatten: {start_dim: 2}\n- transpose\n- layer_norm\n- linear: 4", "[3, 8, 8]", []),
+        ("- conv: {out_channels: 4, kernel_size: 3}\n- layer_norm", "[3, 9]", ["layer_norm takes the last axis"]),
+        ("- permute: [2, 3, 1]\n- layer_norm\n- linear: 5", "[3, 8, 8]", []),
+    ],
+)
+def test_only_maps_of_channels_and_positions_are_warned_of(tmp_path, layers, inputs, warned):
+    found = warnings_of(tmp_path, layers, inputs)
+    assert len(found) == len(warned)
+    assert all(part in text for part, text in zip(warned, found, strict=True))
+
+
+def test_an_input_that_no_layer_takes_is_named_with_its_place(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(of_layers("- relu", "{image: [3, 8, 8], other: [4]}"))
+    (found,) = trace(load(path)).warnings
+    assert (str(found.mark), found.path) == (f"{path}:2:30", "network.inputs.other")
+    assert (found.message, found.hint) == (
+        "no layer takes the input `other`",
+        "`from: other` takes it; else drop it.",
+    )
+    path.write_text(of_layers("- relu\n- {concat: , from: [prev, other]}", "{image: [4], other: [4]}"))
+    assert not trace(load(path)).warnings
+
+
 def test_a_stride_in_a_block_that_runs_often_is_reported_once(tmp_path):
     skipping = "- repeat: {times: 6, layers: [{max_pool: 2}, {adaptive_avg_pool: 9}]}"
     assert len(warnings_of(tmp_path, skipping)) == 1

@@ -1,0 +1,70 @@
+"""Warnings of what is odd in a network and no mistake: what has no use, and layers on an axis seldom meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..errors import Problem
+from ..shapes import Shape, Window
+from .expansion.place import Placer
+from .graph import LayerNode
+
+SEES = {
+    "layer_norm": (
+        "layer_norm takes the last axis, one of the positions of {} from `{}`, not its channels",
+        "`over: channels` takes the channels of each position, `over: sample` all values.",
+    ),
+    "linear": (
+        "linear maps the last axis, one of the positions of {} from `{}`, not its channels",
+        "`- flatten` before it takes all values; `conv` with `kernel_size: 1` maps channels.",
+    ),
+}
+"""Layers of the last axis on a map of channels and positions: the sentence and the way out."""
+
+
+def warn(placer: Placer, outputs: Mapping[str, str], shapes: Mapping[str, Shape], written: Sequence[str]) -> None:
+    """Add the warnings of a network to those of its layers; `written` are the inputs that the spec names."""
+    _of_unused(placer, outputs)
+    _of_inputs(placer, outputs, written)
+    _of_axes(placer, shapes)
+
+
+def _of_unused(placer: Placer, outputs: Mapping[str, str]) -> None:
+    """Warn of nodes that no output depends on."""
+    used = set(outputs.values())
+    for node in reversed(placer.nodes):
+        if node.name in used:
+            used.update(node.inputs)
+        else:
+            message = f"`{node.name}` leads to no output"
+            path = f"{placer.path}.{node.name}"
+            placer.warned.add(Problem(message, "", node.mark, path), "leads to no output")
+
+
+def _of_inputs(placer: Placer, outputs: Mapping[str, str], written: Sequence[str]) -> None:
+    """Warn of inputs that no layer takes."""
+    taken = {name for node in placer.nodes for name in node.inputs} | set(outputs.values())
+    for name in written:
+        if name not in taken and placer.nodes:
+            path = f"{placer.path.removesuffix('layers')}inputs.{name}"
+            message, hint = f"no layer takes the input `{name}`", f"`from: {name}` takes it; else drop it."
+            placer.warned.add(Problem(message, hint, placer.marks.get(name), path))
+
+
+def _of_axes(placer: Placer, shapes: Mapping[str, Shape]) -> None:
+    """Warn of layers that take the last axis of a map, on which each channel has its positions."""
+    maps = {name for name, shape in shapes.items() if len(shape) > 2 and shape.dtype == "float"}
+    for node in placer.nodes:
+        on_map = bool(node.inputs) and node.inputs[0] in maps
+        if on_map and _takes_last(node):
+            message, hint = SEES[node.kind]
+            message = message.format(node.arriving[0], node.inputs[0])
+            placer.warned.add(Problem(message, hint, node.mark, f"{placer.path}.{node.name}"), node.kind)
+        elif isinstance(node.plan.window, Window) or (on_map and node.plan.window == "pointwise"):
+            maps.add(node.name)
+
+
+def _takes_last(node: LayerNode) -> bool:
+    if tuple(node.arriving[0][:-1]) == (1,):
+        return False  # a signal of one channel: its positions are all of its values
+    return node.kind == "linear" or (node.kind == "layer_norm" and getattr(node.layer, "over", None) == 1)
