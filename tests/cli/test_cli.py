@@ -132,6 +132,7 @@ def test_a_mistake_goes_to_stderr_with_status_2_and_as_json_to_stdout(tmp_path):
         "path": "network.layers.cnov_1",
         "message": "there is no layer or block `cnov`",
         "hint": "",
+        "called_at": [],
     }
 
 
