@@ -299,6 +299,14 @@ WIRING = {
           Several names stand in brackets: `from: [a, b]`.
         """,
     ),
+    "a word of a field that is misspelt is no name": (
+        "- {masked_pool: maen, from: [input, input]}",
+        """
+        s.yaml:4:8  network.layers.masked_pool_1.reduce
+          `reduce` must be "mean", "sum" or "amax", not "maen"
+          reduce: how they are joined; amax: the largest.
+        """,
+    ),
     "names that are no list, and a list in a list": (
         "- {relu: , name: a}\n- {tanh: , name: b}\n- add:\n  from: a, b\n- {add: , from: [\"${['a', 'b']}\", -1]}",
         """

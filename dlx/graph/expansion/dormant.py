@@ -14,11 +14,10 @@ from ...layers import LAYERS
 from ...spec.expressions import ExpressionError, has_expression, names_in
 from ...spec.syntax.read import Node
 from ...spec.validation import ENTRY_KEYS
-from .entries import FIELDS, LISTS, STRUCTURES
+from .entries import FIELDS, LISTS, STRUCTURES, TAKEN
 from .problems import Problems
 
 NUMBERED = re.compile(r"\w+_\d+")
-TAKEN = ("prev", "input")
 
 
 @dataclass

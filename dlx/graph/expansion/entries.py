@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any
 
-from pydantic import ValidationError
-
 from ...errors import Problem, did_you_mean
-from ...layers import LAYERS, Layer
+from ...layers import LAYERS
 from ...other_names import kind_meant
 from ...spec.expressions import ExpressionError, evaluate
 from ...spec.sections.reserved_names import OF_MODULES
 from ...spec.syntax.read import BROKEN, Node, located
-from ...spec.validation import ENTRY_KEYS, closest_matches, shown
+from ...spec.validation import ENTRY_KEYS, build, closest_matches, shown
 from .problems import Problems
 from .scope import Scope
 
@@ -26,6 +24,8 @@ FIELDS = {
 }
 LISTS = ("layers", "branches", "shortcut", "after")
 """Fields of structures that hold layers."""
+TAKEN = ("prev", "input")
+"""Words of `from` that are no names of nodes."""
 STRUCTURES = ("residual", "parallel", "repeat", "for", "share", "layers")
 
 
@@ -142,13 +142,14 @@ class Reader:
             return f"Put a colon behind `{first}`: `- {first}: {value}`."
         return kind_meant(kind, [*LAYERS, *self.blocks.map, *STRUCTURES], "layer")
 
-    def names_inside(self, kind: str, options: Node, full: str) -> bool:
+    def names_inside(self, kind: str, options: Node, full: str, scope: Scope) -> bool:
         """Whether names stand where the fields of a layer of several inputs do; reports it: `concat: [a, b]`."""
         words = [item.value for item in options.list or [options]]
         if LAYERS[kind].arity == 1 or not all(isinstance(word, str) and word.isidentifier() for word in words):
             return False
-        if not options.is_list and takes_word(LAYERS[kind], str(options.value)):
-            return False
+        known = any(word in TAKEN or scope.names.find(str(word)) is not None for word in words)
+        if not known or build(LAYERS[kind], options, full, [], shorthand=True) is not None:
+            return False  # words of a field: `masked_pool: mean`
         named = ", ".join(map(str, words)) + ("" if options.is_list else ", ...")
         message = f"`{kind}` wants its fields here, and is given names: {shown(options.plain())}"
         self.fail(message, f"Names stand beside it: `- {{{kind}: , from: [{named}]}}`.", options, full)
@@ -266,18 +267,6 @@ class Reader:
             self.fail(f"`for` walks lists in step: {sizes}", "Give them the same length.", lists, path)
             return None
         return columns
-
-
-def takes_word(layer: type[Layer], word: str) -> bool:
-    """Whether a word is a value of the first field of a layer: `masked_pool: mean`."""
-    first = layer.first_field()
-    if first is None:
-        return False
-    try:
-        layer.model_validate({first: word})
-    except ValidationError as error:
-        return all(detail["loc"][:1] != (first,) for detail in error.errors())
-    return True
 
 
 def structure_text(structure: str, options: Node, outside: Sequence[str] = ()) -> str:

@@ -35,6 +35,8 @@ class Expander:
         check_blocks(blocks, placer.problems)
         usable = {name: block for name, block in blocks.map.items() if name not in LAYERS and name not in STRUCTURES}
         self.blocks = Node(usable, blocks.mark)
+        self.blocks_unread = not blocks.is_map and blocks.value is not None
+        """Whether the section `blocks` is no mapping, which is told there."""
         self.read = Reader(placer.problems, self.blocks, placer.path)
         self.fail = self.read.fail
         self.depth = 0
@@ -116,8 +118,10 @@ class Expander:
 
     def when(self, parts: EntryParts, variables: Variables) -> bool | None:
         """Evaluate the condition of an entry; None where it has a mistake."""
-        what = "`when` must be true or false"
-        answer: bool | None = self.read.value(parts.modifiers["when"], variables, bool, what, parts.label)
+        what, node = "`when` must be true or false", parts.modifiers["when"]
+        bare = isinstance(node.value, str) and not has_expression(node.value) and " " in node.value
+        hint = f"An expression stands in `${{...}}`: `when: ${{{node.value}}}`." if bare else ""
+        answer: bool | None = self.read.value(node, variables, bool, what, parts.label, hint)
         return answer
 
     def structure(self, parts: EntryParts, entry: Node, scope: Scope, arriving: Arriving, name: str) -> Wire:
@@ -152,10 +156,12 @@ class Expander:
         local = name or scope.names.fresh(kind)
         full = scope.names.prefix + local
         place = entry.map.get(kind, entry)
-        if kind not in LAYERS:
+        if kind not in LAYERS and self.blocks_unread:
+            y = _broken(full)  # it may be one of them
+        elif kind not in LAYERS:
             y = _broken(full)
             self.fail(f"there is no layer or block `{kind}`", self.read.kind_meant(kind), place, full)
-        elif self.read.names_inside(kind, parts.options, full):
+        elif self.read.names_inside(kind, parts.options, full, scope):
             y = _broken(full)
         else:
             variables, on_error = scope.variables(wires[0]), self.read.error_callback(full)
