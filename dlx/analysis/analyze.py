@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ def analyze(analysis: Analysis, subject: Subject, name: str = "") -> Analyzed:
     if found := problems_of(analysis, subject):
         raise SpecError(*found)
     process.tune()
-    with device.threads(_threads(subject)), torch.random.fork_rng(devices=[]):
+    with device.threads(_threads(subject)), torch.random.fork_rng(devices=[]), _within_memory(analysis):
         result = analysis.run(subject)
     if not isinstance(result, Result):
         kind = type(analysis).kind
@@ -166,6 +167,22 @@ def analyze(analysis: Analysis, subject: Subject, name: str = "") -> Analyzed:
         subject.note(f"`{option}` counts draws of the weights of a spec; here are the weights of runs")
     notes = tuple(dict.fromkeys((*subject.notes, *result.notes)))
     return Analyzed(name or type(analysis).kind, analysis, subject, replace(result, notes=notes))
+
+
+@contextmanager
+def _within_memory(analysis: Analysis) -> Iterator[None]:
+    """Tell in a sentence that memory does not hold what the options ask for. DlxError then."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch's own error of the CPU is a plain RuntimeError
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        options = analysis.model_dump(exclude={"weights"})
+        sizes = sorted((pair for pair in options.items() if type(pair[1]) is int), key=lambda pair: -pair[1])[:3]
+        named = ", ".join(f"`{name}` is {size:,}" for name, size in sizes)
+        hint = f"Make it smaller: {named}." if named else "Take a smaller network, or fewer examples."
+        raise DlxError(f"`{analysis.kind}` wants more memory than there is", hint=hint) from error
 
 
 def problems_of(analysis: Analysis, subject: Subject, *, declared: bool = False) -> list[Problem]:

@@ -28,7 +28,7 @@ class AutoRegression(OfSeries):
     """
 
     kind: ClassVar[str] = "auto_regression"
-    order: PositiveInt = Field(description="values before that a forecast depends on, k")
+    order: PositiveInt = Field(le=1_000_000, description="values before that a forecast depends on, k")
     method: Literal["yule_walker", "yule_walker_adjusted", "least_squares"] = Field(
         "yule_walker", description="how the coefficients follow from the training part"
     )

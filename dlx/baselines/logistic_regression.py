@@ -20,7 +20,7 @@ class LogisticRegression(Baseline):
     learns: ClassVar[tuple[Learns, ...]] = ("classes",)
     C: PositiveFloat = Field(1.0, description="weight of the losses against the squared length of the weights")
     tol: PositiveFloat = Field(1e-4, description="gradient below which the search ends")
-    max_iter: PositiveInt = Field(100, description="iterations at most")
+    max_iter: PositiveInt = Field(100, le=2_147_483_647, description="iterations at most")
 
     def estimator(self, learns: Learns, seed: int) -> Any:
         from sklearn.linear_model import LogisticRegression as Estimator

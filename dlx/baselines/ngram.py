@@ -33,7 +33,7 @@ class NGram(OfText):
     """
 
     kind: ClassVar[str] = "ngram"
-    n: PositiveInt = Field(3, description="tokens that are counted together: one, and the n - 1 before it")
+    n: PositiveInt = Field(3, le=1_000, description="tokens that are counted together: one, and the n - 1 before it")
     smoothing: Smoothing = Field("kneser_ney", description="how tokens that never followed get a probability")
     discount: float | None = Field(None, gt=0, lt=1, description="of kneser_ney, d; null: 0.75")
     k: PositiveFloat | None = Field(None, description="of add_k, what each count has more; null: 1")

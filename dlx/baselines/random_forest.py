@@ -17,7 +17,7 @@ class RandomForest(Baseline):
     """
 
     kind: ClassVar[str] = "random_forest"
-    n_estimators: PositiveInt = Field(100, description="how many trees")
+    n_estimators: PositiveInt = Field(100, le=100_000, description="how many trees")
     max_depth: PositiveInt | None = Field(
         None, description="splits from root to leaf at most; null: until leaves are pure"
     )

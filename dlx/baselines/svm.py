@@ -27,7 +27,7 @@ class SVM(Baseline):
     loss: Literal["squared_hinge", "hinge"] = Field("squared_hinge", description="of classes one against the rest")
     epsilon: NonNegativeFloat = Field(0.0, description="of values: errors up to this cost nothing")
     tol: PositiveFloat = Field(1e-4, description="change below which the search ends")
-    max_iter: PositiveInt = Field(1000, description="iterations at most")
+    max_iter: PositiveInt = Field(1000, le=2_147_483_647, description="iterations at most")
 
     @property
     def is_random(self) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from ..errors import DataError, Problem
 from ..registry import FAMILIES, Declared, Registry, family
 from ..shapes import Shape
+from .memory_bounds import guarded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -360,7 +361,15 @@ class Dataset(Declared):
 
     required = ("facts", "load")
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in cls.required:
+            if name in vars(cls):
+                setattr(cls, name, guarded(vars(cls)[name]))
+
     source: ClassVar[str] = ""
+    bytes_drawn: ClassVar[int] = 8
+    """Bytes of a value while generated data is drawn."""
     targets_are_next_inputs: ClassVar[bool] = False
     """Whether the target at each step is the input of the next: a network that looks ahead would copy it."""
 

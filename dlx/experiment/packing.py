@@ -10,8 +10,9 @@ from typing import Any
 
 from ..data import Dataset
 from ..errors import DlxError
-from ..graph import Graph, LayerNode
+from ..graph import Graph, LayerNode, phase_memory
 from ..runs.folder import RunFolder
+from ..shapes import bytes_text
 from ..training import compute, device
 from ..training.prepared import Prepared
 from ..training.replay.phases import keeps_state
@@ -53,6 +54,22 @@ def with_packing_note(prepared: Prepared) -> Prepared:
     else:
         note = device.packing_note(prepared.train)
     notes = (*prepared.sets.notes, note)
+    return replace(prepared, sets=replace(prepared.sets, notes=notes))
+
+
+def beyond_memory(prepared: Prepared, count: int) -> str:
+    """Return why `count` stacked trainings do not fit into memory beside each other; empty where they do."""
+    train = prepared.train
+    step = phase_memory.of_step(prepared.experiment, prepared.graphs, train.largest(prepared.examples))
+    needed, free = int(device.MEMORY_MARGIN * step * count), device.free_memory(prepared.device)
+    if needed <= free:
+        return ""
+    return f"{count:,} trainings at once want {bytes_text(needed)}, and {bytes_text(free)} are free"
+
+
+def one_by_one(prepared: Prepared, why: str) -> Prepared:
+    """Add to the data's notes why trainings come one after the other."""
+    notes = (*prepared.sets.notes, f"{why}: the trainings come one after the other.")
     return replace(prepared, sets=replace(prepared.sets, notes=notes))
 
 

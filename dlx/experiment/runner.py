@@ -73,6 +73,7 @@ def _run_stages(experiment: Experiment, runs: Path, session: Session, like: RunF
             folder.write_json("lock.json", like.numeric_settings())
         packed = packed or bool(like.numeric_settings().get("packed"))
     packed = packed and packing.packing_key(each[0].each[0]) is not None
+    packed = packed and not any(packing.beyond_memory(one, len(each)) for one in each[0].each)
     if packed:
         packing.record_packing(folders, each[0].each[0])
     trained = stages.train(list(zip(folders, each, strict=True)), session, packed=packed)
@@ -104,8 +105,13 @@ def _train_seeds(
             ensemble_run.noted(begun[-1])
         return begun[-1]
 
-    packed = len(each) > 1 or bool(existing and existing[0].numeric_settings().get("packed"))
-    if packed and packing.packing_key(each[0]) is not None:
+    recorded = existing[0].numeric_settings() if existing else {}
+    packed = bool(recorded.get("packed")) if recorded else len(each) > 1
+    key = packing.packing_key(each[0]) if packed else None
+    # what has begun goes on as it was, whatever is free now
+    if key is not None and not recorded and (why := packing.beyond_memory(each[0], len(each))):
+        key, packed, each = None, False, [packing.one_by_one(one, why) for one in each]
+    if key is not None:
         folders = [*existing, *(create(one) for one in each[len(existing) :])]
         packing.record_packing(folders, each[0])
         record_group()

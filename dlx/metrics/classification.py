@@ -337,7 +337,7 @@ class CalibrationError(Metric):
 
     kind: ClassVar[str] = "calibration_error"
     mode: ClassVar[Mode] = "min"
-    n_bins: PositiveInt = Field(15, description="bins of confidence, of equal width")
+    n_bins: PositiveInt = Field(15, le=1_000_000, description="bins of confidence, of equal width")
     norm: Literal["l1", "l2", "max"] = Field("l1", description="mean gap, root of the mean square, or largest gap")
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:

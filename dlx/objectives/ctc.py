@@ -48,7 +48,7 @@ class CTC(Supervised):
     )
     blank: NonNegativeInt = Field(0, description="number of the output that stands for no label")
     beam: PositiveInt | None = Field(
-        None, description="prefixes that a search keeps at each position; null: the best path"
+        None, le=10_000, description="prefixes that a search keeps at each position; null: the best path"
     )
     infeasible: Literal["error", "leave_out"] = Field(
         "error", description="what becomes of targets that take more positions than there are"

@@ -51,7 +51,9 @@ class Cycle(Objective):
     identity: Weight = pydantic.Field(
         5.0, description="weight of what a generator changes of examples that are of its side already; it may move"
     )
-    pool: NonNegativeInt = pydantic.Field(50, description="samples of each side that are kept; 0 for none")
+    pool: NonNegativeInt = pydantic.Field(
+        50, le=100_000, description="samples of each side that are kept; 0 for none"
+    )
     a: str = pydantic.Field("a", description="field of one side")
     b: str = pydantic.Field("b", description="field of the other side")
     partner_a: str | None = pydantic.Field(

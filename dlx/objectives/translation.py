@@ -52,7 +52,7 @@ class Translation(Language):
         default_factory=SCHEDULES.new("constant"), description="probability that the decoder sees the true token"
     )
     passes: PositiveInt | None = Field(
-        None, description="runs of the network that draw the other tokens; null: as many as a target has"
+        None, le=10_000, description="runs of the network that draw the other tokens; null: as many as a target has"
     )
     default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "perplexity", "exact_match", "bleu")
     higher_is_better: ClassVar[tuple[str, ...]] = ("accuracy", "exact_match", "bleu")

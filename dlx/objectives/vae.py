@@ -77,9 +77,11 @@ class Vae(Objective):
     binary: bool = pydantic.Field(
         False, description="for bernoulli: round the values to 0 and 1, of which P(x) is a probability"
     )
-    samples: PositiveInt = pydantic.Field(1, description="draws of z an example in a step, and in evaluations")
+    samples: PositiveInt = pydantic.Field(
+        1, le=100_000, description="draws of z an example in a step, and in evaluations"
+    )
     importance: NonNegativeInt = pydantic.Field(
-        0, description="draws of z an example for log_likelihood in evaluations; 0: none"
+        0, le=100_000, description="draws of z an example for log_likelihood in evaluations; 0: none"
     )
     field: str = pydantic.Field("input", description="the field of the data that is modelled")
     _labelled: frozenset[str] = PrivateAttr(frozenset())

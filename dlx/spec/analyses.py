@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ..errors import Problem
 from ..registry import FAMILIES, Declared, Registry, family
@@ -17,6 +17,8 @@ from .validation import choose, shown
 
 ANALYSES: Registry[Analysis] = FAMILIES["analysis"]
 SECTION = "analyses"
+MOST_NETWORKS = 10_000
+"""Draws of weights, or trainings, of one analysis."""
 
 
 @family(ANALYSES)
@@ -44,6 +46,14 @@ class Analysis(Declared):
         None,
         description="those looked at; of a declared analysis by default initial, unless the kind needs trained",
     )
+
+    @field_validator("seeds", "networks", check_fields=False)
+    @classmethod
+    def _bounded(cls, value: int) -> int:
+        """Check how many networks are drawn or trained. ValueError where they are more than one command trains."""
+        if value > MOST_NETWORKS:
+            raise ValueError(f"{value:,} networks are more than {MOST_NETWORKS:,}, the most of one analysis")
+        return value
 
     @classmethod
     def first_field(cls) -> str | None:

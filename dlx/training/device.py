@@ -12,6 +12,7 @@ from ..graph import Graph, Graphs, memory_forecast, phase_memory
 from ..lazy import torch
 from ..shapes import bytes_text
 from ..spec import Experiment, Train
+from ..spec.sections.train import MOST_THREADS
 
 if TYPE_CHECKING:
     from torch import device as Device
@@ -102,7 +103,7 @@ def available_threads() -> int:
     for name in ("DLX_THREADS", "OMP_NUM_THREADS"):
         count = os.environ.get(name, "").partition(",")[0].strip()
         if count.isdecimal() and int(count):
-            return int(count)
+            return min(int(count), MOST_THREADS)
     return len(os.sched_getaffinity(0))
 
 

@@ -1,6 +1,7 @@
 """Runs that are trained side by side are runs like others: resumed, reproduced and trained again to the same bits."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,49 @@ def test_seeds_on_a_device_that_does_not_pack_are_trained_one_by_one_and_say_why
     notes = [event.notes for event in events if isinstance(event, runner.TrainingStarted)]
     assert len(notes) == 3
     assert all(notes[-1].endswith("they are packed on the CPU alone.") for notes in notes)
+
+
+def test_more_seeds_than_memory_holds_at_once_come_one_by_one_and_go_on_so(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "free_memory", lambda _=None: 1_000_000)
+    many = load(spec, ["train.epochs=1"])
+    assert packing.beyond_memory(prepare(many), 3) == ""
+    said = packing.beyond_memory(prepare(many), 1000)
+    assert re.fullmatch(r"1,000 trainings at once want [\d.]+ MB, and 1 MB are free", said)
+
+    monkeypatch.setattr(packing, "beyond_memory", lambda _, count: f"{count} trainings want more than there is")
+    found = runner.run(load(spec, ["train.epochs=1"]), tmp_path / "runs")
+    ways = [result.run.lock()["way"]["step"] for result in found.results]
+    assert len(ways) == 3
+    assert "packed" not in ways
+    alone = runner.run(load(spec, ["train.epochs=1", "train.seeds=1"]), tmp_path / "alone").results[0].run
+    assert weights(found.results[0].run) == weights(alone)
+    told = [note for event in events_of(spec, tmp_path / "again") for note in event.notes]
+    assert told == ["3 trainings want more than there is: the trainings come one after the other."] * 3
+
+
+def events_of(spec, runs):
+    events = []
+    runner.run(load(spec, ["train.epochs=1"]), runs, events.append)
+    return [event for event in events if isinstance(event, runner.TrainingStarted)]
+
+
+def test_an_ensemble_that_began_one_by_one_goes_on_so_where_there_is_memory_now(spec, tmp_path, monkeypatch):
+    text = SPEC.replace("seeds: 3", "ensemble: {members: 3}").replace("epochs: 6", "epochs: 2")
+    spec.write_text(text)
+    monkeypatch.setattr(packing, "beyond_memory", lambda *_: "they want more than there is")
+    whole = runner.run(load(spec), tmp_path / "whole")
+
+    def kills(event):
+        if getattr(event, "record", "") == "end":
+            raise Killed
+
+    with pytest.raises(Killed):
+        runner.run(load(spec), tmp_path / "runs", kills)
+    monkeypatch.setattr(packing, "beyond_memory", lambda *_: "")
+    (run,) = [one for one in all_runs(tmp_path / "runs") if one.members()]
+    _, found = runner.resume(run)
+    assert [weights(one.run) for one in found.results] == [weights(one.run) for one in whole.results]
+    assert "packed" not in {one.run.lock()["way"]["step"] for one in found.results}
 
 
 def test_a_run_that_was_packed_goes_on_by_itself_where_the_device_does_not_pack(spec, tmp_path, monkeypatch):

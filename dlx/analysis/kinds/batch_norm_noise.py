@@ -37,9 +37,9 @@ class BatchNormNoise(Analysis):
     example: ClassVar[str] = "dlx analyze batch_norm_noise digits/lenet"
 
     batch_sizes: list[PositiveInt] = Field([20, 10, 5], min_length=1, description="sizes of the batches")
-    points: PositiveInt = Field(30, ge=3, description="training examples")
+    points: PositiveInt = Field(30, le=100_000, ge=3, description="training examples")
     layer: str = Field("", description="node whose values are normalised; empty: the input of the network")
-    draws: PositiveInt = Field(400, ge=2, description="times that each point is in a batch")
+    draws: PositiveInt = Field(400, le=100_000, ge=2, description="times that each point is in a batch")
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return batches that are no part of the points, and a layer that there is not."""

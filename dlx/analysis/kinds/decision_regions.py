@@ -47,7 +47,7 @@ class DecisionRegions(Analysis):
 
     low: float | list[float] | None = Field(None, description="lower corner of the window; null: by the data, or -3")
     high: float | list[float] | None = Field(None, description="upper corner of the window; null: by the data, or 3")
-    grid: int = Field(200, ge=2, description="points on a side of the map")
+    grid: int = Field(200, le=5_000, ge=2, description="points on a side of the map")
     threshold: float | None = Field(
         None,
         description="one output above it is class 1; null: by the objective, without one 0, and 1/2 after a sigmoid",

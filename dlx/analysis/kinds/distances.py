@@ -46,7 +46,7 @@ class Distances(Analysis):
     )
     k: list[PositiveInt] = Field([1, 3, 5], min_length=1, description="numbers of neighbours")
     examples: PositiveInt = Field(1000, description="training examples, and held-out ones, at most")
-    resolution: PositiveInt = Field(120, ge=2, description="places of a map along each axis")
+    resolution: PositiveInt = Field(120, le=2_000, ge=2, description="places of a map along each axis")
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return what the data lacks: classes."""

@@ -46,9 +46,9 @@ class Hessian(Analysis):
 
     examples: PositiveInt = Field(1000, description="examples whose mean loss it is of, at most")
     part: str = Field("train", description="part of the data that they are from")
-    exact: int = Field(400, ge=0, description="weights up to which the whole matrix is computed")
+    exact: int = Field(400, le=20_000, ge=0, description="weights up to which the whole matrix is computed")
     steps: PositiveInt = Field(30, description="steps of Lanczos for each draw")
-    draws: PositiveInt = Field(3, description="random vectors that Lanczos starts from")
+    draws: PositiveInt = Field(3, le=10_000, description="random vectors that Lanczos starts from")
     seeds: PositiveInt = Field(1, description="draws of the weights of a spec")
 
     def problems(self, subject: Subject) -> list[Problem]:

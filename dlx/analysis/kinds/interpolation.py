@@ -50,11 +50,11 @@ class Interpolation(Analysis):
     several: ClassVar[Literal["seeds", "networks", "no"]] = "networks"
     trained: ClassVar[bool] = True
 
-    points: int = Field(21, ge=3, description="points on the way, with both ends")
+    points: int = Field(21, le=10_000, ge=3, description="points on the way, with both ends")
     match: bool = Field(
         True, description="also go to the second run with its units in the order closest to the first"
     )
-    curve: NonNegativeInt = Field(100, description="updates of the training of the curve; 0: none")
+    curve: NonNegativeInt = Field(100, le=10_000_000, description="updates of the training of the curve; 0: none")
     rate: PositiveFloat = Field(0.01, description="learning rate of its training, by Adam")
     examples: PositiveInt = Field(1000, description="examples whose mean loss it is, at most")
     part: str = Field("", description="part of the data that they are from; empty: held out")

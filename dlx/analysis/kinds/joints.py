@@ -45,7 +45,7 @@ class Joints(Analysis):
 
     low: float | None = Field(None, description="lower end of the input; null: by the data, or -3")
     high: float | None = Field(None, description="upper end of the input; null: by the data, or 3")
-    most: PositiveInt = Field(10_000, description="joints up to which they are looked for")
+    most: PositiveInt = Field(10_000, le=10_000_000, description="joints up to which they are looked for")
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return layers that are not piecewise linear, and more inputs than one."""

@@ -67,7 +67,9 @@ class LayerDeletion(Analysis):
     several: ClassVar[Literal["seeds", "networks", "no"]] = "networks"
 
     examples: PositiveInt = Field(1000, description="examples of the held-out part, at most")
-    draws: NonNegativeInt = Field(3, description="random choices of each number of parts that are left out together")
+    draws: NonNegativeInt = Field(
+        3, le=100_000, description="random choices of each number of parts that are left out together"
+    )
     shuffles: NonNegativeInt = Field(20, description="random orders of the parts")
 
     def problems(self, subject: Subject) -> list[Problem]:

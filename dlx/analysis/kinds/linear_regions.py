@@ -48,9 +48,11 @@ class LinearRegions(Analysis):
 
     low: float | list[float] | None = Field(None, description="lower corner of the window; null: by the data, or -3")
     high: float | list[float] | None = Field(None, description="upper corner of the window; null: by the data, or 3")
-    most: PositiveInt = Field(100_000, description="regions up to which they are counted exactly")
-    points: PositiveInt = Field(20_000, description="points whose patterns are counted where there are more")
-    grid: PositiveInt = Field(300, description="points on a side of the picture")
+    most: PositiveInt = Field(100_000, le=10_000_000, description="regions up to which they are counted exactly")
+    points: PositiveInt = Field(
+        20_000, le=10_000_000, description="points whose patterns are counted where there are more"
+    )
+    grid: PositiveInt = Field(300, le=5_000, description="points on a side of the picture")
     seeds: PositiveInt = Field(6, description="draws of the weights of a spec")
 
     def problems(self, subject: Subject) -> list[Problem]:

@@ -41,7 +41,7 @@ class LossLandscape(Analysis):
     several: ClassVar[Literal["seeds", "networks", "no"]] = "networks"
 
     points: int = Field(
-        9, ge=3, description="points on a side of the map; odd, so that the weights are in the middle"
+        9, le=1_000, ge=3, description="points on a side of the map; odd, so that the weights are in the middle"
     )
     radius: PositiveFloat = Field(1.0, description="largest a and b; at 1 a filter has moved by its own length")
     examples: PositiveInt = Field(1000, description="examples whose mean loss it is, at most")

@@ -49,7 +49,7 @@ class LossSurface(Analysis):
     )
     low: list[float] | None = Field(None, min_length=2, max_length=2, description="lower corner; null: by the path")
     high: list[float] | None = Field(None, min_length=2, max_length=2, description="upper corner; null: by the path")
-    grid: int = Field(61, ge=2, description="points on a side of the map")
+    grid: int = Field(61, le=1_000, ge=2, description="points on a side of the map")
     part: str = Field("train", description="part of the data whose loss it is")
     updates: int | None = Field(None, ge=0, description="updates that are followed; null: all, 0: none")
 

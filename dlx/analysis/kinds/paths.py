@@ -55,7 +55,7 @@ class Paths(Analysis):
     longest: int | None = Field(
         None, ge=0, description="greatest length of the shares; else the 95th percentile of the gradient"
     )
-    samples: PositiveInt = Field(4, description="random paths of each length")
+    samples: PositiveInt = Field(4, le=100_000, description="random paths of each length")
     examples: PositiveInt = Field(32, description="inputs that the gradient is of, at most")
     seeds: PositiveInt = Field(3, description="draws of the weights of a spec")
 

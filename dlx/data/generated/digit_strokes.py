@@ -31,10 +31,12 @@ class DigitStrokes(Toy):
     """
 
     kind: ClassVar[str] = "digit_strokes"
-    most: PositiveInt = Field(5, description="digits of a signal at most; their number is uniform from 1 on")
-    length: PositiveInt = Field(160, description="positions of a signal")
-    narrow: PositiveInt = Field(16, ge=2, description="fewest positions of a digit")
-    wide: PositiveInt = Field(28, description="most positions of a digit")
+    most: PositiveInt = Field(
+        5, le=1_000_000, description="digits of a signal at most; their number is uniform from 1 on"
+    )
+    length: PositiveInt = Field(160, le=1_000_000, description="positions of a signal")
+    narrow: PositiveInt = Field(16, le=1_000_000, ge=2, description="fewest positions of a digit")
+    wide: PositiveInt = Field(28, le=1_000_000, description="most positions of a digit")
     noise: NonNegativeFloat = Field(0.2, description="standard deviation of what is added to each position")
 
     source: ClassVar[str] = "generated strokes"

@@ -35,9 +35,9 @@ class Inpainting(Dataset):
     train: PositiveInt = Field(1000, description="pictures to train on")
     valid: NonNegativeInt | None = Field(None, description="pictures held out for validation")
     test: NonNegativeInt | None = Field(200, description="pictures held out for the test")
-    size: PositiveInt = Field(16, ge=4, description="height and width, in pixels")
-    hole: PositiveInt = Field(6, description="height and width of the hole, in pixels")
-    waves: PositiveInt = Field(2, description="waves of a picture")
+    size: PositiveInt = Field(16, le=10_000, ge=4, description="height and width, in pixels")
+    hole: PositiveInt = Field(6, le=10_000, description="height and width of the hole, in pixels")
+    waves: PositiveInt = Field(2, le=10_000, description="waves of a picture")
     fill: Literal["zeros", "other"] = Field("zeros", description="in the hole: 0, or a part of another picture")
     seed: NonNegativeInt = Field(0, description="of the pictures")
 

@@ -85,14 +85,14 @@ class MNIST1D(Dataset):
         [36, 60], min_length=2, max_length=2, description="fewest and most zeros after the stroke"
     )
     scale_coeff: NonNegativeFloat = Field(0.4, description="width of the interval around 1 that heights come from")
-    max_translation: PositiveInt = Field(48, description="shifts run from 0 to one less, in positions")
+    max_translation: PositiveInt = Field(48, le=1_000_000, description="shifts run from 0 to one less, in positions")
     corr_noise_scale: NonNegativeFloat = Field(
         0.25, description="standard deviation of the noise that is then smoothed"
     )
     iid_noise_scale: NonNegativeFloat = Field(2e-2, description="standard deviation of the noise on each position")
     shear_scale: NonNegativeFloat = Field(0.75, description="width of the interval around 0 that slopes come from")
     shuffle_seq: bool = Field(False, description="put the positions into one random order, the same for all examples")
-    final_seq_length: PositiveInt = Field(40, description="positions of the finished signal")
+    final_seq_length: PositiveInt = Field(40, le=1_000_000, description="positions of the finished signal")
     standardize: Standardize = "none"
     preprocess: Steps = Field([])
     label_noise: LabelNoiseField = None

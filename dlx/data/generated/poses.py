@@ -53,7 +53,7 @@ class Poses(Toy):
     """
 
     kind: ClassVar[str] = "poses"
-    size: PositiveInt = Field(32, ge=16, description="height and width, in pixels")
+    size: PositiveInt = Field(32, le=10_000, ge=16, description="height and width, in pixels")
     noise: NonNegativeFloat = Field(0.1, description="standard deviation of what is added to each value")
     spot: PositiveFloat = Field(1.5, description="standard deviation of a spot in a heat map, in pixels")
 

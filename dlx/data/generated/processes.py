@@ -33,7 +33,7 @@ class ARProcess(SeriesData):
     kind: ClassVar[str] = "ar_process"
     coefficients: list[float] = Field([1.5, -0.75], min_length=1, description="c1 to ck, of the last value first")
     std: PositiveFloat = Field(1.0, description="standard deviation of the noise e")
-    length: PositiveInt = Field(2000, description="values of the series")
+    length: PositiveInt = Field(2000, le=10_000_000, description="values of the series")
     window: PositiveInt = Field(2, description="values of the past that an example has")
     pad: bool = Field(False, description="take off the mean, and put `window` zeros before and after the series")
     seed: NonNegativeInt = Field(0, description="of the noise")
@@ -93,8 +93,8 @@ class SeasonalSeries(SeriesData):
     """
 
     kind: ClassVar[str] = "seasonal_series"
-    length: PositiveInt = Field(700, description="values of each series")
-    series: PositiveInt = Field(1, description="how many series")
+    length: PositiveInt = Field(700, le=10_000_000, description="values of each series")
+    series: PositiveInt = Field(1, le=10_000_000, description="how many series")
     trend: float = Field(0.02, description="what is added a step")
     amplitude: NonNegativeFloat = Field(3.0, description="of the season")
     period: PositiveInt = Field(7, description="steps of a season")

@@ -69,7 +69,7 @@ class Scenes(Toy):
     """
 
     kind: ClassVar[str] = "scenes"
-    size: PositiveInt = Field(24, ge=16, description="height and width of a picture, in pixels")
+    size: PositiveInt = Field(24, le=10_000, ge=16, description="height and width of a picture, in pixels")
     noise: NonNegativeFloat = Field(0.1, description="standard deviation of what is added to each value")
     held_out: float = Field(
         0.2, ge=0.01, le=0.5, description="share of the pairs of figures that are in the test alone"

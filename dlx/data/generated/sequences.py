@@ -31,9 +31,11 @@ class DelayedCopy(Toy):
     """
 
     kind: ClassVar[str] = "delayed_copy"
-    length: PositiveInt = Field(1, description="symbols to remember")
-    delay: PositiveInt = Field(20, description="steps from the last symbol to the sign, which is the last of them")
-    symbols: PositiveInt = Field(8, ge=2, description="different symbols")
+    length: PositiveInt = Field(1, le=1_000_000, description="symbols to remember")
+    delay: PositiveInt = Field(
+        20, le=1_000_000, description="steps from the last symbol to the sign, which is the last of them"
+    )
+    symbols: PositiveInt = Field(8, le=1_000_000, ge=2, description="different symbols")
 
     source: ClassVar[str] = "generated sequences"
 
@@ -73,8 +75,8 @@ class Waves(Toy):
     """
 
     kind: ClassVar[str] = "waves"
-    length: PositiveInt = Field(256, description="steps of a wave")
-    components: PositiveInt = Field(3, description="sines of a wave")
+    length: PositiveInt = Field(256, le=1_000_000, description="steps of a wave")
+    components: PositiveInt = Field(3, le=1_000_000, description="sines of a wave")
     low: PositiveFloat = Field(0.01, description="smallest frequency, in turns a step")
     high: PositiveFloat = Field(0.1, le=0.5, description="largest frequency, in turns a step")
     noise: NonNegativeFloat = Field(0.0, description="standard deviation of what is added to each step")

@@ -73,15 +73,17 @@ class Shapes(Toy):
     targets: Target | Annotated[list[Target], Field(min_length=2)] = Field(
         "positions", description="what is to be told; of several each is a field of its name"
     )
-    size: PositiveInt = Field(32, ge=8, description="height and width, in pixels")
-    channels: PositiveInt = Field(1, description="colours, each figure of one mixture of them")
-    most: PositiveInt | None = Field(None, description="figures in a picture at most; null: 3, or 1 for a class")
+    size: PositiveInt = Field(32, le=10_000, ge=8, description="height and width, in pixels")
+    channels: PositiveInt = Field(1, le=10_000, description="colours, each figure of one mixture of them")
+    most: PositiveInt | None = Field(
+        None, le=10_000, description="figures in a picture at most; null: 3, or 1 for a class"
+    )
     colours: Literal["any", "by_kind"] = Field(
         "any", description="of figures: any mixture; or red discs, green squares and blue triangles"
     )
     noise: NonNegativeFloat = Field(0.1, description="standard deviation of what is added to each value")
     spot: PositiveFloat = Field(1.5, description="standard deviation of a spot in a heat map, in pixels")
-    grid: PositiveInt = Field(4, description="cells on each axis, for boxes")
+    grid: PositiveInt = Field(4, le=10_000, description="cells on each axis, for boxes")
 
     source: ClassVar[str] = "drawn figures"
 

@@ -50,6 +50,7 @@ class Synthetic(Dataset):
     label_noise: LabelNoiseField = None
     labelled: LabelledField = None
 
+    bytes_drawn: ClassVar[int] = 4
     source: ClassVar[str] = "random numbers"
 
     @model_validator(mode="after")
@@ -89,7 +90,7 @@ class Synthetic(Dataset):
             raise DataError(
                 f"{count:,} inputs of shape {Shape(self.shape)}, their targets and teacher take "
                 f"{values * 4 / 2**30:,.1f} GiB, which is not to be had",
-                hint="Ask for fewer examples or a smaller shape.",
+                hint="Ask for fewer examples or `classes`, or a smaller shape.",
             ) from None
         return with_label_noise(assemble(parts, "none", f"{self.source}, seed {self.seed}"), self)
 

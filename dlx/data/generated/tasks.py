@@ -111,8 +111,8 @@ class RelatedTasks(SeveralTargets):
 
     kind: ClassVar[str] = "related_tasks"
     tasks: PositiveInt = Field(8, le=100, description="tasks")
-    factors: PositiveInt = Field(3, description="factors that all tasks share")
-    size: PositiveInt = Field(20, description="values of an example")
+    factors: PositiveInt = Field(3, le=1_000_000, description="factors that all tasks share")
+    size: PositiveInt = Field(20, le=1_000_000, description="values of an example")
 
     @property
     def inputs(self) -> int:

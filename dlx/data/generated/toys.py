@@ -143,8 +143,8 @@ class Blobs(Toy):
     """
 
     kind: ClassVar[str] = "blobs"
-    classes: PositiveInt = Field(3, description="clouds")
-    features: PositiveInt = Field(2, description="values of an example")
+    classes: PositiveInt = Field(3, le=1_000_000, description="clouds")
+    features: PositiveInt = Field(2, le=1_000_000, description="values of an example")
     std: NonNegativeFloat = Field(1.0, description="standard deviation of a cloud along each axis")
     spread: PositiveFloat = Field(10.0, description="half the side of the cube of the centres")
 

@@ -128,9 +128,9 @@ class Translations(Dataset):
     pairs: list[Pair] | None = Field(
         None, min_length=1, description="pairs of languages that training and validation have; null: `from` and `to`"
     )
-    train: PositiveInt = Field(2000, description="sentences to train on, each in one of the pairs")
-    valid: NonNegativeInt | None = Field(None, description="sentences held out for validation")
-    test: NonNegativeInt | None = Field(500, description="sentences held out for the test")
+    train: PositiveInt = Field(2000, le=10_000_000, description="sentences to train on, each in one of the pairs")
+    valid: NonNegativeInt | None = Field(None, le=10_000_000, description="sentences held out for validation")
+    test: NonNegativeInt | None = Field(500, le=10_000_000, description="sentences held out for the test")
     held_out: float = Field(
         0.25, ge=0, lt=1, description="share of the pairs of adjective and noun that no training sentence has"
     )

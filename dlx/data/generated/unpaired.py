@@ -38,8 +38,8 @@ class Unpaired(Dataset):
     train: PositiveInt = Field(1000, description="pictures of each side to train on")
     valid: NonNegativeInt | None = Field(None, description="pictures of each side held out for validation")
     test: NonNegativeInt | None = Field(200, description="pictures of each side held out for the test")
-    size: PositiveInt = Field(8, ge=4, description="height and width, in pixels")
-    blots: PositiveInt = Field(2, description="blots of a picture")
+    size: PositiveInt = Field(8, le=10_000, ge=4, description="height and width, in pixels")
+    blots: PositiveInt = Field(2, le=10_000, description="blots of a picture")
     seed: NonNegativeInt = Field(0, description="of the pictures")
 
     def facts(self) -> Facts:

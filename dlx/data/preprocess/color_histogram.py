@@ -28,7 +28,7 @@ class ColorHistogram(Preprocess):
     """
 
     kind: ClassVar[str] = "color_histogram"
-    bins: PositiveInt = Field(10, description="bins of equal width for each channel")
+    bins: PositiveInt = Field(10, le=100_000, description="bins of equal width for each channel")
     channels: Literal["hue", "hsv", "rgb"] = Field("hue", description="what is counted")
 
     def output_shape(self, x: Shape) -> Shape:

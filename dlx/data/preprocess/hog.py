@@ -34,9 +34,11 @@ class HoG(Preprocess):
     """
 
     kind: ClassVar[str] = "hog"
-    pixels_per_cell: PositiveInt = Field(8, description="height and width of a cell")
-    cells_per_block: PositiveInt = Field(3, description="cells along a side of a block, which is normalised as one")
-    orientations: PositiveInt = Field(9, description="bins of the direction, over 180 degrees")
+    pixels_per_cell: PositiveInt = Field(8, le=10_000, description="height and width of a cell")
+    cells_per_block: PositiveInt = Field(
+        3, le=10_000, description="cells along a side of a block, which is normalised as one"
+    )
+    orientations: PositiveInt = Field(9, le=10_000, description="bins of the direction, over 180 degrees")
 
     def output_shape(self, x: Shape) -> Shape:
         if x.rank != 3:

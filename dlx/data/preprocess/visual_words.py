@@ -39,10 +39,10 @@ class VisualWords(Preprocess):
     """
 
     kind: ClassVar[str] = "visual_words"
-    words: PositiveInt = Field(100, description="size of the codebook")
-    size: PositiveInt = Field(6, description="height and width of a patch")
-    stride: PositiveInt = Field(2, description="pixels between two patches of an image")
-    patches: PositiveInt = Field(10_000, description="drawn from the training images for the codebook")
+    words: PositiveInt = Field(100, le=100_000, description="size of the codebook")
+    size: PositiveInt = Field(6, le=10_000, description="height and width of a patch")
+    stride: PositiveInt = Field(2, le=10_000, description="pixels between two patches of an image")
+    patches: PositiveInt = Field(10_000, le=10_000_000, description="drawn from the training images for the codebook")
     seed: NonNegativeInt = Field(0, description="of the draw, and of the start of k-means")
 
     def output_shape(self, x: Shape) -> Shape:

@@ -22,6 +22,8 @@ from .stopping import EarlyStopping, KeepBest, MaxTime, seconds
 
 MOST_SEEDS = 10_000
 """Seeds that one spec may train; each has a run folder."""
+MOST_THREADS = 4096
+"""Threads that a lock of a run may have too; far beyond them torch ends without a word."""
 
 
 class ParameterGroup(Strict):
@@ -105,7 +107,7 @@ class Train(Strict):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
         "auto", description="auto, cpu, cuda or cuda:N"
     )
-    threads: PositiveInt | Literal["auto"] = Field(
+    threads: Annotated[PositiveInt, Field(le=MOST_THREADS)] | Literal["auto"] = Field(
         "auto", description="CPU threads; auto takes one for small networks, and of middling ones times a batch"
     )
     trace: bool | Literal["auto"] = Field(

@@ -140,7 +140,7 @@ class Tpe(OptunaSampler):
     several: ClassVar[bool] = True
     startup: NonNegativeInt = Field(10, description="trials by chance before the first that follows from results")
     multivariate: bool = Field(True, description="look at keys together, and not one by one")
-    candidates: PositiveInt = Field(24, description="draws, of which the most promising is taken")
+    candidates: PositiveInt = Field(24, le=1_000_000, description="draws, of which the most promising is taken")
 
     def sampler(self, seed: int) -> BaseSampler:
         from optuna.samplers import TPESampler
@@ -188,7 +188,9 @@ class Nsga2(OptunaSampler):
 
     kind: ClassVar[str] = "nsga2"
     several: ClassVar[bool] = True
-    population: Annotated[int, Field(ge=2)] = Field(24, description="points of which the next ones are made")
+    population: Annotated[int, Field(ge=2, le=100_000)] = Field(
+        24, description="points of which the next ones are made"
+    )
     crossover: Annotated[float, Field(ge=0, le=1)] = Field(0.9, description="part of the points with two parents")
     mutation: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="chance of each key to change; else 1 over their number"

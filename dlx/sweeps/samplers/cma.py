@@ -24,7 +24,9 @@ class CmaEs(BuiltinSampler):
     """
 
     kind: ClassVar[str] = "cma_es"
-    population: Annotated[int, Field(ge=2)] = Field(8, description="trials after which the distribution moves")
+    population: Annotated[int, Field(ge=2, le=10_000)] = Field(
+        8, description="trials after which the distribution moves"
+    )
     sigma: Annotated[float, Field(gt=0, le=1)] = Field(0.3, description="spread at first, as a part of each range")
 
     def pick(self, request: SampleRequest) -> list[Point]:

@@ -24,8 +24,12 @@ class Evolution(BuiltinSampler):
     """
 
     kind: ClassVar[str] = "evolution"
-    population: Annotated[int, Field(ge=2)] = Field(24, description="the newest trials, of which parents are taken")
-    tournament: PositiveInt = Field(4, description="trials by chance, of which the best becomes a parent")
+    population: Annotated[int, Field(ge=2, le=100_000)] = Field(
+        24, description="the newest trials, of which parents are taken"
+    )
+    tournament: PositiveInt = Field(
+        4, le=1_000_000, description="trials by chance, of which the best becomes a parent"
+    )
     crossover: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="chance of a child to have two parents")
     mutation: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="chance of each key to change; else 1 over their number"

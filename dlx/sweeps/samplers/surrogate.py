@@ -33,9 +33,11 @@ class Surrogate(BuiltinSampler):
     """
 
     kind: ClassVar[str] = "surrogate"
-    initial: PositiveInt = Field(64, description="points by chance that it learns from; a few hundred for networks")
-    candidates: PositiveInt = Field(2000, description="points that it looks at for each generation")
-    newest: PositiveInt = Field(500, description="trials that it learns from at most, the newest")
+    initial: PositiveInt = Field(
+        64, le=1_000_000, description="points by chance that it learns from; a few hundred for networks"
+    )
+    candidates: PositiveInt = Field(2000, le=1_000_000, description="points that it looks at for each generation")
+    newest: PositiveInt = Field(500, le=1_000_000, description="trials that it learns from at most, the newest")
 
     def pick(self, request: SampleRequest) -> list[Point]:
         if len(request.history) < self.initial:
