@@ -368,7 +368,7 @@ class Dataset(Declared):
                 setattr(cls, name, guarded(vars(cls)[name]))
 
     source: ClassVar[str] = ""
-    bytes_drawn: ClassVar[int] = 8
+    bytes_per_value: ClassVar[int] = 8
     """Bytes of a value while generated data is drawn."""
     targets_are_next_inputs: ClassVar[bool] = False
     """Whether the target at each step is the input of the next: a network that looks ahead would copy it."""

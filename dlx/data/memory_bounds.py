@@ -24,7 +24,7 @@ def guarded(method: Callable[[Any], T]) -> Callable[[Any], T]:
     def within_memory(self: Dataset) -> T:
         try:
             if method.__name__ == "load":
-                check_drawn(self)
+                check_examples(self)
             return method(self)
         except (MemoryError, OverflowError) as error:
             raise _too_large(self, error) from error
@@ -36,7 +36,7 @@ def guarded(method: Callable[[Any], T]) -> Callable[[Any], T]:
     return within_memory
 
 
-def check_drawn(source: Dataset) -> None:
+def check_examples(source: Dataset) -> None:
     """Raise a DataError where the examples of generated data do not fit into the free memory while they are drawn.
 
     Where memory is lent beyond what there is, as on Linux, the process would be killed later, without a word.
@@ -47,7 +47,7 @@ def check_drawn(source: Dataset) -> None:
     counts = [getattr(source, part, None) for part in ("train", "valid", "test")]
     examples = sum(count for count in counts if type(count) is int)
     values = sum(one.shape.count for one in source.facts().fields.values())
-    needed, free = type(source).bytes_drawn * examples * values, _free()
+    needed, free = type(source).bytes_per_value * examples * values, _free()
     if needed > free:
         message = f"{examples:,} examples of {values:,} values take {bytes_text(needed)} while they are drawn"
         raise DataError(f"{message}, and {bytes_text(free)} are free", hint=_smaller(source))

@@ -50,7 +50,7 @@ class Synthetic(Dataset):
     label_noise: LabelNoiseField = None
     labelled: LabelledField = None
 
-    bytes_drawn: ClassVar[int] = 4
+    bytes_per_value: ClassVar[int] = 4
     source: ClassVar[str] = "random numbers"
 
     @model_validator(mode="after")
