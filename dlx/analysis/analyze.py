@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from ..errors import DlxError, Mark, Problem, SpecError, did_you_mean, with_article
 from ..lazy import torch
@@ -143,12 +143,20 @@ def with_options(kind: str, options: Sequence[str] = (), start: Node | None = No
         if parsed.is_sweep_override():
             raise SpecError(Problem("names several values, and an option has one", "A list is written [1,2].", mark))
         key, value = parsed.key_or_group.replace("/", "."), hydra_grammar.plain(parsed.value())
+        if not isinstance(value, list) and value is not None and _is_list(kind, key):
+            value = [value]
         overrides.put(root, f"{kind}.{key}", located(value, mark), mark, True)
     problems: list[Problem] = []
     made = choose(ANALYSES, root, "analysis", problems)
     if problems or made is None:
         raise SpecError(*problems)
     return made
+
+
+def _is_list(kind: str, option: str) -> bool:
+    """Whether an option is a list and nothing else, of which one value is the only item."""
+    field = ANALYSES[kind].model_fields.get(option)
+    return field is not None and get_origin(field.annotation) is list
 
 
 def analyze(analysis: Analysis, subject: Subject, name: str = "") -> Analyzed:

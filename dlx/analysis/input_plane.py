@@ -102,7 +102,7 @@ def of_subject(subject: Subject, low: Corner, high: Corner, seed: int = 0) -> In
         origin, basis = torch.zeros(axes).double(), torch.eye(axes).double()
         spots = None if values is None else values.numpy(force=True)
         ends = _around(spots) if spots is not None else ([-USUAL] * axes, [USUAL] * axes)
-        titles = (name,) if axes == 1 else (f"{name}[0]", f"{name}[1]")
+        titles = (name,) if axes == 1 else (f"first value of {name}", f"second value of {name}")
     lows, highs = (
         tuple(_each(corner, axes) if corner is not None else end)
         for corner, end in zip((low, high), ends, strict=True)

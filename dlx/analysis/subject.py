@@ -138,6 +138,8 @@ class Subject:
     def _of_run(self, run: RunFolder, name: str) -> dict[str, fx.GraphModule]:
         weights_of(run, name)
         found = {each: network for each, (network, _) in checkpoint.restore_all(run.dir, name).items()}
+        for network in found.values():
+            _check_finite(network, run, name)
         if missing := [each for each in self.graphs if each not in found]:
             sources = network_sources.load(load(run.file("spec.yaml")).last_stage, run.dir)
             elsewhere = network_sources.networks(self.graphs, sources, self.device)
@@ -309,6 +311,14 @@ class Subject:
         made = of_runs([one.run for one in results.results])
         weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
         return made
+
+
+def _check_finite(network: fx.GraphModule, run: RunFolder, name: str) -> None:
+    """Raise DlxError for weights that are NaN or infinite, of which no figure says anything."""
+    for key, value in network.named_parameters():
+        if not bool(torch.isfinite(value).all()):
+            hint = "dlx saves no such weights: another program wrote them. Look at another one: `--checkpoint NAME`."
+            raise DlxError(f"the weights `{key}` of {run.key}, checkpoint `{name}`, are not finite", hint=hint)
 
 
 def of_spec(experiment: Experiment, graphs: Graphs | None = None) -> Subject:

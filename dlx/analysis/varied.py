@@ -52,6 +52,16 @@ class Trains(Analysis):
         return trained(self.plans(subject), subject.study)
 
 
+def held_out(subject: Subject) -> str:
+    """Return the part that variants are measured on: test, else validation. DlxError where the data has neither."""
+    if subject.sets.test is not None:
+        return "test"
+    if subject.sets.valid is not None:
+        return "valid"
+    message = f"{subject.name} holds out no examples to measure its variants on"
+    raise DlxError(message, hint="Give the data a `test` or `valid` part.")
+
+
 class Varied(Trains):
     """Base of analyses over the values of one key of the spec."""
 
@@ -66,9 +76,7 @@ class Varied(Trains):
 
     def variants(self, subject: Subject) -> tuple[Variant, ...]:
         """Train the variants, or read them back. DlxError before that where the data holds out no part."""
-        if subject.sets.valid is None and subject.sets.test is None:
-            message = f"{subject.name} holds out no examples to measure its variants on"
-            raise DlxError(message, hint="Give the data a `test` or `valid` part.")
+        held_out(subject)
         return super().variants(subject)
 
     def metric_of(self, subject: Subject) -> str:

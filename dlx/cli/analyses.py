@@ -10,34 +10,41 @@ import typer
 from . import completion
 from .options import AsJson, Checkpoint, Plugins, Runs
 
+Kind = Annotated[
+    str,
+    typer.Argument(
+        metavar="KIND",
+        help="What is looked at, or the name of one of the spec's `analyses`; --list has all kinds.",
+        autocompletion=completion.analyses,
+    ),
+]
+Subjects = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SPEC | RUN... [KEY=VALUE]",
+        help="A spec before training, or runs; changes to the spec, in Hydra's grammar.",
+        autocompletion=completion.specs,
+    ),
+]
+Options = Annotated[
+    list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="An option of the kind; once for each.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--out", "--output", "-o", metavar="FILE", help="A picture .svg, .png, .pdf; .csv or .json."),
+]
+Theme = Annotated[Literal["light", "dark"], typer.Option(help="Colours of a picture.")]
+Listed = Annotated[bool, typer.Option("--list", help="All kinds, with what each shows.")]
+
 
 def analyze(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            metavar="KIND",
-            help="What is looked at, or the name of one of the spec's `analyses`; --list has all kinds.",
-            autocompletion=completion.analyses,
-        ),
-    ] = "",
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SPEC | RUN... [KEY=VALUE]",
-            help="A spec before training, or runs; changes to the spec, in Hydra's grammar.",
-            autocompletion=completion.specs,
-        ),
-    ] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="An option of the kind; once for each.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--out", "--output", "-o", metavar="FILE", help="A picture .svg, .png, .pdf; .csv or .json."),
-    ] = None,
-    theme: Annotated[Literal["light", "dark"], typer.Option(help="Colours of a picture.")] = "light",
+    kind: Kind = "",
+    names: Subjects = None,
+    options: Options = None,
+    output: Output = None,
+    theme: Theme = "light",
     checkpoint: Checkpoint = None,
-    listed: Annotated[bool, typer.Option("--list", help="All kinds, with what each shows.")] = False,
+    listed: Listed = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
@@ -69,10 +76,10 @@ def analyze(
     if output is not None:
         analysis_files.check_writable(output)
     found = analyses.analyze(analysis, subject, name)
-    if output is not None and form is not None:
-        try:
+    try:
+        if output is not None and form is not None:
             analysis_files.write(found, output, form, theme)
-        except DlxError:  # what was computed is not lost
-            shown.analyzed(found, None, as_json)
-            raise
+    except DlxError:  # what was computed is not lost
+        shown.analyzed(found, None, as_json)
+        raise
     shown.analyzed(found, output, as_json)

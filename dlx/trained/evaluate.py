@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..data import Sets, input_record
 from ..data.preprocess import EarlierFit, using_earlier_fit
 from ..data.text.recorded import reading_of_run
-from ..errors import DlxError, did_you_mean, plural
+from ..errors import DataError, DlxError, did_you_mean, plural
 from ..experiment import ensemble
 from ..experiment.resume_checks import check_digest, check_network
 from ..experiment.session import job_of
@@ -280,9 +280,13 @@ def _job_of_phases(experiment: Experiment, known: InputRecord, sets: Sets, run: 
 
 
 def _sets(experiment: Experiment, run: RunFolder, hint: str) -> Sets:
-    """Load the data of a run, and check that it has not changed."""
+    """Load the data of a run, and check that it has not changed. DataError, with the run's name, where it is gone."""
     assert experiment.data is not None
-    sets = experiment.data.load()
+    try:
+        sets = experiment.data.load()
+    except DataError as error:
+        first, *others = error.problems
+        raise DataError(replace(first, message=f"the data of {run.key}: {first.message}"), *others) from error
     check_digest(run, sets, hint)
     return sets
 

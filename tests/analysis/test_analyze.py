@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from commands import dlx
 from helpers import experiment_of
@@ -95,6 +97,13 @@ def test_options_are_in_the_grammar_of_overrides():
     made = analyze.with_options("activation_scale", ["seeds=3", "layers=[a, 'b_*']", "measure=variance"])
 
     assert (made.seeds, made.layers, made.measure) == (3, ["a", "b_*"], "variance")
+
+
+def test_one_value_is_the_only_item_of_a_list_and_of_nothing_else():
+    assert analyze.with_options("activation_scale", ["layers=linear_1"]).layers == ["linear_1"]
+    assert analyze.with_options("decision_regions", ["low=-1"]).low == -1
+    with pytest.raises(SpecError, match="`seeds` must be"):
+        analyze.with_options("activation_scale", ["seeds=[3]"])
 
 
 @pytest.mark.parametrize(
@@ -276,10 +285,26 @@ def test_a_run_whose_data_is_gone_is_said_where_the_data_is_needed(tmp_path):
     rows.unlink()
 
     assert of_run(run).network().linear_1.weight.shape == (8, 2)
-    with pytest.raises(DlxError, match=r"rows\.csv"):
+    with pytest.raises(DlxError, match=rf"the data of {run.key}: .*rows\.csv"):
         analyze.analyze(ActivationScale(), of_run(run))
     found = dlx("analyze", "activation_scale", run.dir, cwd=tmp_path)
     assert (found.returncode, "rows.csv" in found.stderr, "Traceback" in found.stderr) == (2, True, False)
+
+
+def test_weights_that_are_not_finite_are_told_though_their_checksum_is_right(run, tmp_path):
+    """As another program leaves them, that writes a checkpoint anew with its checksum."""
+    copied = RunFolder(Path(shutil.copytree(run.dir, tmp_path / "small" / run.dir.name)))
+    folder = copied.dir / "checkpoints"
+    weights, facts = folder / "final.safetensors", folder / "final.json"
+    tensors = safetensors.torch.load(weights.read_bytes())
+    tensors["linear_2.weight"][0, 0] = torch.nan
+    weights.write_bytes(safetensors.torch.save(tensors))
+    about = json.loads(facts.read_text()) | {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    del about["facts_sha256"]
+    about["facts_sha256"] = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    facts.write_text(json.dumps(about))
+    with pytest.raises(DlxError, match=r"the weights `linear_2\.weight` of .*, checkpoint `final`, are not finite"):
+        analyze.analyze(ActivationScale(), of_runs([copied]))
 
 
 @pytest.mark.parametrize(

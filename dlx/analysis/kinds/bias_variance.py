@@ -16,7 +16,7 @@ from ..measures.classifier import classes_of
 from ..measures.decomposition import Decomposition, of_classes, of_squares
 from ..result import Lines, Panel, Result
 from ..variants import Plan, Variant, outputs, planned
-from ..varied import Trains, data_key
+from ..varied import Trains, data_key, held_out
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,8 +96,8 @@ class BiasVariance(Trains):
 
     def run(self, subject: Subject) -> Result:
         """Train the networks, and split their error on the same held-out examples."""
+        part = subject.part(held_out(subject))  # before anything is trained
         variants = self.variants(subject)
-        part = subject.part("test" if "test" in subject.parts else "valid" if "valid" in subject.parts else "train")
         found = [self._split(subject, variant, part) for variant in variants]
         values: Sequence[float | None] = self.values or [None]
         rows = [

@@ -69,11 +69,12 @@ class EffectiveField(Analysis):
         if theoretical:
             size = float(np.prod([high - low for low, high in theoretical])) ** (1 / len(theoretical))
             figures |= {"theoretical": size, "share": side / size}
-        along = over_seeds(np.stack([_along(one) for one in each]))
-        places = np.arange(len(along[0]))
-        lines = [Lines(name, places, *along)]
+        mean, low, high = over_seeds(np.stack([_along(one) for one in each]))
+        band = (None, None) if low is None or high is None else (low.clip(0, 1), high.clip(0, 1))
+        places = np.arange(len(mean))
+        lines = [Lines(name, places, mean, *band)]
         if theoretical:
-            lines.append(_bounds(theoretical[-1], float(along[0].max())))
+            lines.append(_bounds(theoretical[-1], float(mean.max())))
         panels = [Panel("gradient along the last axis", "position", "part of the largest", tuple(lines))]
         if energy.dim() == 2:
             root = (energy / energy.max()).sqrt().cpu().numpy()[::-1]

@@ -73,13 +73,18 @@ class ShatteredGradients(Analysis):
         together = products(rows)
         notes = (f"{len(each) - len(alive)} of {len(each)} have one gradient everywhere, and no autocorrelation",)
         marks = (Lines("autocorrelation", lags, mean, low, high), Lines("about 0, of all seeds", lags, together))
-        example = Panel(f"dy/ds of the first of {len(rows)}", "s", "dy/ds", (Lines("dy/ds", along, rows[0]),))
+        example = Panel(
+            f"dy/ds of the first of {len(rows)}",
+            "position s along the line",
+            "dy/ds",
+            (Lines("dy/ds", along, rows[0]),),
+        )
         return Result(
             {
                 "autocorrelation": at_lag(mean, lags[1], self.lag),
                 "ensemble_autocorrelation": at_lag(together, lags[1], self.lag),
             },
-            (Panel("autocorrelation of the gradient", "lag", "autocorrelation", marks), example),
+            (Panel("autocorrelation of the gradient", "lag along the line", "autocorrelation", marks), example),
             (("lag", "autocorrelation", "about 0, of all seeds"), self._rows(lags, mean, together)),
             notes if len(alive) < len(each) else (),
             seeds=len(rows),

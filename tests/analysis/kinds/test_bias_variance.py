@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from trainings import analyzed, refused, subject_in
 
+from dlx.errors import DlxError
+
 SPEC = """
 dlx: 1
 name: squares
@@ -106,3 +108,11 @@ def test_what_cannot_be_resampled_is_told(
             "[{linear: {out_features: 1", "[flatten, {linear: {out_features: 10"
         )
     assert words in refused("bias_variance", subject_in(tmp_path, text), **options)
+
+
+def test_without_a_held_out_part_nothing_is_trained(tmp_path: Path) -> None:
+    """Bias and variance in the training part would be those of what was learned by heart."""
+    text = SPEC.replace("test: 100", "test: 0").replace("train: 20", "train: 20, valid: 0")
+    with pytest.raises(DlxError, match="holds out no examples to measure its variants on"):
+        analyzed("bias_variance", subject_in(tmp_path, text), networks=2)
+    assert not list(tmp_path.rglob("checkpoints"))

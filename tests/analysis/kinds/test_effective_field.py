@@ -60,6 +60,15 @@ def test_seeds_have_an_interval():
     assert (found.panels[0].marks[0].low <= found.panels[0].marks[0].y).all()
 
 
+def test_parts_of_the_largest_and_their_band_lie_from_0_to_1():
+    """An interval about the mean of few networks goes beyond 1, where each of them has its largest."""
+    line = field(CHAIN, examples=1, seeds=2).panels[0].marks[0]
+
+    assert (line.low >= 0).all()
+    assert (line.high <= 1).all()
+    assert (line.low <= line.y).all()
+
+
 def test_networks_without_positions_are_refused():
     vector = of_spec(experiment_of("name: dense\nnetwork: {inputs: [4], layers: [{linear: 3}]}"))
     chain = of_spec(experiment_of(CHAIN + "    - flatten\n    - linear: 2\n"))
