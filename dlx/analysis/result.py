@@ -59,8 +59,9 @@ class Heat:
     """Values (len(y), len(x)) over an even grid whose lowest row is the first.
 
     With `classes` the values are class numbers, in colours of their own; with `contours` lines of equal value are
-    drawn over them. `label` is what the values are; `scale` is that of their colours. `x_names` and `y_names` are
-    those of columns and rows that are layers or classes, and stand at the axes where they are few.
+    drawn over them. `label` is what the values are; `scale` is that of their colours, and `limits` are the values of
+    the first and the last, where maps are to be compared: by default the least and the largest. `x_names` and
+    `y_names` are those of columns and rows that are layers or classes, and stand at the axes where they are few.
     """
 
     x: Values
@@ -70,6 +71,7 @@ class Heat:
     contours: bool = False
     label: str = ""
     scale: Scale = "linear"
+    limits: tuple[float, float] | None = None
     x_names: Sequence[str] = ()
     y_names: Sequence[str] = ()
 

@@ -122,7 +122,7 @@ def _scaled(values: Array, heat: Heat) -> Array:
 
 
 def _range(heat: Heat) -> tuple[float, float]:
-    values = _scaled(np.asarray(heat.values), heat)
+    values = _scaled(np.asarray(heat.values if heat.limits is None else heat.limits), heat)
     values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
 

@@ -54,9 +54,9 @@ def test_a_killed_command_goes_on_with_what_is_finished_and_comes_to_the_same_fi
 
 
 def records(run: Path) -> list[str]:
-    return [
-        json.loads(line)["record"] for line in (run / "metrics.jsonl").read_text().splitlines() if line[-1:] == "}"
-    ]
+    """What the lines of a run are, of which the last may be half written."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["record"] for line in lines if line.endswith("}")]
 
 
 def ends(folder: Path) -> list[Path]:

@@ -63,11 +63,15 @@ class LossLandscape(Analysis):
         panels: list[Panel] = []
         rows: list[list[Any]] = []
         places = np.linspace(-self.radius, self.radius, self.points)
-        for index, one in enumerate(subject.each):
-            table = self._map(one, one.examples(self.examples, part=self.part), places)
+        maps = [self._map(one, one.examples(self.examples, part=self.part), places) for one in subject.each]
+        ends = np.concatenate([one[np.isfinite(one)] for one in maps])
+        limits = (float(ends.min()), float(ends.max())) if len(ends) else (0.0, 1.0)
+        for index, (one, table) in enumerate(zip(subject.each, maps, strict=True)):
             ending = f"_{index + 1}" if index else ""
             figures |= {f"{name}{ending}": value for name, value in _figures(table).items()}
-            heat = Heat(places, places, table, contours=True, label="loss", scale=scale_of(table))
+            heat = Heat(
+                places, places, table, contours=True, label="loss", scale=scale_of(np.array(limits)), limits=limits
+            )
             panels.append(Panel(one.name, "first direction", "second direction", (heat,)))
             rows += [
                 [one.name, float(x), float(y), float(table[j, i])]

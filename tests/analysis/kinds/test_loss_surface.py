@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from dlx.analysis import analyze
+from dlx.analysis.analyze import with_options
+from dlx.analysis.subject import of_runs
 from dlx.errors import SpecError
+from dlx.report import analysis_heat
 
 X = np.array([0.03, 0.19, 0.34, 0.46, 0.78, 0.81, 1.08, 1.18, 1.39, 1.60, 1.65, 1.90])
 Y = np.array([0.67, 0.85, 1.05, 1.0, 1.40, 1.5, 1.3, 1.54, 1.55, 1.68, 1.73, 1.6])
@@ -115,3 +118,18 @@ def test_the_middle_is_the_loss_of_the_network_and_the_directions_are_as_long_as
 def test_an_even_number_of_points_has_no_middle(tmp_path):
     with pytest.raises(SpecError, match="`points: 4` is even, and the weights are in the middle"):
         result("loss_landscape", "points=4", spec="digits/lenet")
+
+
+def test_landscapes_of_two_networks_have_the_same_colours_for_the_same_loss(digits_run, linear_run):
+    """Those of UDL figure 11.13 are compared; alone each has the colours of its own range."""
+    analysis = with_options("loss_landscape", ["points=3", "examples=50"])
+    first, second = (panel.marks[0] for panel in analysis.run(of_runs([digits_run, linear_run])).panels)
+    (alone,) = (panel.marks[0] for panel in analysis.run(of_runs([linear_run])).panels)
+    low = min(one.values.min() for one in (first, second))
+    high = max(one.values.max() for one in (first, second))
+
+    assert first.limits == second.limits == (low, high)
+    assert alone.limits == (alone.values.min(), alone.values.max()) != second.limits
+    np.testing.assert_array_equal(alone.values, second.values)
+    painted = [analysis_heat._painted(one) for one in (second, alone)]
+    assert (painted[0] != painted[1]).any()
