@@ -1,8 +1,9 @@
 """The map of `loss_landscape` against as many plain evaluations by hand, and exact linear regions: processor time.
 
-    python benchmarks/landscape.py [--images 1000] [--points 9] [--pairs 3]
+    python benchmarks/landscape.py [--images 1000] [--points 9] [--pairs 3] [--slow]
 
 Both sides of a pair run one after the other in one process, on one thread; the ratio is the median of the pairs.
+`--slow` is one pair of 25 x 25 points, 625 evaluations each.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("images", 1000), ("points", 9), ("pairs", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--slow", action="store_true", help="25 x 25 points, one pair")
     asked = parser.parse_args()
+    if asked.slow:
+        asked.points, asked.pairs = 25, 1
     torch.set_num_threads(1)
     print(f"exact regions of 2-50-50-1: {regions():.2f} s of processor time")
     each = landscape(asked.images, asked.points, asked.pairs)
