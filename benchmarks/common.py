@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -19,8 +20,6 @@ ROOT = HERE.parent
 
 def machine() -> str:
     """Processor, cores and versions, in a line."""
-    import os
-
     model = next(
         (
             line.split(":")[1].strip()
@@ -54,6 +53,20 @@ def process_seconds(command: Sequence[str]) -> float:
     started = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     return time.perf_counter() - started
+
+
+def loop(name: str, threads: int, *options: str, figure: str = "wall") -> float:
+    """A figure of a hand-written loop of `loops/`, in a process of its own: seconds by default."""
+    command = [sys.executable, str(HERE / "loops" / f"{name}.py"), "--threads", str(threads), *options]
+    completed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return float(json.loads(completed.stdout.splitlines()[-1])[figure])
+
+
+def best_way(name: str, *options: str, formats: Sequence[str] = ("",)) -> tuple[int, tuple[str, ...]]:
+    """Threads and options by which a loop is quickest here: one thread or all, and each of some memory formats."""
+    counts = sorted({1, len(os.sched_getaffinity(0))})
+    ways = [(n, (*([form] if form else []), *options)) for n in counts for form in formats]
+    return min(ways, key=lambda way: loop(name, way[0], *way[1], figure="step"))
 
 
 def interleaved(jobs: dict[str, Callable[[], float]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:

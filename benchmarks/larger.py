@@ -2,8 +2,8 @@
 
 LeNet on 28x28 at batch 64, ResNet-18 on 32x32 at batch 128; `texts.py` has an LSTM and a GPT. The naive loop is
 that of a tutorial: a data loader, contiguous memory, `loss.item()` at each step, an optimizer that is not fused. The
-best one has its data in one tensor, channels last where there are images, a fused optimizer, and runs once on one
-thread and once on all: the one whose median is lower counts. dlx chooses by itself, and takes all of its steps, of
+best one (`loops/`, a process of its own) has its data in one tensor and a fused optimizer, and is tried on one thread
+and on all, with channels first and last: the quickest counts. dlx chooses by itself, and takes all of its steps, of
 which the first are to choose by; a loop by hand is as quick at its thirtieth step as later, and ends after seconds.
 
 Memory: the most that a process of its own held (VmHWM), after four steps of ResNet-18.
@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # what dlx sets; the other loo
 
 import numpy as np
 import torch
-from common import interleaved, publish, table
+from common import best_way, interleaved, loop, publish, table
 from torch import nn
 
 CORES = len(os.sched_getaffinity(0))
@@ -150,6 +150,10 @@ def optimizer_of(name: str, net: nn.Module, fused: bool) -> torch.optim.Optimize
     return torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused)
 
 
+LOOPS = {"lenet": "lenet_step", "resnet": "resnet18_step"}
+STEPS = {"lenet": ("--steps", "300"), "resnet": ("--steps", "4")}
+
+
 # ---- contestants ---------------------------------------------------------------------------------------------------
 
 
@@ -172,24 +176,6 @@ def steady(times: list[float]) -> float:
     while times[first + 1] - times[first] < step / 10:
         first += 1
     return (times[-1] - times[first]) / (len(times) - 1 - first)
-
-
-def best(name: str, threads: int) -> float:
-    """Seconds a step of the best loop with autograd."""
-    case = CASES[name]
-    torch.set_num_threads(threads)
-    x, y = (torch.from_numpy(a) for a in case["data"](case["batch"] * case["steps"]))
-    net, x = case["net"]().to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
-    optimizer = optimizer_of(name, net, fused=True)
-    times = []
-    for index in torch.randperm(len(x)).split(case["batch"]):
-        optimizer.zero_grad(set_to_none=True)
-        loss_of(net(x[index]), y[index]).backward()
-        optimizer.step()
-        times.append(time.perf_counter())
-        if is_enough(times):
-            break
-    return steady(times)
 
 
 def naive(name: str) -> float:
@@ -256,18 +242,17 @@ def dlx_run(name: str, chosen: dict[str, Any]) -> float:
 
 def held(who: str) -> int:
     """Bytes that a process of its own held at most."""
-    code = f"import larger; larger.measure_memory({who!r})"
+    if who == "hand-written":
+        return int(loop(LOOPS["resnet"], CORES, "--channels-last", "--steps", "4", figure="held"))
+    code = "import larger; larger.measure_memory()"
     completed = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path(__file__).parent
     )
     return int(json.loads(completed.stdout.splitlines()[-1]))
 
 
-def measure_memory(who: str) -> None:
-    if who == "dlx":
-        dlx_run("resnet", {})
-    else:
-        best("resnet", CORES)
+def measure_memory() -> None:
+    dlx_run("resnet", {})
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     print(json.dumps(int(line.split()[1]) * 1024))
 
@@ -286,14 +271,15 @@ def main() -> None:
     rounds = int(sys.argv[sys.argv.index("--rounds") + 1]) if "--rounds" in sys.argv else 5
     sections, chosen = [], {}
     for name in (n for n in CASES if n in asked):
+        threads, options = best_way(LOOPS[name], *STEPS[name], formats=("", "--channels-last"))
         jobs: dict[str, Callable[[], float]] = {
-            f"best on {n}": (lambda name=name, n=n: best(name, n)) for n in sorted({1, CORES})
+            "hand-written": partial(loop, LOOPS[name], threads, *options, figure="step"),
+            "naive": partial(naive, name),
+            "dlx": partial(dlx_run, name, chosen),
         }
-        jobs |= {"naive": lambda name=name: naive(name), "dlx": lambda name=name: dlx_run(name, chosen)}
-        times = interleaved(jobs, rounds)
-        tried = [times.pop(f"best on {n}") for n in sorted({1, CORES})]
-        every = {"hand-written": min(tried, key=statistics.median), **times}
-        note = f"dlx chose {chosen[name]}."
+        every = interleaved(jobs, rounds)
+        way = " ".join([f"{threads} of {CORES} threads", *options])
+        note = f"dlx chose {chosen[name]}; the best loop by hand: {way}."
         sections += [
             f"## {CASES[name]['title']}: milliseconds a step",
             note,

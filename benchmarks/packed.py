@@ -1,10 +1,13 @@
 """Many small trainings: dlx side by side against the best hand-written loop, one training after the other.
 
-    python benchmarks/packed.py [--rounds N] [--no-peers] [--only TITLE]
+    python benchmarks/packed.py [--rounds N] [--no-peers] [--only TITLE] [--clock processor]
 
 Trials differ in their learning rate or seed. dlx runs them as `dlx sweep` does, and keeps a journal and a folder for
-each: curves, evaluations, final weights. The hand-written loop keeps nothing and evaluates nothing; it takes the
-better of one and two threads.
+each: curves, evaluations, final weights. The hand-written loop (`loops/`, a process of its own) keeps nothing and
+evaluates nothing; it takes the best of one and two threads, and of two memory formats where there are images.
+
+The clock is the wall's, of seconds that somebody waits. On a machine that does other work `--clock processor` counts
+the time of all threads on the processor instead: dlx packs on all cores at once, so that its wait is shorter.
 
 Memory (`--only memory`): the most that a process of its own held (VmHWM) which trained 16 as one, less that of a
 process which trained one of them, against 16 times the parameters and Adam's state of one, and 100 MB.
@@ -23,18 +26,20 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from common import ROOT, interleaved, publish, table
+from common import ROOT, best_way, interleaved, loop, publish, table
 from memory import status
 from torch import nn
 
 LENET = [("conv", 6, 2), "pool", ("conv", 16, 0), "pool", "flatten", 120, 84, 10]
 CASES: dict[str, dict[str, Any]] = {
     "16 trials of 40-100-100-10, batch 100, Adam, 10 epochs": {
+        "loop": "sixteen_40_100_100_10",
         "shape": (40,),
         "layers": [100, 100, 10],
         "act": "relu",
@@ -45,6 +50,7 @@ CASES: dict[str, dict[str, Any]] = {
         "rates": np.geomspace(1e-4, 1e-2, 16),
     },
     "16 trials of 784-100-10, batch 10, SGD, 2 epochs": {
+        "loop": "sixteen_784_100_10",
         "shape": (784,),
         "layers": [100, 10],
         "act": "sigmoid",
@@ -55,6 +61,8 @@ CASES: dict[str, dict[str, Any]] = {
         "rates": np.geomspace(0.03, 0.5, 16),
     },
     "16 trials of LeNet, batch 64, SGD, 3 epochs of 1,920": {
+        "loop": "sixteen_lenets",
+        "formats": ("", "--channels-last"),
         "shape": (1, 28, 28),
         "layers": LENET,
         "act": "relu",
@@ -65,6 +73,7 @@ CASES: dict[str, dict[str, Any]] = {
         "rates": np.geomspace(0.01, 0.1, 16),
     },
     "64 seeds of the MNIST-1D conv net, batch 100, SGD, 5 epochs": {
+        "loop": "sixtyfour_mnist1d",
         "shape": (1, 40),
         "layers": [("conv1", 15), ("conv1", 15), ("conv1", 15), "flatten", 10],
         "act": "relu",
@@ -75,6 +84,16 @@ CASES: dict[str, dict[str, Any]] = {
         "rates": np.full(64, 0.01),
     },
 }
+
+
+class Clock:
+    """What seconds are counted by."""
+
+    def __init__(self) -> None:
+        self.now: Callable[[], float] = time.perf_counter
+
+
+clock = Clock()
 
 
 def data(case: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -100,28 +119,6 @@ def torch_net(case: dict[str, Any]) -> nn.Sequential:
     net = nn.Sequential(*made[:-1])
     net(torch.zeros(1, *case["shape"]))
     return net
-
-
-def hand_written(case: dict[str, Any], threads: int) -> float:
-    """Seconds of all trials, one after the other, by the best loop with autograd."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    x, y = (torch.from_numpy(a) for a in data(case))
-    kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[case["optimizer"]]
-    loss_function = nn.functional.cross_entropy
-    started = time.perf_counter()
-    for seed, rate in enumerate(case["rates"]):
-        torch.manual_seed(seed)
-        net = torch_net(case)
-        optimizer = kind(net.parameters(), lr=float(rate), fused=True)
-        for _ in range(case["epochs"]):
-            for index in torch.randperm(len(x)).split(case["batch"]):
-                optimizer.zero_grad(set_to_none=True)
-                loss_function(net(x[index]), y[index]).backward()
-                optimizer.step()
-    spent = time.perf_counter() - started
-    torch.set_num_threads(before)
-    return spent
 
 
 def spec_text(case: dict[str, Any]) -> str:
@@ -163,9 +160,9 @@ def dlx_run(case: dict[str, Any], pack: int = 64) -> float:
         path = Path(folder) / "bench.yaml"
         path.write_text(spec_text(case))
         how = [varies or f"+train.seed=range({count})", "++sweep.sampler=grid", f"++sweep.generation={count}"]
-        started = time.perf_counter()
+        started = clock.now()
         ending = run(plan(path, how, Path(folder) / "runs", count), SweepOptions(pack=pack))
-        spent = time.perf_counter() - started
+        spent = clock.now() - started
         assert sum(trial.state == "finished" for trial in ending.study.trials) == count
         return spent
 
@@ -175,7 +172,7 @@ def vmapped(case: dict[str, Any]) -> float:
     from torch.func import functional_call, grad, stack_module_state, vmap
 
     x, y = (torch.from_numpy(a) for a in data(case))
-    started = time.perf_counter()
+    started = clock.now()
     nets = []
     for seed in range(len(case["rates"])):
         torch.manual_seed(seed)
@@ -205,7 +202,7 @@ def vmapped(case: dict[str, Any]) -> float:
                     first[k].lerp_(found[k], 0.1)
                     second[k].mul_(0.999).addcmul_(found[k], found[k], value=0.001)
                     p.sub_(rate * (first[k] / (1 - 0.9**step)) / ((second[k] / (1 - 0.999**step)).sqrt() + 1e-8))
-    return time.perf_counter() - started
+    return clock.now() - started
 
 
 def lightning_and_optuna(case: dict[str, Any]) -> float:
@@ -249,11 +246,11 @@ def lightning_and_optuna(case: dict[str, Any]) -> float:
         ).fit(module, loader)
         return float(module.last)
 
-    started = time.perf_counter()
+    started = clock.now()
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         study.optimize(objective, n_trials=len(rates))
-    return time.perf_counter() - started
+    return clock.now() - started
 
 
 # ---- memory --------------------------------------------------------------------------------------------------------
@@ -294,6 +291,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--only", default="", help="a part of the titles of those to be run; or memory")
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--held", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -301,14 +299,17 @@ def main() -> None:
         dlx_run({**SMALL, "rates": SMALL["rates"][: asked.held]})
         print(status("VmHWM"))
         return
+    if asked.clock == "processor":
+        clock.now = time.process_time
     sections = []
     for title, case in CASES.items():
         if asked.only not in title:
             continue
-        threads = min((1, 2), key=lambda n: hand_written({**case, "rates": case["rates"][:2]}, n))
-        named = f"hand-written loop, {threads} thread{'s' if threads > 1 else ''}"
+        threads, options = best_way(case["loop"], "--steps", "150", formats=case.get("formats", ("",)))
+        options = tuple(one for one in options if one == "--channels-last")
+        named = f"hand-written loop, {threads} thread{'s' if threads > 1 else ''}{' '.join(('', *options))}"
         jobs: dict[str, Callable[[], float]] = {
-            named: lambda case=case, threads=threads: hand_written(case, threads),  # type: ignore[misc]
+            named: partial(loop, case["loop"], threads, *options, figure=asked.clock),
             "dlx, packed": lambda case=case: dlx_run(case),  # type: ignore[misc]
             "dlx, one after the other": lambda case=case: dlx_run(case, pack=1),  # type: ignore[misc]
             "torch.func.vmap": lambda case=case: vmapped(case),  # type: ignore[misc]

@@ -124,7 +124,9 @@ class Subject:
         `run` at a checkpoint. DlxError where the run has none of that name.
         """
         made = self._of_run(self.runs[run], checkpoint or self.checkpoint) if self.runs else self._initial(seed)
-        return {name: network.to(self.device).eval() for name, network in made.items()}
+        if self.device.type != "cpu":  # on a CPU they are there, and looking at each tensor takes time
+            made = {name: network.to(self.device) for name, network in made.items()}
+        return {name: network.eval() for name, network in made.items()}
 
     def several(self, seeds: int) -> Iterator[fx.GraphModule]:
         """Yield the one network with the weights of each run, or of `seeds` seeds from that of the spec on."""

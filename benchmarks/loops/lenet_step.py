@@ -1,0 +1,41 @@
+"""LeNet on 28x28, batch 64, Adam: a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from measure import drawn, epoch, measured
+from torch import nn
+
+
+def network() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(400, 120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Linear(84, 10),
+    )
+
+
+def train(form: torch.memory_format) -> Iterator[None]:
+    x, y = drawn(64 * 500, 1, 28, 28)
+    net, x = network().to(memory_format=form), x.to(memory_format=form)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+    for index in epoch(len(x), 64):
+        optimizer.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(net(x[index]), y[index]).backward()
+        optimizer.step()
+        yield
+
+
+if __name__ == "__main__":
+    measured(train)
