@@ -12,6 +12,7 @@ from ..errors import Problem, did_you_mean
 from ..spec import Experiment
 from ..spec.expressions import ExpressionError, evaluate
 from ..spec.sections.expect import EXACT, IN_WORDS, KEYS, Claim, claims_of
+from ..spec.validation import shown
 from .graph import Graph
 from .graphs import Graphs
 from .measures import GraphPart, LayerCounts, Unmeasured, measure, part, variables
@@ -186,7 +187,7 @@ def of_results(experiment: Experiment, metrics: Mapping[str, float], section: st
 def unmet(experiment: Experiment, graph: Graph | Graphs) -> list[Problem]:
     """Return the problems of claims that the graph does not meet, and of exact ones about what it does not have."""
     exact = [claim for claim in claims(experiment) if claim.quantity in EXACT]
-    missing = [(one, _unnamed(one, graph)) for one in exact]
+    missing = [(one, _unnamed(one, graph) or _unfit(one, graph)) for one in exact]
     return problems_of(
         [*receipts(experiment, graph), *(Receipt(one, "FAILS", None, why) for one, why in missing if why)]
     )
@@ -207,6 +208,39 @@ def _unnamed(claim: Claim, graph: Graph | Graphs) -> str:
         except Unmeasured as error:
             return str(error)
     return ""
+
+
+def _unfit(claim: Claim, graph: Graph | Graphs) -> str:
+    """Return why the samples of an exact claim fit no input, or its figure is none; empty where they may."""
+    inputs, at = (graph if isinstance(graph, Graph) else graph.one).inputs, claim.figures["at"]
+    named = at if isinstance(at, dict) else {next(iter(inputs)): at}
+    if named.keys() != inputs.keys():
+        return f"`at` gives {', '.join(named) or 'nothing'}, and the inputs are {', '.join(inputs)}"
+    for name, values in named.items():
+        sizes, shape = _sizes(values, inputs[name].dtype == "bool"), tuple(inputs[name])
+        if sizes is None:
+            return f"`{name}` wants numbers in rows of one length, not {shown(values)}"
+        if sizes and sizes != shape and sizes[1:] != shape:
+            return f"`{name}` is {inputs[name]}, and `at` gives {sizes}"
+    for key in ("is", "target"):
+        values = claim.figures.get(key, 0)
+        each = values.values() if isinstance(values, dict) else [values]
+        if any(_sizes(one, booleans=True) is None for one in each if not isinstance(one, dict)):
+            return f"`{key}` wants numbers in rows of one length, not {shown(values)}"
+    return ""
+
+
+def _sizes(values: Any, booleans: bool = False) -> tuple[int, ...] | None:
+    """Return the sizes of nested lists of numbers, () for a number; None where rows differ, or for anything else.
+
+    With `booleans`, true and false are numbers.
+    """
+    if not isinstance(values, list):
+        return () if isinstance(values, int | float) and (booleans or not isinstance(values, bool)) else None
+    inner = {_sizes(one, booleans) for one in values}
+    if len(inner) > 1 or None in inner:
+        return None
+    return (len(values), *(inner.pop() or () if inner else ()))
 
 
 def _is_weight(graph: Graph, name: str) -> bool:

@@ -45,7 +45,10 @@ def trace_all(experiment: Experiment, inputs: Inputs | None = None) -> Graphs:
         try:
             each[stage.name] = trace_training(stage.experiment)
         except SpecError as error:
-            found[stage.name] = list(error.problems)
+            # those of an earlier stage that a network comes from are told as that stage's
+            own = stage.experiment.problems
+            others = {one for other in experiment.stages for one in other.experiment.problems if one not in own}
+            found[stage.name] = [one for one in error.problems if one not in others]
     problems = with_misfits(experiment, each, found)
     if problems:
         raise SpecError(*problems)

@@ -80,6 +80,8 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         name: dict((inputs or {}).get(name) or _shapes_of(experiment, view, facts, of_sections))
         for name, view in views.items()
     }
+    # a network of an earlier stage with mistakes has no shapes, and its mistakes are in no section of this one
+    of_sections += [problem for source in experiment.sources.values() for problem in source.experiment.problems]
     of_sections += [*claimed_metrics.problems(experiment, facts), *unused.mistakes(experiment)]
     for problem in (*of_sections, *expect.misread(experiment)):
         problems.add(problem)

@@ -77,6 +77,22 @@ def test_claims_that_are_met_are_not_mentioned(tmp_path):
             "claims gradient by conv_1/wieght at 1 2, and there is no `conv_1/wieght`. Did you mean `conv_1`?",
         ),
         (
+            "  output: {at: {image: 1}, is: 2}",
+            "claims output at {image: 1} 2, and `at` gives image, and the inputs are input",
+        ),
+        (
+            "  output: {at: [[1, 2], [3]], is: 2}",
+            "claims output at [[1, 2], [3]] 2, and `input` wants numbers in rows of one length, not [[1, 2], [3]]",
+        ),
+        (
+            "  output: {at: [[[1, 2], [3, 4]]], is: 2}",
+            "claims output at [[[1, 2], [3, 4]]] 2, and `input` is (1, 8, 8), and `at` gives (1, 2, 2)",
+        ),
+        (
+            "  output: {at: 0, is: [1, wide]}",
+            'claims output at 0 [1, wide], and `is` wants numbers in rows of one length, not [1, "wide"]',
+        ),
+        (
             "  weights_after: {steps: 1, at: 1, target: 1, of: conv_1, is: 2}",
             (
                 "claims conv_1 after 1 step 2, and there is no weight `conv_1`. "
