@@ -6,10 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any
 
-from dlx.claims.verify import receipts_of
+from dlx.analysis import declared
+from dlx.claims.verify import VerifiedSpec, receipts_of
 from dlx.errors import DlxError, Mark
 from dlx.graph import trace_all
 from dlx.graph.expect import Receipt
@@ -36,6 +37,8 @@ SORTS = {
 """What a value in a list of layers is, by a key that leads to it; the first that fits counts."""
 MOST = 400
 """Changes of one spec that are tried."""
+MOST_ANALYSED = 40
+"""Changes of one spec whose analyses are run."""
 
 
 @dataclass
@@ -69,6 +72,34 @@ def perturb(experiment: Experiment) -> Found:
                     if receipt.verdict == "FAILS" and found.standing.pop(receipt.claim.path, None) is not None:
                         found.broken[sort] += 1
     return found
+
+
+def perturb_analyses(experiment: Experiment) -> Found:
+    """Change a spec in one place after the other, until each claim on an analysis before training has failed once.
+
+    What is analysed changes, never the analysis; changes that leave a claim without a figure count for nothing.
+    """
+    root, found = experiment.written, Found()
+    held = [r for r in _of_analyses(experiment) if r.verdict in {"holds", "book wrong"}]
+    found.standing = {receipt.claim.path: receipt for receipt in held}
+    found.receipts = len(held)
+    bare = Node({key: node for key, node in root.map.items() if key != "analyses"}, root.mark)
+    for sort, changed in islice(changes(bare), MOST_ANALYSED):
+        if not found.standing:
+            return found
+        with suppress(DlxError, RecursionError):  # no spec any more
+            whole = Node({**changed.map, "analyses": root.map["analyses"]}, root.mark)
+            for receipt in _of_analyses(experiment.with_root(whole)):
+                failed = receipt.verdict == "FAILS" and receipt.ours is not None
+                if failed and found.standing.pop(receipt.claim.path, None) is not None:
+                    found.broken[sort] += 1
+    return found
+
+
+def _of_analyses(experiment: Experiment) -> list[Receipt]:
+    graphs = trace_all(experiment)
+    one = declared.judged(VerifiedSpec(experiment, graphs, receipts_of(experiment, graphs)))
+    return [receipt for receipt in one.receipts if receipt.claim.analysis is not None]
 
 
 def changes(root: Node) -> Iterator[tuple[str, Node]]:

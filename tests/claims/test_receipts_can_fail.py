@@ -5,7 +5,7 @@ A receipt that holds whatever is changed proves nothing. `make receipts` takes a
 
 import pytest
 from helpers import SHIPPED
-from perturbed import perturb, untrained
+from perturbed import perturb, perturb_analyses, untrained
 
 from dlx.experiment import runner
 from dlx.graph.expect import claims, of_results
@@ -19,6 +19,8 @@ QUICK = {
         "nielsen/network-5",
         "udl/mnist1d-conv",
         "udl/problem-10-6",
+        "udl/shallow-2-3-1",
+        "ihler/mlp-2-3-1",
         "zoo/made",
     ),
 }
@@ -36,6 +38,16 @@ STANDING = {
 }
 """Receipts that hold under every single change, with the reason."""
 
+OF_DATA = "the curvature of squares is that of the inputs, whatever the weights are"
+OWN = "with k = 1 each example is its own neighbour in any data; with k = 3 it fails"
+STANDING_ANALYSES = {
+    ("cs231n/nearest-neighbours", "analysis/pixels/training_k1_l1"): OWN,
+    ("cs231n/nearest-neighbours", "analysis/pixels/training_k1_l2"): OWN,
+    ("udl/figure-2-3", "analysis/curvature/largest"): OF_DATA,
+    ("udl/figure-2-3", "analysis/curvature/smallest"): OF_DATA,
+}
+"""Claims on analyses that hold under every single change of what is analysed, with the reason."""
+
 EQUALS = "of networks that have learned nothing neither can tell the other's samples, as of two that are equally good"
 WITHOUT_TRAINING = {
     (
@@ -47,6 +59,9 @@ WITHOUT_TRAINING = {
 }
 """Claims on a training that a network after one step meets too, with the reason; each has another beside it."""
 
+DECLARED = {name: load(path).analyses for name, path in SHIPPED.items() if "\nanalyses:" in path.read_text()}
+FRESH = [name for name, each in DECLARED.items() if any(not one.after_training for one in each.values())]
+
 RESULTS = [name for name, path in SHIPPED.items() if any(one.trained for one in claims(load(path)))]
 
 
@@ -55,6 +70,16 @@ def test_every_receipt_fails_under_some_single_change_of_its_spec(name):
     found = perturb(load(SHIPPED[name]))
     left = {(name, receipt.claim.title) for receipt in found.standing.values()}
     assert left == {one for one in STANDING if one[0] == name}
+    assert found.broken.total() + len(left) == found.receipts
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in FRESH])
+def test_every_claim_on_an_analysis_before_training_fails_under_some_single_change(name):
+    found = perturb_analyses(load(SHIPPED[name]))
+    left = {(name, receipt.claim.title) for receipt in found.standing.values()}
+
+    assert found.receipts
+    assert left == {one for one in STANDING_ANALYSES if one[0] == name}
     assert found.broken.total() + len(left) == found.receipts
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from ...errors import Problem, SpecError, did_you_mean
 from ...graph import trace_all
+from ...lazy import np
 from ...spec import Experiment
-from ..result import Lines, Panel, Result
+from ..result import Bars, Lines, Panel, Result
 from ..variants import Plan, planned
 from ..varied import Errors, Varied, value_at
 
@@ -100,11 +102,20 @@ class DepthWidth(Varied):
             "gain": last[min(last)] - last[max(last)],
             "spread": spread,
         }
-        panel = Panel(
-            "depth at equal parameters", "trainable parameters", f"{part} {metric}", tuple(lines), x_scale="log"
-        )
+        title, what = "depth at equal parameters", f"{part} {metric}"
+        panel = Panel(title, "trainable parameters", what, tuple(lines), x_scale="log")
+        if len(asked) == 1:  # lines of one point each would compare counts that differ by a rounding of the width
+            panel = Panel(f"{title}, about {asked[0]:,}", "depth", what, (_bars(what, lines),))
         titles = ("depth", "width", "parameters", f"train {metric}", f"{part} {metric}")
         return Result(figures, (panel,), (titles, rows), seeds=self.seeds)
+
+
+def _bars(what: str, lines: Sequence[Lines]) -> Bars:
+    """Return the ends of lines as bars by depth, with their intervals."""
+    depths, errors = [one.label.removeprefix("depth ") for one in lines], [np.asarray(one.y)[-1] for one in lines]
+    low, high = [one.low for one in lines], [one.high for one in lines]
+    ends = [[np.asarray(one)[-1] for one in side if one is not None] or None for side in (low, high)]
+    return Bars(what, depths, errors, *ends)
 
 
 def _unknown(experiment: Experiment, option: str, key: str) -> Problem | None:

@@ -71,7 +71,10 @@ class HiddenStates(Analysis):
         at = np.arange(1, count + 1)
         text = "".join(piece if piece.isprintable() else "·" for piece in made.pieces[:count])
         heat = Heat(at, np.arange(1, made.values.shape[1] + 1), made.values[:count].T, label=made.what)
-        lines = tuple(Lines(f"unit {unit}", at, made.values[:count, unit]) for unit in chosen[:4])
+        follows = {} if self.units else {unit.number: f" ({unit.feature})" for unit in made.units}
+        lines = tuple(
+            Lines(f"unit {unit}{follows.get(unit, '')}", at, made.values[:count, unit]) for unit in chosen[:4]
+        )
         bars = [
             Bars(words, list(known), [figures[f"{words}_{f}"] for f in known])
             for words in ("correlation", "shuffled")

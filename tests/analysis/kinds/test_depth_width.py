@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from trainings import analyzed, refused, subject_in
 
+from dlx.analysis.result import Bars
+
 SPEC = """
 dlx: 1
 name: deep
@@ -44,6 +46,21 @@ def test_a_curve_for_each_depth_over_the_parameters(tmp_path: Path) -> None:
     first, second = found.panels[0].marks
     assert (first.label, second.label) == ("depth 1", "depth 2")  # type: ignore[union-attr]
     assert [len(line.x) for line in (first, second)] == [2, 2]  # type: ignore[union-attr]
+
+
+def test_at_one_number_of_parameters_depths_are_bars_with_intervals(tmp_path: Path) -> None:
+    found = analyzed("depth_width", subject_in(tmp_path, SPEC), depths=[1, 2], params=[60], seeds=2)
+    (bars,) = found.panels[0].marks
+
+    assert isinstance(bars, Bars)
+    assert list(bars.x) == ["1", "2"]
+    assert list(bars.y) == [found.figures["error_1"], found.figures["error_2"]]
+    assert all(low < y < high for low, y, high in zip(bars.low, bars.y, bars.high, strict=True))  # type: ignore[arg-type]
+    alone = (
+        analyzed("depth_width", subject_in(tmp_path, SPEC), depths=[1, 2], params=[60], seeds=1).panels[0].marks[0]
+    )
+    assert isinstance(alone, Bars)
+    assert alone.low is None
 
 
 @pytest.mark.parametrize(
