@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ...training.fit import Job
     from ..subject import Subject
 
-WAYS = ("plain", "norm", "shifted")
-"""Without batch norm, with it, and with a shift after it."""
+WAYS = {"plain": "without batch norm", "norm": "batch norm", "shifted": "batch norm and a shift"}
+"""The ways to train, with their names in a figure."""
 KINDS = ("batch_norm",)
 POINTS = 40
 """Points of a curve, each the mean of consecutive losses."""
@@ -88,13 +88,13 @@ class CovariateShift(Analysis):
             "drift_ratio": figures["drift_shifted"] / figures["drift_norm"],
         }
         names = self.layers(subject)
-        curves = tuple(_curve(way, [one.losses for one in each]) for way, each in trained.items())
-        bars = tuple(Bars(way, names, *over_seeds(one)) for way, one in drifts.items())
+        curves = tuple(_curve(WAYS[way], [one.losses for one in each]) for way, each in trained.items())
+        bars = tuple(Bars(WAYS[way], names, *over_seeds(one)) for way, one in drifts.items())
         panels = (
             Panel("training", "step", "training loss, mean over the seeds", curves, y_scale="log"),
             Panel("drift of the means", "layer of batch norm", "standard deviations", bars),
         )
-        rows = [[way, losses[way], figures[f"drift_{way}"]] for way in WAYS]
+        rows = [[WAYS[way], losses[way], figures[f"drift_{way}"]] for way in WAYS]
         return Result(figures, panels, (("way", "last training loss", "drift"), rows), seeds=self.seeds)
 
     def _trained(self, subject: Subject, way: str, number: int) -> Watched:
@@ -182,9 +182,9 @@ class Watched:
         return found
 
 
-def _curve(way: str, losses: list[Any]) -> Lines:
+def _curve(label: str, losses: list[Any]) -> Lines:
     """Return a curve of means of consecutive losses."""
     size = max(1, len(losses[0]) // POINTS)
     count = len(losses[0]) // size
     values = [one[: count * size].reshape(count, size).mean(1) for one in losses]
-    return Lines(way, np.arange(1, count + 1) * size, np.mean(values, axis=0))
+    return Lines(label, np.arange(1, count + 1) * size, np.mean(values, axis=0))
