@@ -68,7 +68,7 @@ def analyze(
         return
     form = analysis_files.format_of(output) if output is not None else None
     texts = names or []
-    changes = [text for text in texts if "=" in text and not Path(text).exists()]
+    changes = [text for text in texts if text.startswith("~") or ("=" in text and not Path(text).exists())]
     places = [text for text in texts if text not in changes]
     analyses.check_order(kind, places, changes)
     subject = analyses.subject_of(places, changes, runs, checkpoint or "", plugin or [])

@@ -227,6 +227,13 @@ def test_data_that_has_changed_is_asked_back(run, tmp_path):
     assert "--data" not in str(error.value)
 
 
+def test_a_key_that_is_dropped_is_a_change_of_the_spec(spec, tmp_path):
+    found = dlx("analyze", "activation_scale", spec, "~train.optimizer", "--set", "seeds=1", "--json", cwd=tmp_path)
+
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["of"] == "small"
+
+
 def test_the_command_writes_a_picture_and_says_the_figures_as_json(spec, tmp_path):
     found = dlx("analyze", "activation_scale", spec, "--set", "seeds=2", "--out", "a.svg", "--json", cwd=tmp_path)
     told = json.loads(found.stdout)

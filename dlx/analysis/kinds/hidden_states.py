@@ -71,10 +71,11 @@ class HiddenStates(Analysis):
         at = np.arange(1, count + 1)
         text = "".join(piece if piece.isprintable() else "·" for piece in made.pieces[:count])
         heat = Heat(at, np.arange(1, made.values.shape[1] + 1), made.values[:count].T, label=made.what)
-        follows = {} if self.units else {unit.number: f" ({unit.feature})" for unit in made.units}
-        lines = tuple(
-            Lines(f"unit {unit}{follows.get(unit, '')}", at, made.values[:count, unit]) for unit in chosen[:4]
-        )
+        follows: dict[int, list[str]] = {}
+        for unit in made.units if not self.units else ():
+            follows.setdefault(unit.number, []).append(unit.feature or "")
+        label = {unit: f"unit {unit} ({', '.join(words)})" for unit, words in follows.items()}
+        lines = tuple(Lines(label.get(unit, f"unit {unit}"), at, made.values[:count, unit]) for unit in chosen[:4])
         bars = [
             Bars(words, list(known), [figures[f"{words}_{f}"] for f in known])
             for words in ("correlation", "shuffled")
