@@ -12,7 +12,7 @@ from ...errors import DataError, did_you_mean
 from ...lazy import np
 from ..class_subset import chosen, numbers_of
 from ..file_reading import class_numbers, existing, listed
-from ..tables.parquet_rows import class_names, opened, row_files
+from ..tables.parquet_rows import RowFile, class_names, opened, row_files
 from .image import SUFFIXES, ImageSource
 
 if TYPE_CHECKING:
@@ -146,11 +146,15 @@ def images_in(path: Path) -> list[Path]:
     return found
 
 
-def row_index(paths: Sequence[Path], image: str, label: str | None, names: tuple[str, ...] = ()) -> ImageIndex:
-    """Index parquet or Arrow files as Hugging Face writes them, with columns of image bytes and of classes.
+def row_index(
+    paths: Sequence[Path], image: str, label: str | None, names: tuple[str, ...] = (), home: Path | None = None
+) -> ImageIndex:
+    """Index parquet or Arrow files as Hugging Face writes them, with columns of images and of classes.
 
-    `names` are the classes of the training part. Without a column `label` each picture has the label 0.
+    An image is its bytes, or the path of a file inside `home`, by default the folder of the first file. `names` are
+    the classes of the training part. Without a column `label` each picture has the label 0.
     """
+    home = (home or paths[0].parent).resolve()
     files = [opened(path) for path in paths]
     for file in files:
         _check_columns(file.path, file.schema, image, label)
@@ -171,10 +175,23 @@ def row_index(paths: Sequence[Path], image: str, label: str | None, names: tuple
             wanted = [row for row in range(start, start + count) if row in place]
             if wanted:
                 cells = file.column(group, image)
-                yield from ((place[r], _image_source(cells[r - start].as_py(), file.path, r)) for r in wanted)
+                yield from ((place[r], _image_source(cells[r - start].as_py(), file.path, r, home)) for r in wanted)
             start += count
 
-    return ImageIndex(where, labels, names, sources, lambda: _digest(paths))
+    return ImageIndex(where, labels, names, sources, lambda: _digest([*paths, *_pictures(files, image, home)]))
+
+
+def _pictures(files: Sequence[RowFile], image: str, home: Path) -> Iterator[Path]:
+    """Yield the files of the pictures that are given by their paths."""
+    row = 0
+    for file in files:
+        has_paths = _is_struct(file.schema.field(image).type)
+        for group, count in enumerate(file.counts):
+            if has_paths and file.lacks(group, image, "bytes"):
+                cells = enumerate(file.column(group, image), row)
+                sources = (_image_source(cell.as_py(), file.path, number, home) for number, cell in cells)
+                yield from (source.content for source in sources if isinstance(source.content, Path))
+            row += count
 
 
 def _digest(paths: Iterable[Path]) -> str:
@@ -196,21 +213,46 @@ def _check_columns(path: Path, schema: Any, image: str, label: str | None) -> No
                 hint=f"{did_you_mean(name, schema.names, 'the columns')} `{field}` names it.",
             )
     kind = schema.field(image).type
-    is_packed = types.is_struct(kind) and any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
-    if not is_packed and not types.is_binary(kind) and not types.is_large_binary(kind):
+    if not _is_struct(kind) and not types.is_binary(kind) and not types.is_large_binary(kind):
         raise DataError(
             f"column `{image}` of {path} holds {kind}, and images are bytes, or a struct that has `bytes`",
             hint="Give the name of the column of images as `image`.",
         )
 
 
-def _image_source(cell: Any, path: Path, row: int) -> ImageSource:
+def _is_struct(kind: Any) -> bool:
+    """Whether a type is a struct with a field `bytes`, as `datasets` writes images."""
+    from pyarrow import types
+
+    return types.is_struct(kind) and any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+
+
+def _image_source(cell: Any, path: Path, row: int, home: Path) -> ImageSource:
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     inner = cell.get("path") if isinstance(cell, dict) else None
     name = f"row {row:,} of {path}" + (f" ({inner})" if inner else "")
+    if content is None and inner:
+        return ImageSource(name, _inside(inner, path, name, home))
     if content is None:
-        raise DataError(f"{name} has no bytes of its image", hint="Write the file with the images inside.")
+        raise DataError(f"{name} has neither bytes nor a path of its image", hint=INSIDE)
     return ImageSource(name, content)
+
+
+INSIDE = "Write the file with the images inside, as bytes."
+
+
+def _inside(inner: str, path: Path, name: str, home: Path) -> Path:
+    """Return the file of a picture given by its path, absolute or from the folder of the parquet file.
+
+    DataError where it is not there, or lies outside `home`: a file of others must not choose what is read here.
+    """
+    found = (path.parent / inner).resolve()
+    if not found.is_relative_to(home):
+        hint = f"Only pictures inside that folder are read: bring them there. Or w{INSIDE[1:]}"
+        raise DataError(f"{name} names a picture outside {home}", hint=hint)
+    if not found.is_file():
+        raise DataError(f"{name} names a picture that is not there", hint=f"Put it back. Or w{INSIDE[1:]}")
+    return found
 
 
 def _classes(column: list[Any], names: tuple[str, ...], where: str) -> tuple[Labels, tuple[str, ...]]:

@@ -47,8 +47,9 @@ class Images(Pool):
     Shapes: inputs (channels, height, width) from 0 to 1, channels first; targets 0 to classes - 1.
     Layouts: `path/CLASS/*.png`; `path/train/CLASS/*.png` beside `path/test` (and `path/valid`); one parquet file; a
         folder of parquet files whose names start with train, valid or test; a folder that Hugging Face's `datasets`
-        saved, of Arrow files. `valid_path` and `test_path` name parts that lie elsewhere. Parts that no layout gives
-        come out of the training examples: `valid: 0.1`, `test: 0.2`.
+        saved, of Arrow files. There an image is its bytes, or the path of a file inside that folder. `valid_path` and
+        `test_path` name parts that lie elsewhere. Parts that no layout gives come out of the training examples:
+        `valid: 0.1`, `test: 0.2`.
     Classes: folders in the order of their names; in parquet the numbers of the column `label`, or its texts in order.
         `classes: [cat, dog]` takes some of them, 0 for a cat and 1 for a dog.
     Without labels: `target: null`, for objectives that read no target: all pictures of a folder and its folders, or
@@ -228,9 +229,14 @@ class Images(Pool):
                 message = f"{first} is a file, and with `masks` pictures lie in a folder"
                 raise DataError(message, hint="Give a folder of pictures, under the names of the masks.")
             return unlabelled_index(first)
-        if self.unlabelled:
-            return unlabelled_index(first) if first.is_dir() else row_index(paths, self.image, None)
-        return folder_index(first, names) if first.is_dir() else row_index(paths, self.image, self.label, names)
+        if first.is_dir():
+            return unlabelled_index(first) if self.unlabelled else folder_index(first, names)
+        return row_index(paths, self.image, None if self.unlabelled else self.label, names, self._home(first))
+
+    def _home(self, file: Path) -> Path:
+        """Return the folder that a parquet file's own pictures lie in: the one that the spec names, or its own."""
+        named = (one for one in (self.path, self.valid_path, self.test_path) if one is not None and one.is_dir())
+        return next((one for one in named if file.is_relative_to(one)), file.parent)
 
     def load_pixels(self, index: ImageIndex, rows: Indices, shape: Shape, ignored: list[str]) -> Split:
         """Load the chosen pictures into memory."""

@@ -25,6 +25,9 @@ class RowFile:
     """Reads a column, by the number of a group and its name."""
     table: Callable[[], Any]
     """Reads the whole table."""
+    lacks: Callable[[int, str, str], bool]
+    """Whether a group may lack values of a field of a column of structs, by the group's number and both names; told
+    from the file's statistics where it has some."""
 
 
 def opened(path: Path) -> RowFile:
@@ -44,7 +47,13 @@ def _parquet(path: Path) -> RowFile:
     file = pq.ParquetFile(path)
     counts = tuple(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))
     column = lambda group, name: file.read_row_group(group, columns=[name]).column(name)  # noqa: E731
-    return RowFile(path, file.schema_arrow, counts, column, file.read)
+
+    def lacks(group: int, name: str, field: str) -> bool:
+        chunks = (file.metadata.row_group(group).column(i) for i in range(file.metadata.num_columns))
+        found = [one.statistics for one in chunks if one.path_in_schema == f"{name}.{field}"]
+        return any(one is None or not one.has_null_count or one.null_count > 0 for one in found)
+
+    return RowFile(path, file.schema_arrow, counts, column, file.read, lacks)
 
 
 def _arrow(path: Path) -> RowFile:
@@ -58,7 +67,12 @@ def _arrow(path: Path) -> RowFile:
         table = pa.ipc.open_file(mapped).read_all()
     batches = table.to_batches()
     column = lambda group, name: batches[group].column(name)  # noqa: E731
-    return RowFile(path, table.schema, tuple(batch.num_rows for batch in batches), column, lambda: table)
+
+    def lacks(group: int, name: str, field: str) -> bool:
+        structs: Any = batches[group].column(name)
+        return bool(structs.field(field).null_count)
+
+    return RowFile(path, table.schema, tuple(batch.num_rows for batch in batches), column, lambda: table, lacks)
 
 
 def row_files(folder: Path) -> list[Path]:
