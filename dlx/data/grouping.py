@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, plural
+from ..errors import DataError, did_you_mean, plural
 from ..lazy import np
 
 if TYPE_CHECKING:
@@ -30,13 +30,19 @@ def named_parts(words: Sequence[str], codes: Indices, where: str) -> list[Indice
             row = int((codes == code).argmax())
             raise DataError(
                 f"row {row + 1:,} of {where} holds `{words[code]}`, and `split` takes the part of each row from it",
-                hint="Write train, valid or test.",
+                hint=_part_like(name),
             )
     number = np.array([PARTS.index(name) for name in named], np.int64)[codes]
     parts = [np.flatnonzero(number == part) for part in range(3)]
     if not len(parts[0]):
         raise DataError(f"{where} has no row of `train`, and `split` takes the parts from it", hint="Name some.")
     return parts
+
+
+def _part_like(name: str) -> str:
+    """Return the hint at the names of parts, those that are alike first."""
+    near = did_you_mean(name, [*PARTS, *WORDS]).partition("There are")[0]
+    return f"{near} Write train, valid or test; training, validation, val, dev and testing mean those too.".strip()
 
 
 def check_groups(parts: Sequence[Indices], names: Sequence[str], codes: Indices, where: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import Dataset, Sets, check_loaded
@@ -273,7 +274,7 @@ def loaded(experiment: Experiment) -> Sets:
     """Load the data of a spec. SpecError with its place where it cannot be loaded."""
     assert experiment.data is not None
     try:
-        sets = experiment.data.load()
+        sets = _told_of_parts_beside(experiment, experiment.data.load())
         return check_loaded.checked(experiment.data, sets) if is_foreign(type(experiment.data)) else sets
     except DlxError as error:
         keys = ("data", experiment.data.kind)
@@ -283,6 +284,25 @@ def loaded(experiment: Experiment) -> Sets:
                 for p in error.problems
             )
         ) from error
+
+
+def _told_of_parts_beside(experiment: Experiment, sets: Sets) -> Sets:
+    """Add a note where nothing is held out, and parts lie beside the training part that the spec does not name."""
+    data = experiment.data
+    path = getattr(data, "path", None)
+    if data is None or sets.valid is not None or sets.test is not None or not isinstance(path, Path):
+        return sets
+    from ..data.images.image_index import parts_beside
+
+    fields = {part: f"{part}_path" for part in ("valid", "test") if f"{part}_path" in type(data).model_fields}
+    found = {fields[part]: one for part, one in parts_beside(path).items() if part in fields}
+    if not found:
+        return sets
+    names = " and ".join(f"`{one.name}`" for one in found.values())
+    ways = ", ".join(f"{field}: {one}" for field, one in found.items())
+    lies = "lies" if len(found) == 1 else "lie"
+    note = f"nothing is held out, and {names} {lies} beside `{path.name}`: `{ways}` takes what is there"
+    return replace(sets, notes=(*sets.notes, note))
 
 
 def _keys_of(problem: Problem, data: tuple[str, ...]) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ def test_a_group_in_both_files_is_refused(tmp_path):
             {"split": {"by": "x"}},
             (
                 "row 1 of column `x` of a.csv holds `0`, and `split` takes the part of each row from it | "
-                "Write train, valid or test."
+                "Write train, valid or test; training, validation, val, dev and testing mean those too."
             ),
         ),
         (

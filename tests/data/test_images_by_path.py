@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import experiment_of
 from test_images import pixels, png, refusal_of, save
 
 from dlx.data.images.images import Images
+from dlx.training.prepared import loaded
 
 LEVELS = [10, 60, 110, 160]
 
@@ -85,6 +87,39 @@ def test_a_picture_outside_the_data_s_own_folder_is_never_read(home, tmp_path):
             f"row 0 of home/a.parquet ({path.replace(f'{tmp_path}/', '')}) {said}"
             "Or write the file with the images inside, as bytes."
         )
+
+
+def test_parts_under_other_names_are_named_where_they_lie(tmp_path):
+    """`val` beside `train` is no part while `path` is the folder `train`, and `val_set` is none at all."""
+    for part in ("train", "val", "testing"):
+        for i in range(4):
+            save(tmp_path / "home" / part / "ab"[i % 2] / f"{i}.png", pixels(40 * i))
+    spec = "data: {{images: {{path: {path}{more}}}}}\nnetwork: {{layers: [flatten, {{linear: 2}}]}}\n"
+
+    def notes(path: Path, more: str = "") -> tuple[str, ...]:
+        return loaded(experiment_of("name: s\n" + spec.format(path=path, more=more))).notes
+
+    home = tmp_path / "home"
+    assert notes(home / "train") == (
+        (
+            f"nothing is held out, and `val` and `testing` lie beside `train`: `valid_path: {home / 'val'}, "
+            f"test_path: {home / 'testing'}` takes what is there"
+        ),
+    )
+    assert notes(home / "train", f", valid_path: {home / 'val'}") == notes(home / "train", ", valid: 0.5") == ()
+    assert notes(home) == ()
+
+    (home / "testing").rename(home / "test_set")
+    assert refusal_of(Images(path=home), tmp_path) == (
+        "home has the folders `test_set`, `train` and `val`, and `test_set` is the name of no part | "
+        "Call it `test`, or give the parts by themselves: `path`, `valid_path`, `test_path`."
+    )
+    (home / "val").rename(home / "walrus")
+    assert Images(path=home).load().class_names == (
+        "test_set",
+        "train",
+        "walrus",
+    )  # classes, whatever they are called
 
 
 def test_a_picture_that_is_not_there_or_not_named_is_told_with_its_row(home, tmp_path):

@@ -70,11 +70,29 @@ def part_named(stem: str) -> str | None:
 
 def part_folders(path: Path) -> dict[str, Path]:
     """Return the folder of each part, where all folders in `path` have names of parts, with one for training;
-    else nothing.
+    else nothing. DataError where others are called like a part, and are none.
     """
     named = [(part_named(p.name), p) for p in subfolders(path)]
     found = {part: p for part, p in named if part and p.name.lower() in PARTS[part]}
+    others = {part: p for part, p in named if part and p.name.lower() not in PARTS[part]}
+    if "train" in found and others and len(found) + len(others) == len(named):
+        part, other = next(iter(others.items()))
+        message = (
+            f"{path} has the folders {listed(p.name for _, p in named)}, and `{other.name}` is the name of no part"
+        )
+        hint = f"Call it `{part}`, or give the parts by themselves: `path`, `valid_path`, `test_path`."
+        raise DataError(message, hint=hint)
     return found if "train" in found and len(found) == len(named) else {}
+
+
+def parts_beside(path: Path) -> dict[str, Path]:
+    """Return what lies beside a training part, of its sort and called like another part: `val` beside `train`."""
+    own, parent = part_named(path.stem), path.absolute().parent
+    if own != "train" or not parent.is_dir():
+        return {}
+    alike = [p for p in sorted(parent.iterdir()) if p.is_dir() == path.is_dir() and p.suffix == path.suffix]
+    found = [(part_named(p.stem), p) for p in alike]
+    return {part: path.parent / p.name for part, p in reversed(found) if part is not None and part != own}
 
 
 def part_files(path: Path) -> dict[str, list[Path]]:
