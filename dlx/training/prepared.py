@@ -274,7 +274,7 @@ def loaded(experiment: Experiment) -> Sets:
     """Load the data of a spec. SpecError with its place where it cannot be loaded."""
     assert experiment.data is not None
     try:
-        sets = _told_of_parts_beside(experiment, experiment.data.load())
+        sets = _with_parts_beside(experiment, experiment.data.load())
         return check_loaded.checked(experiment.data, sets) if is_foreign(type(experiment.data)) else sets
     except DlxError as error:
         keys = ("data", experiment.data.kind)
@@ -286,7 +286,7 @@ def loaded(experiment: Experiment) -> Sets:
         ) from error
 
 
-def _told_of_parts_beside(experiment: Experiment, sets: Sets) -> Sets:
+def _with_parts_beside(experiment: Experiment, sets: Sets) -> Sets:
     """Add a note where nothing is held out, and parts lie beside the training part that the spec does not name."""
     data = experiment.data
     path = getattr(data, "path", None)
