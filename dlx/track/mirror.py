@@ -24,7 +24,7 @@ from ..runs.folder import RunFolder, alive
 from ..utils import passwords
 from . import arrivals, at_work, spool, store
 from .delivery import LOG, STATE_FILE, Delivery, Follower, follow
-from .keeper import MODERATE, PRIORITY, with_keeper
+from .keeper import with_keeper
 from .system_metrics import SystemMetrics
 
 LOOK = 0.02
@@ -198,9 +198,6 @@ def _begin(module: str, words: Sequence[str], log: Path, stdin: int) -> subproce
             process_group=0,
         )
     _STARTED.append(process)
-    if os.environ.get(PRIORITY) != "normal":
-        with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, MODERATE)
     return process
 
 
