@@ -36,7 +36,7 @@ class Round:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.env = {**os.environ, "DLX_CACHE": str(home / "cache"), "DLX_MIRROR_IDLE": "120"}
+        self.env = {**os.environ, "DLX_CACHE": str(home / "cache"), "DLX_MIRROR_IDLE": "600"}
         self.wall: dict[str, float] = {}
         self.processor: dict[str, float] = {}
 
