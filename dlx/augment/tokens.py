@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -11,6 +10,7 @@ from pydantic import Field
 from ..errors import ShapeError
 from ..lazy import torch
 from ..shapes import Shape
+from ..utils.dataclass import dataclass
 from .base import Augmentation, Probability
 
 if TYPE_CHECKING:

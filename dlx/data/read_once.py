@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .known_facts import known_facts
 from .preprocess import EARLIER_FIT
 from .text.recorded import recorded_texts
 
@@ -26,15 +27,21 @@ _read: dict[Hashable, Any] = {}
 def facts_once(source: Dataset, files: Iterable[Path], read: Callable[[], tuple[Facts, Any]]) -> Facts:
     """Return the facts of a source, by `read` where they are not known for these files as they are now.
 
-    `read` returns what it has read beside the facts, which `taken` returns to the next load.
+    `read` returns what it has read beside the facts, which `taken` returns to the next load. Facts of small files are
+    known from earlier commands, too.
     """
+    files = list(files)
     key = _key(source, files)
     if key is None:
         return read()[0]
     if key not in _facts:
-        facts, content = read()
         _read.clear()
-        _facts[key], _read[key] = facts, content
+
+        def reading() -> Facts:
+            facts, _read[key] = read()
+            return facts
+
+        _facts[key] = known_facts(source, files, reading)
         if len(_facts) > MOST:
             _facts.popitem(last=False)
     _facts.move_to_end(key)

@@ -6,12 +6,13 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor, prod
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..shapes import Number, Shape, Window
+from ..utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from .base import Plan

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -11,6 +13,58 @@ from ..utils.passwords import mask_and_remember
 SWEEP_IS_WHOLE_VALUE = "and a sweep is the whole value of a key"
 MOST_JOINED = 12
 """Values of a choice that a hint writes out."""
+
+
+_PART = r"(?:[A-Za-z_]\w*|0|[1-9]\d*)"
+SIMPLE = re.compile(
+    rf"(?P<sign>\+{{0,2}})(?P<key>[A-Za-z_]\w*(?:\.{_PART})*)="
+    r"(?:(?P<int>-?(?:0|[1-9]\d{0,15}))|(?P<float>-?(?:0|[1-9]\d{0,15})(?:\.\d{1,17})?(?:[eE][+-]?\d{1,2})?)"
+    r"|(?P<word>[A-Za-z_]\w*))",
+    re.ASCII,
+)
+"""Overrides that set a key to a number or a word: most of them, and read as Hydra reads them, without its parser."""
+_WORDS = {"true": True, "false": False, "null": None}
+_READ: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "word": lambda text: _WORDS.get(text, text)}
+
+
+class SimpleOverride:
+    """An override that sets a key to one value, with what is asked of Hydra's `Override`."""
+
+    package = None
+
+    def __init__(self, key: str, sign: str, value: bool | float | str | None) -> None:
+        self.key_or_group, self.sign, self._value = key, sign, value
+
+    def value(self) -> bool | float | str | None:
+        return self._value
+
+    def is_add(self) -> bool:
+        return self.sign == "+"
+
+    def is_force_add(self) -> bool:
+        return self.sign == "++"
+
+    def is_delete(self) -> bool:
+        return False
+
+    def is_sweep_override(self) -> bool:
+        return False
+
+
+def simple(text: str) -> SimpleOverride | None:
+    """Read an override that sets a key to a number or a word; None for any other, which Hydra's parser reads.
+
+    Hydra and what it brings take as long to import as all of `dlx inspect`.
+    """
+    found = SIMPLE.fullmatch(text)
+    if found is None or found.lastgroup is None or (found["word"] and _is_other_constant(found["word"])):
+        return None
+    return SimpleOverride(found["key"], found["sign"], _READ[found.lastgroup](found[found.lastgroup]))
+
+
+def _is_other_constant(word: str) -> bool:
+    """Whether a word in other letters is a constant to Hydra."""
+    return word not in _WORDS and word.lower() in {*_WORDS, "inf", "nan"}
 
 
 class DuplicateKeyError(Exception):

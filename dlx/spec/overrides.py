@@ -64,6 +64,8 @@ def mark_of(text: str) -> Mark:
 
 def parse(text: str, mark: Mark | None = None) -> Any:
     """Parse one override; `mark` is where it stands, if not on the command line. SpecError."""
+    if (simple := hydra_grammar.simple(text)) is not None:
+        return simple
     from hydra.errors import HydraException
 
     mark = mark or mark_of(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import Problem
@@ -13,6 +12,7 @@ from ..objectives.learned import SCOPE, parameters_of
 from ..schedules import Timeline
 from ..spec import Experiment
 from ..spec.sections.freeze import Until
+from ..utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -6,7 +6,6 @@ import hashlib
 import io
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from ..data.input_record import reading_of
 from ..data.text.fields import text_fields
 from ..data.text.recorded import recorded_tokenizer
-from ..data.text.text import Text
 from ..errors import DlxError, Problem, SpecError, first_line, shortened
 from ..graph import Graph, Graphs, initial_weights
 from ..graph.initial_weights import Assignment
@@ -23,6 +21,7 @@ from ..objectives.learned import SCOPE
 from ..spec import Experiment
 from ..spec.sections.initial_weights import InitialWeights
 from ..spec.sections.networks import ONE
+from ..utils.dataclass import dataclass
 from ..utils.safetensors_header import TensorInfo
 from .checkpoints import checkpoint
 
@@ -95,7 +94,11 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
 def _of_another_tokenizer(experiment: Experiment, graphs: Graphs) -> Problem | None:
     """Return the problem of weights of a run on a text, whose tokens have other numbers than those of this data."""
     weights, data = experiment.weights, experiment.data
-    if weights is None or not isinstance(data, Text) or not weights.path.is_dir():
+    if weights is None or not weights.path.is_dir():
+        return None
+    from ..data.text.text import Text
+
+    if not isinstance(data, Text):
         return None
     was, now = recorded_tokenizer(reading_of(weights.path), ask_context=False), data.tokenizer()
     if was is None or was == now or not any(_has_tokens(graph, weights, now.size) for graph in graphs.values()):

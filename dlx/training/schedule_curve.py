@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from ..schedules import Timeline
 from ..spec import Train
+from ..utils.dataclass import dataclass
 
 POINTS = 101
 

@@ -1,10 +1,13 @@
 """Hydra's grammar as overrides take it: keys as files have them, and sweeps only as whole values."""
 
+import subprocess
+import sys
+
 import pytest
 from complaints import report
 
 from dlx.errors import SpecError
-from dlx.spec import load
+from dlx.spec import hydra_grammar, load
 from dlx.spec.overrides import apply, parse
 from dlx.spec.syntax.read import parse_yaml
 from dlx.sweeps.space import Space
@@ -113,3 +116,91 @@ def test_a_number_that_no_training_can_have_is_refused(tmp_path, key, value, sen
 def test_a_rate_may_have_any_number_of_digits(tmp_path):
     (tmp_path / "s.yaml").write_text(SPEC)
     assert load(tmp_path / "s.yaml", [f"train.optimizer={{sgd: {{lr: 1{'0' * 25}}}}}"]).train.optimizer.lr == 1e25
+
+
+NUMBERS = (
+    "0",
+    "7",
+    "-3",
+    "64",
+    "0.5",
+    "-0.25",
+    "1e-3",
+    "2.5E+07",
+    "1e10",
+    "-0",
+    "-0.0",
+    "123456789012345",
+    "0.1234567890123",
+)
+WORDS = ("adam", "true", "false", "null", "he_normal", "_x", "A1", "e5", "True", "NULL", "inf", "NaN", "no", "x_1e5")
+ODD = (
+    "01",
+    "1_000",
+    "+5",
+    "1.",
+    ".5",
+    "1e400",
+    "0x1",
+    "a-b",
+    "a b",
+    "",
+    "a/b",
+    "a.b",
+    "[1,2]",
+    "{a: 1}",
+    "'a'",
+    "1,2",
+    "a:b",
+)
+KEYS = (
+    "a",
+    "train.batch_size",
+    "network.layers.1.linear",
+    "vars.d.0",
+    "_a.b_1",
+    "a.01",
+    "a-b.c",
+    "1.a",
+    "a/b",
+    "a..b",
+    "a@b",
+)
+
+
+def test_simple_overrides_are_read_as_hydra_reads_them():
+    """Of all that both can read the key, the sign and the value are those of Hydra's parser, types and signs too."""
+    simple = 0
+    for key in KEYS:
+        for sign in ("", "+", "++"):
+            for value in (*NUMBERS, *WORDS, *ODD):
+                text = f"{sign}{key}={value}"
+                ours = hydra_grammar.simple(text)
+                if ours is None:
+                    continue
+                theirs = hydra_grammar._reader()(text)
+                assert repr(ours.value()) == repr(hydra_grammar.plain(theirs.value())), text
+                asked = ("is_add", "is_force_add", "is_delete", "is_sweep_override")
+                assert [getattr(ours, name)() for name in asked] == [getattr(theirs, name)() for name in asked], text
+                assert (ours.key_or_group, ours.package) == (theirs.key_or_group, theirs.package), text
+                simple += 1
+    assert simple == 3 * 5 * (len(NUMBERS) + 10)
+
+
+@pytest.mark.parametrize(
+    "text", [f"a={value}" for value in ODD] + ["a=True", "a=inf", "~a", "a", "a=1 ", " a=1", "+++a=1"]
+)
+def test_other_overrides_are_left_to_hydra(text):
+    assert hydra_grammar.simple(text) is None
+
+
+def test_numbers_and_words_are_set_without_an_import_of_hydra(tmp_path):
+    (tmp_path / "s.yaml").write_text(SPEC)
+    script = (
+        "import sys; from dlx.__main__ import run\n"
+        "sys.argv = ['dlx', 'inspect', 's.yaml', 'train.batch_size=16', '+train.optimizer=adam', 'train.epochs=3']\n"
+        "try: run()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "print('hydra' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert found.stdout.endswith("False\n")

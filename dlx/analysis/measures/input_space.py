@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from ...lazy import np, torch
+from ...utils.dataclass import dataclass
 from ..result import Lines, Panel, Pictures
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DataError
 from ...lazy import np
 from ...shapes import Shape
+from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...lazy import np
+from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy.typing as npt

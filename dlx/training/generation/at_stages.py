@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...data.text.text import Text
 from ...errors import DlxError, Problem, SpecError, plural
 from ...lazy import torch
-from ...objectives.language import Language
 from ...spec import Experiment
 from ...spec.sections.samples import SHEET, TOKENS
 from ...text import Tokenizer, restored
+from ...utils.dataclass import dataclass
 from . import drawings
 from .decoding import Decoding, sampled_texts
 from .next_token import next_token
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 
     from ...data import Sets
     from ...objectives import Objective
+    from ...objectives.language import Language
     from ...spec.sections.samples import Samples
     from ..fit import Job
 
@@ -86,9 +85,14 @@ def made_of(experiment: Experiment, objective: Objective, sets: Sets) -> AtStage
     SpecError where its prompt is not of the vocabulary, or is longer than the window.
     """
     asked = experiment.train.samples if experiment.train is not None else None
-    if asked is not None and objective.makes_samples:
+    if asked is None:
+        return None
+    if objective.makes_samples:
         return StageSheets(asked)
-    if asked is None or not isinstance(objective, Language) or not isinstance(experiment.data, Text):
+    from ...data.text.text import Text
+    from ...objectives.language import Language
+
+    if not isinstance(objective, Language) or not isinstance(experiment.data, Text):
         return None
     tokenizer, window = restored(sets.reading["tokenizer"]), experiment.data.window
     place, path = experiment.place("train", "samples", "prompt"), "train.samples.prompt"
