@@ -286,7 +286,7 @@ class Delivery(ABC, Generic[M]):
         raise DlxError(
             f"{what} MLflow run {state.run_id} of {self.key}{' was deleted there' if not gone else ''}; "
             f"`rm {shlex.quote(str(folder.dir / self.state_file))}` and `dlx runs sync {folder.argument}` send it "
-            f"anew, `mlflow {back}` brings it back"
+            f"anew, `MLFLOW_TRACKING_URI={shlex.quote(passwords.masked(self.uri))} mlflow {back}` brings it back"
         )
 
     # --- what is sent -----------------------------------------------------------------------------------------------

@@ -442,7 +442,8 @@ def test_a_study_that_was_deleted_there_is_said_and_can_be_sent_anew(study):
         f"the MLflow run {found.parent.info.run_id} of digits/sweep-0123abcd was deleted there; "
         f"`rm {shlex.quote(str(study.folder / 'mlflow.json'))}` and "
         f"`dlx runs sync {RunFolder(study.folder).argument}` "
-        f"send it anew, `mlflow runs restore --run-id {found.parent.info.run_id}` brings it back"
+        f"send it anew, `MLFLOW_TRACKING_URI={shlex.quote(StudyDelivery(study.folder).uri)} mlflow runs restore "
+        f"--run-id {found.parent.info.run_id}` brings it back"
     )
 
 

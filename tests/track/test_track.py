@@ -959,7 +959,7 @@ def test_a_run_that_was_deleted_there_is_said_and_can_be_sent_anew(root, uri):
         assert expected_tags.error == (
             f"the MLflow run {there.id} of {run.key} was deleted there; `rm {state_type}` "
             f"and `dlx runs sync {run.argument}` send it anew, "
-            f"`mlflow runs restore --run-id {there.id}` brings it back"
+            f"`MLFLOW_TRACKING_URI={shlex.quote(uri)} mlflow runs restore --run-id {there.id}` brings it back"
         )
     (run.dir / "mlflow.json").unlink()
     again = track.sync(run, uri)
@@ -986,7 +986,15 @@ def test_an_experiment_that_was_deleted_there_is_said_and_comes_back_with_what_i
     there.client.delete_experiment(there.experiment_id)
     expected_tags = track.sync(run, uri)
     assert expected_tags.error.startswith("experiment `digits` was deleted in MLflow, and with it the MLflow run ")
-    assert f"`mlflow experiments restore --experiment-id {there.experiment_id}` brings it back" in expected_tags.error
+    assert expected_tags.error.endswith(
+        f"`MLFLOW_TRACKING_URI={shlex.quote(uri)} mlflow experiments restore --experiment-id {there.experiment_id}` "
+        "brings it back"
+    )
+    command = ["-m", "mlflow", "experiments", "restore", "--experiment-id", there.experiment_id]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri}
+    subprocess.run([sys.executable, *command], env=environment, check=True, capture_output=True)
+    assert track.sync(run, uri).complete
+    there.client.delete_experiment(there.experiment_id)
     (run.dir / "mlflow.json").unlink()
 
     assert track.sync(run, uri).complete
