@@ -165,6 +165,15 @@ def test_many_steps_in_one_call_leave_the_same_bits(monkeypatch):
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_pictures_in_colour_stay_with_torch_where_its_kernels_are_faster():
+    taken = {}
+    for features in (6, 16):
+        x, weight, bias = torch.randn(2, 3, 6, 6), torch.randn(features, 3, 3, 3), torch.randn(features)
+        one, _ = recorded(lambda *tensors: step(*tensors, (0, 0), 0), x, weight, bias)
+        taken[features] = len(one.strips)
+    assert taken == {6: 1, 16: 0}
+
+
 def test_a_pooling_whose_indices_are_read_stays_torchs():
     x, kernel = torch.randn(2, 1, 4, 5), torch.randn(2, 1, 1, 2)
 
