@@ -84,10 +84,10 @@ def warn_of_password(experiment: Experiment | None) -> None:
         console.warnings([problem])
 
 
-def check_claims(unmet: Sequence[Problem], overrides: Sequence[str] | None) -> None:
+def check_claims(unmet: Sequence[Problem], changes: Sequence[str] | None) -> None:
     """Print the claims of `expect` that do not hold, and exit with status 1 where any, for the spec as written.
 
-    Those of a spec that overrides have changed are a line, and no failure.
+    Those of a spec that `changes` have changed, overrides or other input shapes, are a line, and no failure.
     """
     from ..graph import of_other_spec
     from ..show import console
@@ -95,7 +95,7 @@ def check_claims(unmet: Sequence[Problem], overrides: Sequence[str] | None) -> N
 
     if not unmet:
         return
-    if not apply_with(overrides or []):
+    if not apply_with(changes or []):
         console.warnings(of_other_spec(unmet))
         return
     console.warnings(unmet)

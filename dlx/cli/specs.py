@@ -103,7 +103,7 @@ def inspect(
                 else:
                     tables.summaries(traced, depth, steps, by_phase, remarks)
         console.warnings(traced.warnings)
-        check_claims([] if shapes else graph.unmet(experiment, traced), overrides)
+        check_claims(graph.unmet(experiment, traced), [*shapes, *(overrides or [])] if shapes else overrides)
 
 
 def _traced(loaded: Experiment, stage: str | None, shapes: Sequence[str]) -> tuple[Experiment, Graphs]:

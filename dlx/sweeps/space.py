@@ -333,7 +333,7 @@ class _Check:
         if not above:
             by_key = {d.key: d for d in self.ordered}
             before = [(by_key[key], values[0]) for key, values in dimension.when.items() if key in by_key]
-            self.problems += self.problems_at(before, dimension)
+            self.problems += self.problems_at(before, dimension) or self.odd_words(before, dimension)
             return conditions
         for one in above:
             found = {
@@ -356,6 +356,14 @@ class _Check:
                 return []
             first = first or found
         return first
+
+    def odd_words(self, before: Sequence[tuple[Dimension, Any]], dimension: Dimension) -> list[Problem]:
+        """Return the problems of words among numbers, `[fast, 0.1]`: a mistake, and no point that is refused."""
+        values = dimension.values[:MAX_TRIED] if isinstance(dimension, Choices) else ()
+        words = [value for value in values if isinstance(value, str)]
+        if len(words) == len(values):
+            return []
+        return [problem for word in words for problem in self.problems_with([*before, (dimension, word)], dimension)]
 
     def other_kind(self, parent: Dimension, value: Any, dimension: Dimension) -> list[Problem]:
         """Return a problem where a key names a kind, and with this value of its parent another kind is there by

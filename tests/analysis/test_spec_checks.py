@@ -47,6 +47,11 @@ def test_a_key_of_a_sweep_that_is_nowhere_is_told_at_its_line(space, message, hi
     assert told(f"sweep:\n  space:\n    {space}\n") == [(8, message, hint)]
 
 
+def test_a_word_among_the_numbers_of_a_sweep_is_told():
+    ((line, message, _),) = told("sweep:\n  space:\n    train.optimizer.adam.lr: [0.1, fast]\n")
+    assert (line, message) == (8, '`lr` must be a number, not "fast"')
+
+
 def test_a_metric_of_a_sweep_that_is_not_measured_is_told():
     ((line, message, hint),) = told("sweep:\n  metric: valid/eror\n  space: {vars.width: [4, 8]}\n")
     assert (line, message) == (7, "no trial reports valid/eror")

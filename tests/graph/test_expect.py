@@ -276,6 +276,14 @@ def test_claims_are_about_the_spec_as_it_is_written_and_not_as_it_is_changed(tmp
     assert (asked.returncode, "claims params 7, and it is 1,490" in asked.stderr) == (1, True)
 
 
+def test_claims_are_not_dropped_in_silence_where_another_input_is_asked_for(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(SPEC.format(claims="  params: 1490\n  receptive_field: {conv_1: 3}"))
+    larger = dlx("inspect", path, "--input", "1x9x9")
+    assert larger.returncode == 0
+    assert "1 claim is of the spec as written, and does not hold with these changes: params" in larger.stderr
+
+
 def test_a_figure_may_be_worked_out_from_the_variables(tmp_path):
     experiment = spec(tmp_path, "  params: '${4 * 10 + 10 * 145}'\nvars: {}")
     assert [r.verdict for r in receipts(experiment, trace(experiment))] == ["holds"]
