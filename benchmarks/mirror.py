@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -63,7 +64,11 @@ class Round:
 
     def mirror_seconds(self) -> float:
         """Return the processor seconds of the mirror so far, those of what it started included."""
-        return sum(sum(process.cpu_times()[:4]) for process in self.mirrors())
+        spent = 0.0
+        for process in self.mirrors():
+            with suppress(psutil.Error):  # it has ended since
+                spent += sum(process.cpu_times()[:4])
+        return spent
 
     def until(self, done: object, what: str, began: float) -> None:
         """Wait until `done()`, and record the time since the beginning."""
