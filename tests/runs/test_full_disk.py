@@ -110,7 +110,9 @@ def test_final_weights_that_cannot_be_saved_are_an_error_and_the_run_goes_on_lat
     assert digests[0] == digests[1]
 
 
-@pytest.mark.parametrize("train", ["", ", seeds: 2", ", ensemble: {members: 2}"])
+@pytest.mark.parametrize(
+    "train", ["", *(pytest.param(t, marks=pytest.mark.slow) for t in (", seeds: 2", ", ensemble: {members: 2}"))]
+)
 @pytest.mark.parametrize("name", ["confusion.json", "lock.json", "metrics.jsonl"])
 def test_a_disk_that_fills_at_the_very_end_leaves_a_run_that_goes_on(tmp_path, monkeypatch, name, train):
     """The last files of a run come after its final weights: it has not finished while one of them is missing."""
@@ -150,7 +152,7 @@ def test_a_disk_that_fills_at_the_very_end_leaves_a_run_that_goes_on(tmp_path, m
     assert all((run.dir / "confusion.json").exists() or run.members() for run in all_runs(tmp_path / "runs"))
 
 
-@pytest.mark.parametrize("options", [(), ("--jobs", "2")])
+@pytest.mark.parametrize("options", [(), pytest.param(("--jobs", "2"), marks=pytest.mark.slow)])
 def test_a_study_on_a_disk_without_room_fails_no_trial_and_goes_on_by_the_same_command(tmp_path, small_disk, options):
     (tmp_path / "s.yaml").write_text(SPEC.format(width=128, epochs=1).replace("train: 160", "train: 64"))
     rates = ",".join(f"0.{i}" for i in range(1, 10))
