@@ -50,6 +50,9 @@ class Mark:
         """` (line 7)`; nothing where there is no line."""
         return f" (line {self.line})" if self.line else ""
 
+    def as_json(self) -> dict[str, object]:
+        return {"file": self.file or None, "line": self.line or None, "column": self.column or None}
+
     def __str__(self) -> str:
         numbers = [str(number) for number in (self.line, self.column) if number]
         return ":".join([self.file, *numbers])
@@ -71,6 +74,8 @@ class Problem:
     path: str = ""
     calls: tuple[Mark, ...] = ()
     """The uses of the blocks that the mistake lies in, innermost first: what they hand in may be what is wrong."""
+    values: tuple[tuple[str, Mark], ...] = ()
+    """The variables that the wrong value comes from, each with its place."""
 
     def __post_init__(self) -> None:
         # Here and not where problems are made: a message may quote any value of a spec.
@@ -80,8 +85,14 @@ class Problem:
 
     def __str__(self) -> str:
         where = "  ".join(str(part) for part in (self.mark, self.path) if part)
-        texts = [text for text in (self.message, self.hint, self.called_at) if text]
+        texts = [text for text in (self.message, self.hint, *self.places) if text]
         return "\n".join(([where] if where else []) + [f"  {text}" for text in texts])
+
+    @property
+    def places(self) -> list[str]:
+        """The sentences about where else to look: the uses of the block, the variables."""
+        others = f"from {', '.join(f'`{name}` at {mark}' for name, mark in self.values)}" if self.values else ""
+        return [text for text in (self.called_at, others) if text]
 
     @property
     def called_at(self) -> str:
@@ -93,15 +104,12 @@ class Problem:
     def as_json(self) -> dict[str, object]:
         mark = self.mark or Mark("")
         return {
-            "file": mark.file or None,
-            "line": mark.line or None,
-            "column": mark.column or None,
+            **mark.as_json(),
             "path": self.path,
             "message": self.message,
             "hint": self.hint,
-            "called_at": [
-                {"file": at.file, "line": at.line or None, "column": at.column or None} for at in self.calls
-            ],
+            "called_at": [at.as_json() for at in self.calls],
+            "values": [{"name": name, **at.as_json()} for name, at in self.values],
         }
 
 

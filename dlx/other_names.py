@@ -70,6 +70,9 @@ OTHER_NAMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "data set": {
         "csv": ("table",),
+        "fashionmnist": ("idx",),
+        "mnist": ("idx", "digits"),
+        "imagenet": ("images",),
         "dataframe": ("table",),
         "folder": ("images",),
         "image": ("images",),

@@ -38,6 +38,10 @@ LARGEST_FLOAT, SMALLEST_FLOAT = 3.4028234663852886e38, 1.1754943508222875e-38
 """Largest number of float32, and its least one of full precision."""
 
 
+A_NUMBER = "(a number)"
+"""Stands for any number among the words that users expect a field to take."""
+
+
 class Strict(BaseModel):
     """A frozen section of a spec in which an unknown key is an error, and "3" or true is not a number."""
 
@@ -45,6 +49,21 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False, protected_namespaces=()
     )
+
+    field_hints: ClassVar[Mapping[str, str]] = {}
+    """Hints about fields that users expect and that do not exist."""
+    words_elsewhere: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """For fields, hints about words that users expect them to take, and that they do not."""
+
+    @classmethod
+    def word_hints(cls, field: str) -> Mapping[str, str]:
+        """Return the hints about words that a field does not take."""
+        return cls.words_elsewhere.get(field, {})
+
+    @classmethod
+    def field_hint(cls, name: str) -> str:
+        """Return the hint about a field that does not exist; empty where there is none."""
+        return cls.field_hints.get(name, "")
 
     @classmethod
     def default_of(cls, name: str) -> Any:
@@ -77,15 +96,6 @@ class Declared(Strict):
     """Base of all that a spec names by `kind`, with options. A bare value sets the first field."""
 
     kind: ClassVar[str]
-    field_hints: ClassVar[Mapping[str, str]] = {}
-    """Hints about fields that users expect and that do not exist."""
-    words_elsewhere: ClassVar[Mapping[str, Mapping[str, str]]] = {}
-    """For fields, hints about words that users expect them to take, and that they do not."""
-
-    @classmethod
-    def word_hints(cls, field: str) -> Mapping[str, str]:
-        """Return the hints about words that a field does not take."""
-        return cls.words_elsewhere.get(field, {})
 
     @classmethod
     def first_field(cls) -> str | None:

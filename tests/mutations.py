@@ -332,7 +332,10 @@ def _where(source: Source, made: Mutation, problems: Sequence[Problem]) -> str:
         return "its line"
     named = "|".join(map(str, made.lines))
     said = (f"{one.message} {one.hint}" for one in problems)
-    return "both places" if any(re.search(rf"\bline (?:{named})\b", one) for one in said) else "elsewhere"
+    places = [*(at for one in problems for at in one.calls), *(at for one in problems for _, at in one.values)]
+    also = any(at.file == here and at.line in made.lines for at in places)
+    named_there = any(re.search(rf"\bline (?:{named})\b", one) for one in said)
+    return "both places" if also or named_there else "elsewhere"
 
 
 def _in_one_line(problem: Problem) -> str:

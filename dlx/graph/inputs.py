@@ -188,7 +188,9 @@ def _written_shape(name: str, node: Node, path: str, problems: list[Problem]) ->
         or (not values and kind == "float")
         or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values)
     ):
-        hint = "Channels first, without the batch: [3, 224, 224]."
+        digits = re.fullmatch(r"\d+([x*, ]+\d+)+", values) if isinstance(values, str) else None
+        like = re.findall(r"\d+", digits[0]) if digits else ["3", "224", "224"]
+        hint = f"Channels first, without the batch: [{', '.join(like)}]."
         message = f"the shape of `{name}` must be whole numbers above 0, not {shown(values)}"
         problems.append(Problem(message, hint, node.mark, path))
         return None

@@ -32,6 +32,7 @@ from .graphs import Graphs
 from .inputs import INSTEAD, facts_of, fields_of, of_data, shapes_of, source_shapes, text_inputs
 from .receptive_field import propagation
 from .unmasked import unmasked
+from .values_used import with_values
 
 if TYPE_CHECKING:
     from ..data import Facts
@@ -107,7 +108,7 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
             problems.add(_no_nodes(walk.experiment))
     if problems.found:
         # Sections are checked in another order than that of the file, in which a user reads them
-        raise SpecError(*sorted(problems.found, key=in_file_order))
+        raise SpecError(*sorted(with_values(problems.found, experiment), key=in_file_order))
     warned = Problems()
     for note in unused.warnings(experiment):
         next(iter(walks.values())).placer.warned.add(note)

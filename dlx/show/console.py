@@ -190,6 +190,5 @@ def _problem(problem: Problem) -> Styled:
     pieces.append((visible(f"  {problem.message}"), "red"))
     if problem.hint:
         pieces.append((visible(f"\n  {problem.hint}"), ""))
-    if problem.calls:
-        pieces.append((visible(f"\n  {problem.called_at}"), ""))
+    pieces += [(visible(f"\n  {text}"), "") for text in problem.places]
     return pieces

@@ -231,6 +231,8 @@ def missing(name: str, spec: Path, mark: Mark) -> Problem:
     group = Path(name).parent
     options = {p.stem for folder in search_path(spec)[:3] for p in specs_in(folder / group)}
     hint = did_you_mean(Path(name).name, options - {spec.stem})
+    if Path(name).suffix in {".yaml", ".yml", ".toml"}:
+        hint = f"It is named without its ending: `{Path(name).with_suffix('')}`."
     looked = f"Looked in {spec.parent}, the folders above it, ./specs, and the specs that dlx ships."
     return Problem(f"there is no file {name}.yaml or {name}.toml", f"{hint} {looked}".strip(), mark, "defaults")
 

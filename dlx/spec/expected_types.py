@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic_core import ErrorDetails
+
+from ..errors import shortened
+from ..registry import A_NUMBER
 
 _KINDS = {
     "int_type": "a whole number",
@@ -47,3 +54,30 @@ def expected(detail: ErrorDetails) -> str:
 def of_own_type(details: list[ErrorDetails]) -> list[ErrorDetails]:
     """Return the errors of the branches of a union that have the value's type and a limit it exceeds; else all."""
     return [d for d in details if d["type"] in _LIMITS or d["type"] == "finite_number"] or details
+
+
+def way_out(value: Any, name: str, kinds: set[str], hints: Mapping[str, str]) -> str:
+    """Return the hint about a value of a wrong type, by what it looks like; empty where it looks like nothing known.
+
+    `kinds` are the types of pydantic's errors, `hints` are about words that users expect the field to take.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and A_NUMBER in hints:
+        return hints[A_NUMBER]
+    if "list_type" in kinds and len(kinds) == 1 and isinstance(value, str | dict):
+        items = value if isinstance(value, str) else ", ".join(f"{key}: ..." for key in value)
+        return f"Several stand in a list, and one does too: `{name}: [{shortened(items, 50)}]`."
+    return hints.get(value) or _of_text(value, kinds) if isinstance(value, str) else ""
+
+
+def _of_text(value: str, kinds: set[str]) -> str:
+    """Return the hint about a text: a stray quote, per cent, a number in quotes."""
+    if value[-1:] in {'"', "'"} and value.count(value[-1]) == 1:
+        return f"Drop the quote `{value[-1]}` at its end, or write one before it."
+    if re.fullmatch(r"\$?\w+|\$?\{+\w+\}+|\$\(.*\)", value) and value[0] in "${":
+        return f"An expression is `${{{value.strip('${}()')}}}`."
+    if re.fullmatch(r"[\d.]+ *[-+*/] *[\d.]+", value):
+        return "Arithmetic stands inside `${...}` as a whole: `${a + 1}`."
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value):
+        return f"Write {float(found[1]) / 100:g}."
+    number = re.fullmatch(r"[\d_]+(?:\.\d*)?(?:[eE][+-]?\d+)?", value)
+    return "Write it without quotes." if number and kinds & {"int_type", "float_type"} else ""

@@ -136,7 +136,8 @@ def evaluate(text: str, scope: Scope) -> Any:
         return _value(whole, scope)
     filled = _PIECE.sub(lambda found: str(_value(found[1], scope)), text)
     if "${" in _PIECE.sub("", text):
-        raise ExpressionError(f"`{text}` has a `${{` that is not closed", "Write ${...} on one line, closed by }.")
+        hint = "One brace is enough: ${a}." if "${{" in text else "Write ${...} on one line, closed by }."
+        raise ExpressionError(f"`{text}` has a `${{` that is not closed", hint)
     return _bounded(filled)
 
 
@@ -256,7 +257,8 @@ def _name(node: ast.Name, scope: Scope) -> Any:
         return value.plain() if isinstance(value, Node) else value
     if node.id in _CONSTANTS:
         return _CONSTANTS[node.id]
-    raise ExpressionError(f"there is no variable `{node.id}` here", did_you_mean(node.id, scope))
+    hint = "Variables stand alone: ${width}." if node.id == "vars" else did_you_mean(node.id, scope)
+    raise ExpressionError(f"there is no variable `{node.id}` here", hint)
 
 
 def _binary(node: ast.BinOp, scope: Scope) -> Any:
@@ -318,11 +320,20 @@ def _choice(node: ast.IfExp, scope: Scope) -> Any:
     return _eval(node.body if _eval(node.test, scope) else node.orelse, scope)
 
 
+_ELSEWHERE = {
+    "int": "Did you mean `floor`, or `//` in place of `/`?",
+    "pow": "Write `a ** b`.",
+    "str": "Text is made by `f'stage_{i}'`.",
+}
+"""Hints about functions of Python that expressions do not have."""
+
+
 def _call(node: ast.Call, scope: Scope) -> Any:
     name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
     if name not in _FUNCTIONS or node.keywords:
         raise ExpressionError(
-            f"there is no function `{shortened(name)}`", did_you_mean(name, _FUNCTIONS, "the functions")
+            f"there is no function `{shortened(name)}`",
+            _ELSEWHERE.get(name, did_you_mean(name, _FUNCTIONS, "the functions")),
         )
     return _FUNCTIONS[name](*(_eval(a, scope) for a in node.args))
 

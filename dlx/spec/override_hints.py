@@ -56,7 +56,10 @@ def _of_value(key: str, value: str) -> Iterator[tuple[str, str]]:
     quoted = f"`'{key}=\"{shortened(value, 30)}\"'`"
     for opening, closing in CLOSES.items():
         if unquoted.count(opening) > unquoted.count(closing):
-            yield f"the `{opening}` in its value is not closed", "Quote it for the shell, which cuts at spaces."
+            yield (
+                f"the `{opening}` in its value is not closed",
+                f"Write `{closing}` where it ends; the shell wants quotes about it all.",
+            )
     if value.startswith("("):
         yield "a list stands in round brackets", f"Write `{key}=[{shortened(value.strip('()'), 30)}]`."
     elif re.search(r"\{\s*[\"']|,\s*[\"'][^\"']*[\"']\s*:", value):

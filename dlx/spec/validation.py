@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from itertools import islice
 from typing import Any, TypeVar, get_args, get_origin
@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from ..errors import Mark, Problem, did_you_mean, shortened, with_article
 from ..other_names import kind_meant
 from ..registry import Choice, Declared, Registry, Strict, section_within
-from .expected_types import expected, of_own_type
+from .expected_types import expected, of_own_type, way_out
 from .syntax.read import BROKEN, Node
 
 S = TypeVar("S", bound=Strict)
@@ -79,7 +79,7 @@ def _value(cls: type[Strict], key: str, node: Node, path: str, problems: list[Pr
     if node.value is None and cls.model_fields[key].default is None:
         return None
     several = _choose_each if is_listed(cls, key) else _choose_by_name if is_mapped(cls, key) else choose
-    found = several(choice, node, path, problems, _word_hints(cls, key))
+    found = several(choice, node, path, problems, cls.word_hints(key))
     return BROKEN if found is None else found
 
 
@@ -100,14 +100,12 @@ def choose(
         mark = options.mark if options is not node else node.mark
         message = f"there is no {registry.noun} `{kind}`"
         hint = hints.get(kind) or kind_meant(kind, registry, registry.noun)
+        if options is not node and not hint.startswith("Did you mean"):
+            message, hint = _no_kind(node, registry)
         problems.append(Problem(message, hint, mark, path))
         return None
     empty = Node({}, node.mark)
     return build(registry[kind], empty if options is node else options, f"{path}.{kind}", problems, shorthand=True)
-
-
-def _word_hints(cls: type[Strict], field: str) -> Mapping[str, str]:
-    return cls.word_hints(field) if issubclass(cls, Declared) else NO_HINTS
 
 
 def _choose_each(
@@ -142,6 +140,8 @@ def kind_of(node: Node, registry: Registry[Any], path: str, problems: list[Probl
         hint = f"Fields of `{known[0]}` stand inside it: `{known[0]}: {{{unknown[0]}: ...}}`."
         message = f"`{unknown[0]}` stands beside `{known[0]}`"
         problems.append(Problem(message, hint, node.map[unknown[0]].mark, f"{path}.{unknown[0]}"))
+    elif node.map and not known:
+        problems.append(Problem(*_no_kind(node, registry), node.mark, path))
     elif node.map:
         kinds = " and ".join(f"`{key}`" for key in (known or unknown))
         message = f"{kinds} stand together where one {registry.noun} is wanted"
@@ -152,6 +152,21 @@ def kind_of(node: Node, registry: Registry[Any], path: str, problems: list[Probl
         )
         problems.append(Problem(message, did_you_mean("", registry), node.mark, path))
     return None
+
+
+def _no_kind(node: Node, registry: Registry[Any]) -> tuple[str, str]:
+    """Return message and hint about a mapping without a kind: `{name: adam, lr: 0.1}`, `{lr: 0.1}`."""
+    keys = " and ".join(f"`{key}`" for key in list(node.map)[:3])
+    message = f"{keys} {'are' if len(node.map) > 1 else 'is'} no {registry.noun}"
+    kind = next((child.value for child in node.map.values() if child.value in registry), None)
+    fields = [key for key, child in node.map.items() if child.value != kind]
+    if isinstance(kind, str):
+        return message, f"The kind is the key: `{kind}: {{{', '.join(f'{key}: ...' for key in fields)}}}`."
+    having = [one for one in registry if set(fields) <= registry[one].model_fields.keys()]
+    if having:
+        kinds = ", ".join(having[:4]) + (", ..." if having[4:] else "")
+        return message, f"Fields stand inside a kind, `KIND: {{{fields[0]}: ...}}`, here of {kinds}."
+    return message, did_you_mean("", registry)
 
 
 def as_fields(
@@ -293,8 +308,7 @@ def _problem(
         hint = did_you_mean(name, known, "the fields") if known else f"{owner} has no fields."
         if name in ENTRY_KEYS and OF_LAYERS.match(path):
             hint = f"`{name}` stands beside {owner}, not inside it: on a line of its own below."
-        if issubclass(cls, Declared) and name in cls.field_hints:
-            hint = cls.field_hints[name]
+        hint = cls.field_hint(name) or hint
         return Problem(f"{owner} has no field `{name}`", hint, where, full)
     if first["type"] == "missing":
         info = cls.model_fields.get(name)
@@ -303,20 +317,17 @@ def _problem(
     if first["type"] == "value_error":
         return Problem(str(first["ctx"]["error"]) if "ctx" in first else first["msg"], "", where, full)
     wanted = list(dict.fromkeys(expected(d) for d in of_own_type(details)))
+    wanted = [one for one in wanted if one != "a whole number" or "a number" not in wanted]
     actual = _actual(loc, fields, first)
     info = cls.model_fields.get(str(loc[0])) if loc else None
     about = f"{loc[0]}: {info.description}." if info and info.description else ""
-    if isinstance(actual, str):
-        about = _word_hints(cls, str(loc[0]) if loc else "").get(actual) or _without_quote(actual) or about
+    hints = cls.word_hints(str(loc[0]) if loc else "")
+    about = way_out(actual, name, {d["type"] for d in details}, hints) or about
     if first["type"] == "string_pattern_mismatch" and info and info.description:
-        wanted, about = [info.description], f"Write `valid/{actual}`." if MONITORED.match(info.description) else ""
+        wanted = [info.description]
+        metric = re.sub(r"^(val|valid|validation|test|train|eval)[/_]", "", str(actual))
+        about = hints.get(str(actual), f"Write `valid/{metric}`." if MONITORED.match(info.description) else "")
     return Problem(f"`{name}` must be {' or '.join(wanted)}, not {shown(actual)}", about, where, full)
-
-
-def _without_quote(text: str) -> str:
-    """Return the hint about a text that ends in a quote which nothing opened; else an empty text."""
-    stray = text[-1:] in {'"', "'"} and text.count(text[-1]) == 1
-    return f"Drop the quote `{text[-1]}` at its end, or write one before it." if stray else ""
 
 
 def _name_of(loc: Loc) -> str:
@@ -375,10 +386,18 @@ def short_path(path: str) -> str:
     return OF_LAYERS.sub(lambda found: f"{found[1]}/" if found[1] else "", path)
 
 
-def unknown_keys(node: Node, known: Iterable[str], path: str, what: str, problems: list[Problem]) -> None:
-    """Add a problem for each key of `node` that is not among `known`."""
+def unknown_keys(
+    node: Node,
+    known: Iterable[str],
+    path: str,
+    what: str,
+    problems: list[Problem],
+    hint_of: Callable[[str], str] = lambda key: "",  # noqa: ARG005
+) -> None:
+    """Add a problem for each key of `node` that is not among `known`; `hint_of` has hints about keys of elsewhere."""
     options = list(known)
     unknown = [key for key in node.map if key not in options]
     for key in unknown[:MAX_PROBLEMS]:
         full = f"{path}.{key}" if path else key
-        problems.append(Problem(f"{what} has no `{key}`", did_you_mean(key, options), node.map[key].mark, full))
+        hint = hint_of(key) or did_you_mean(key, options)
+        problems.append(Problem(f"{what} has no `{key}`", hint, node.map[key].mark, full))

@@ -133,6 +133,7 @@ def test_a_mistake_goes_to_stderr_with_status_2_and_as_json_to_stdout(tmp_path):
         "message": "there is no layer or block `cnov`",
         "hint": "",
         "called_at": [],
+        "values": [],
     }
 
 

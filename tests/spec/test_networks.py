@@ -323,7 +323,7 @@ def test_what_is_wrong_by_network_is_reported_at_its_place(said, more, sentence)
         ("train: {steps: 3, optimizer: {adma: 1e-3}}\n", "there is no optimizer `adma`"),
         ("train: {steps: 3, optimizer: {adam: {}, lr: 3}}\n", "`lr` stands beside `adam`"),
         ("train: {steps: 3, optimizer: {}}\n", "`optimizer` wants the kind of an optimizer, not {}"),
-        ("init: {foo: 3, bar: 4}\n", "`foo` and `bar` stand together where one initialiser is wanted"),
+        ("init: {foo: 3, bar: 4}\n", "`foo` and `bar` are no initialiser"),
     ],
 )
 def test_what_is_said_of_one_network_is_what_was_said(said, more, sentence):

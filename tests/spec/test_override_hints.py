@@ -39,10 +39,13 @@ SLIPS = {
         "an item has a number below 0",
         "Items of a list count from 0, layers have names too.",
     ),
-    "network.inputs=[3,": ("the `[` in its value is not closed", "Quote it for the shell, which cuts at spaces."),
+    "network.inputs=[3,": (
+        "the `[` in its value is not closed",
+        "Write `]` where it ends; the shell wants quotes about it all.",
+    ),
     "train.optimizer={adam:": (
         "the `{` in its value is not closed",
-        "Quote it for the shell, which cuts at spaces.",
+        "Write `}` where it ends; the shell wants quotes about it all.",
     ),
     "network.inputs=(3,4)": ("a list stands in round brackets", "Write `network.inputs=[3,4]`."),
     'expect={"test/error": 0.3}': (

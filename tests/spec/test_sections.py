@@ -132,7 +132,7 @@ WRONG = {
     "data: {idx: {images: a}}": "`labels` is missing\n  labels: file of their class numbers.",
     "objective: clasification": "there is no objective `clasification`\n  Did you mean `classification`",
     "objective:": "`objective` wants the kind of an objective, not nothing",
-    "objective: {classification: {loss: mse}}": "there is no loss `mse`\n  There are absolute_error, binary_",
+    "objective: {classification: {loss: mse}}": "there is no loss `mse`\n  Did you mean `squared_error`?",
     "init: he_norml": "there is no initialiser `he_norml`\n  Did you mean `he_normal` or `he_uniform`?",
     "init: {he_normal: {mod: fan_in}}": "`he_normal` has no field `mod`\n  Did you mean `mode`?",
     "train: 3": "`train` must be a mapping, not 3\n  There are the fields accumulate,",

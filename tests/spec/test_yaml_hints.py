@@ -43,6 +43,28 @@ BROKEN = {
         "- linear: {out_features: 3\n- relu",
         (1, 11, "is not valid YAML: the `{` that opens here is not closed", "Write `}` where it ends."),
     ),
+    "a list is not closed, and the next line is a key beside its own": (
+        "- at: [0.75\n  is: 3\n- at: [1]",
+        (1, 7, "is not valid YAML: the `[` that opens here is not closed", "Write `]` where it ends."),
+    ),
+    "a colon is lost before a text that has one": (
+        'source "arXiv:1512.03385"\nname: a',
+        (
+            1,
+            1,
+            "is not valid YAML: mapping values are not allowed in this context",
+            "Line 1: put a colon behind `source`.",
+        ),
+    ),
+    "a colon is lost above a line with braces": (
+        "expect:\n  depth 20\n  params: {is: 3, source: a}",
+        (
+            2,
+            3,
+            "is not valid YAML: mapping values are not allowed in this context",
+            "Line 2: put a colon behind `depth`.",
+        ),
+    ),
     "a mapping is not closed at the end": (
         "a: 1\nb: {c: [1, 2]",
         (2, 4, "is not valid YAML: the `{` that opens here is not closed", "Write `}` where it ends."),

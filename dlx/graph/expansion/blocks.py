@@ -27,7 +27,7 @@ def check_blocks(blocks: Node, problems: Problems) -> None:
             _check_inputs(name, block, problems)
         else:
             message = f"a block must be a mapping with `layers`, not {shown(block.plain())}"
-            problems.add(Problem(message, "It has args and layers.", block.mark, f"blocks.{name}"))
+            problems.add(Problem(message, f"Write `{name}: {{layers: [...]}}`.", block.mark, f"blocks.{name}"))
 
 
 def _check_name(name: str, block: Node, problems: Problems) -> None:

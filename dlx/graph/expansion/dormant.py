@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ...errors import Problem, did_you_mean
 from ...layers import LAYERS
+from ...other_names import kind_meant
 from ...spec.expressions import ExpressionError, has_expression, names_in
 from ...spec.syntax.read import Node
 from ...spec.validation import ENTRY_KEYS
@@ -60,7 +61,7 @@ class Dormant:
                 self.kind(kind, entry.map.get(kind, entry), path)
         for text, at in _taken(entry):
             if text.partition("/")[0].partition(".")[0] not in self.names and not NUMBERED.match(text):
-                hint = did_you_mean(text, self.names - {"x", "data", "i"})
+                hint = did_you_mean(text, self.names - {"x", "data", "i", ""})
                 self.fail(f"there is no node `{text}`", hint, at, path)
         self.expressions(entry, path)
 
@@ -76,7 +77,7 @@ class Dormant:
             known, owner = (block.at("args") or Node({}, block.mark)).map, f"the block `{kind}` has no argument"
         else:
             every = [*LAYERS, *self.blocks.map, *STRUCTURES]
-            self.fail(f"there is no layer or block `{kind}`", did_you_mean(kind, every), options, path)
+            self.fail(f"there is no layer or block `{kind}`", kind_meant(kind, every, "layer"), options, path)
             return
         for key, child in options.map.items():
             if key not in known:
@@ -93,11 +94,12 @@ class Dormant:
                     continue
                 for name in unknown:
                     if not NUMBERED.match(name):
-                        hint = did_you_mean(name, self.names)
+                        hint = did_you_mean(name, self.names - {""})
                         self.fail(f"there is no variable `{name}` here", hint, node, path)
 
     def fail(self, message: str, hint: str, node: Node, path: str) -> None:
-        self.problems.add(Problem(message, hint, node.mark, path))
+        if all(one.mark != node.mark for one in self.problems.found):  # what is told there may be why it did not run
+            self.problems.add(Problem(message, hint, node.mark, path))
 
 
 def _entries(layers: Node, path: str) -> Iterator[tuple[Node, str]]:

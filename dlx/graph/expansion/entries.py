@@ -138,6 +138,8 @@ class Reader:
     def kind_meant(self, kind: str) -> str:
         """Return the hint about an unknown kind; a colon may be missing behind a known one."""
         first, _, value = kind.partition(" ")
+        if first == "for":
+            return "A loop is `- for: {width: [64, 128]}` with `layers: [...]` on a line of its own below."
         if value and self.is_known(first):
             return f"Put a colon behind `{first}`: `- {first}: {value}`."
         return kind_meant(kind, [*LAYERS, *self.blocks.map, *STRUCTURES], "layer")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from ...init import Default, Initializer
 from ...plugins import Plugin, keep, use
 from ...registry import FAMILIES
 from ...utils.passwords import is_known, masked
-from .. import compose, overrides, plugin_list, shipped, version
+from .. import compose, overrides, plugin_list, shipped
 from ..expressions import ExpressionError, ItemBudget, resolve
 from ..from_python import NAMES
 from ..syntax import yaml_writer
@@ -22,7 +22,7 @@ from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 from . import data_paths
 from .expect import CLAIMING
 from .freeze import FreezePattern, parse_freeze
-from .kinds import SECTIONS
+from .kinds import SECTIONS, place_meant
 from .networks import OF_OBJECTIVE, network_names, parse_init, parse_networks, parse_train
 from .stages import PATH, parse_stages, problems_of_all, unused, without_effect
 from .track import PASSWORDS, Track
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from .prune import Prune
     from .sweep import Sweep
     from .train import Train
+
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class Experiment:
 
     @cached_property
     def _resolved(self) -> str:
-        head: dict[str, Any] = {"dlx": version.VERSION, "name": self.name}
+        head: dict[str, Any] = {"dlx": VERSION, "name": self.name}
         if self.plugins:
             head[plugin_list.PLUGINS] = plugin_list.resolved(self.plugins)
         return yaml_writer.yaml_text(head | {k: v for k, v in self.written.plain().items() if k not in head})
@@ -304,14 +306,21 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
     return replace(last, whole=root, stage="", stages=tuple(each), sweep=without.sweep, problems=tuple(problems))
 
 
+def _missing_network(root: Node, problems: Sequence[Problem]) -> Iterator[Problem]:
+    """Yield the mistake of a spec without a network, unless a section that it has may be meant."""
+    meant = any(name in problem.hint for problem in problems for name in ("`network`", "`networks`"))
+    if not meant and root.at("network") is None and root.at("networks") is None:
+        yield Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark)
+
+
 def _single(
     root: Node, path: Path, found: Sequence[Problem] = (), earlier: Mapping[str, Experiment] | None = None
 ) -> Experiment:
     """Build the experiment of a spec without stages, or of a stage with the experiments of those before it."""
     plugins = plugin_list.activate(root)
     problems = list(found)
-    unknown_keys(root, SECTIONS, "", "a spec", problems)
-    problems += version.problems(root)
+    unknown_keys(root, SECTIONS, "", "a spec", problems, place_meant)
+    _check_version(root, problems)
     variables = _variables(root, problems)
 
     def section(name: str) -> Node | None:
@@ -357,8 +366,7 @@ def _single(
         sections["baselines"] = parse_baselines(listed, problems)
     sections["analyses"] = _analyses(root.at("analyses"), variables, problems)
     network = root.at("network")
-    if network is None and root.at("networks") is None:
-        problems.append(Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark))
+    problems += _missing_network(root, problems)
     return Experiment(
         path=path,
         name=_text(root, "name", problems) or NAMES.get(path, path.stem),
@@ -486,6 +494,14 @@ def error_callback(problems: list[Problem], path: str, whole: Node) -> Any:
         problems.append(Problem(error.message, error.hint, node.mark, ".".join((path, *map(str, keys)))))
 
     return on_error
+
+
+def _check_version(root: Node, problems: list[Problem]) -> None:
+    node = root.at("dlx")
+    # To Python `dlx: true` is `dlx: 1`.
+    if node is not None and (isinstance(node.value, bool) or node.value != VERSION):
+        message = f"`dlx: {shown(node.plain())}` is a version of the format that this dlx does not read"
+        problems.append(Problem(message, f"It reads `dlx: {VERSION}`.", node.mark, "dlx"))
 
 
 def _variables(root: Node, problems: list[Problem]) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from ...metrics import MONITORED_METRIC, Mode, MonitoredMetric
-from ...registry import Declared
+from ...registry import A_NUMBER, Declared
 
 MODE = "what is better: less, or more; else as the metric has it"
 SECONDS = {"h": 3600, "m": 60, "s": 1}
@@ -26,6 +27,9 @@ class EarlyStopping(Declared):
     """
 
     kind: ClassVar[str] = "early_stopping"
+    words_elsewhere: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "metric": {A_NUMBER: "Evaluations to wait are `early_stopping: {patience: 10}`."}
+    }
     metric: MonitoredMetric = Field("valid/loss", description=MONITORED_METRIC)
     patience: PositiveInt = Field(10, description="evaluations in a row without an improvement that end it")
     min_delta: NonNegativeFloat = Field(0.0, description="an improvement is more than this")

@@ -21,6 +21,13 @@ from .train import MOST_SEEDS
 class Sweep(Strict):
     """The search space of a study, how it is searched, and the constraints of its trials."""
 
+    @classmethod
+    def field_hint(cls, name: str) -> str:
+        varies = "." in name or name in ("lr", "seed_list")
+        return (
+            f"Keys that vary stand under `space`: `space: {{{name}: [...]}}`." if varies else super().field_hint(name)
+        )
+
     space: dict[str, Any] = Field(
         {},
         description="what varies, by key: a list of values, or choice(...), range(...), interval(...), glob(...)"

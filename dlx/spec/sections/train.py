@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from math import ceil
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, model_validator
 
@@ -66,6 +66,33 @@ def _follows(value: Any, metric: str) -> Any:
 
 class Train(Strict):
     """Settings of a training: its length, batches, optimizer, schedule and what is done around them."""
+
+    field_hints: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("lr", "learning_rate", "momentum", "weight_decay", "betas"),
+            "It is a field of the optimizer: `optimizer: {adam: {lr: 1e-3}}`.",
+        ),
+        **dict.fromkeys(
+            ("loss", "metrics", "l1", "l2", "label_smoothing", "class_weights"),
+            "It belongs to the objective: `objective: {classification: {loss: cross_entropy, metrics: [f1]}}`.",
+        ),
+        **dict.fromkeys(
+            ("valid", "validation", "validation_split", "test", "split"),
+            "Parts are those of the data: `data: {digits: {valid: 0.1, test: 0.2}}`.",
+        ),
+        **dict.fromkeys(("scheduler", "lr_scheduler", "lr_schedule"), "Did you mean `schedule`?"),
+        **dict.fromkeys(("patience", "min_delta"), "It is a field of `early_stopping: {patience: 10}`."),
+        **dict.fromkeys(
+            ("clip", "grad_clip", "gradient_clipping", "gradient_clip_val", "clip_grad_norm"),
+            "Did you mean `clip_norm` or `clip_value`?",
+        ),
+        **dict.fromkeys(("amp", "mixed_precision", "dtype", "fp16", "bf16"), "Did you mean `precision`?"),
+        "dropout": "It is a layer: `- dropout: 0.5`.",
+        "gpus": "Did you mean `device`?",
+    }
+    words_elsewhere: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "device": {"gpu": "A GPU of NVIDIA is `cuda`, the second one `cuda:1`; `auto` takes one where there is one."}
+    }
 
     steps: PositiveInt | None = Field(None, description="updates; or give `epochs`")
     epochs: PositiveInt | None = Field(None, description="passes over the training set; or give `steps`")

@@ -14,6 +14,8 @@ _SKIPPED = re.compile(r"\s+|(?<![^\s\[{,])#[^\n]*|[-?](?=\s)|[:,]|[&!][^\s,\[\]{
 _PLAIN = re.compile(r"(?:[^\s:#]|:(?=\S)|(?<=\S)#|[^\S\n]+(?=[^\s#]))+")
 _PLAIN_IN_BRACKETS = re.compile(r"(?:[^\s:#,\[\]{}]|:(?=[^\s,\[\]{}])|(?<=\S)#|[^\S\n]+(?=[^\s#]))+")
 _AFTER_QUOTED = re.compile(r"[^\S\n]*(?:$|#|:(?=\s|$)|[,\]}])", re.MULTILINE)
+_BEGINNING = re.compile(r"[ -]*")
+_KEY = re.compile(r"[\w./-]+:(?=\s)|- ")
 _BLOCK_TEXT = re.compile(r"[|>][-+\d]*[^\S\n]*(?:#[^\n]*)?$", re.MULTILINE)
 
 
@@ -94,7 +96,10 @@ def _left_open(scan: _Scan) -> Cause | None:
     """Return the innermost bracket that is still open where a line begins that is not inside it."""
     if not scan.open or scan.index >= len(scan.text) or scan.text[scan.index] in "]}#":
         return None
-    outside = scan.indent(scan.index) <= scan.indent(scan.open[0])
+    here, first = scan.indent(scan.index), scan.indent(scan.open[0])
+    found = _BEGINNING.match(scan.line_of(scan.open[0]))
+    beside = len(found[0]) if found else 0
+    outside = here <= first or (here <= beside and _KEY.match(scan.text, scan.index) is not None)
     return _not_closed(scan.text, scan.open[-1]) if outside else None
 
 

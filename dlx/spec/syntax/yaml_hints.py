@@ -14,7 +14,7 @@ ANCHOR = "The name of an anchor is letters, digits, `-` and `_`; a text that beg
 _NO_SPACE = re.compile(r"\s*(?:- )?([\w.]+):[^\s/:]")
 _NO_COLON = re.compile(r"\s*(\w+)$|\s*- (\w+) *\{.*$|\s*(?:- )?(\w+) +[^\s:][^:]*$")
 _BARE = re.compile(r"\s*- (\w+)\n\s*(?:name|from|when|values|tie):")
-_NO_COMMA = re.compile(r"[\[{][^\[\]{}]*:\s+[^\s,{}\[\]]+\s+[\w.]+:\s")
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'")
 
 
 def problem_of(error: yaml.YAMLError, text: str, file: str) -> Problem:
@@ -43,7 +43,7 @@ def _way_out(what: str, lines: list[str], column: int) -> tuple[int, int, str]:
     if "expected ','" in what and not line[:column].strip() and before and before[0][0] < len(lines):
         number, text = before[0]
         return number, len(text) - 1, f"A comma is missing at the end of line {number}."
-    if _NO_COMMA.search(line[:10_000]) or "expected ','" in what:
+    if "expected ','" in what:
         return *here, COMMA
     if (found := _colon_or_space(before)) is not None:
         return found
@@ -63,6 +63,7 @@ def _last_written(lines: list[str]) -> list[tuple[int, str]]:
 
 def _colon_or_space(before: list[tuple[int, str]]) -> tuple[int, int, str] | None:
     """Return the line, column and hint where one of two lines lacks a space behind its colon, or the colon."""
+    before = [(number, _QUOTED.sub('""', text)) for number, text in before]
     for number, text in before:
         if found := _NO_SPACE.match(text):
             return number, _indent(text), f"Line {number}: put a space behind `{found[1]}:`."
