@@ -174,7 +174,7 @@ def refused_hint(folder: Path) -> str:
 
 def test_a_default_that_is_broken_is_reported_where_it_breaks(folder):
     write(folder, base="network: [\n")
-    assert refused(folder, "defaults: [base]\n").startswith("base.yaml:2:1\n  is not valid YAML")
+    assert refused(folder, "defaults: [base]\n").startswith("base.yaml:1:10\n  is not valid YAML")
 
 
 @pytest.mark.parametrize(
