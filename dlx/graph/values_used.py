@@ -45,8 +45,8 @@ def _sources(root: Node) -> dict[str, list[tuple[Mark, Node]]]:
     found: dict[str, list[tuple[Mark, Node]]] = {}
     variables = root.at("vars")
     lists = [node.map["for"].map for node in root.walk() if "for" in node.map]
-    for given in (variables.map if variables is not None else {}, *lists):
-        for name, node in given.items():
+    for names in (variables.map if variables is not None else {}, *lists):
+        for name, node in names.items():
             found.setdefault(name, []).append((node.mark, node))
     return found
 

@@ -22,8 +22,9 @@ from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 from . import data_paths
 from .expect import CLAIMING
 from .freeze import FreezePattern, parse_freeze
-from .kinds import SECTIONS, place_meant
+from .kinds import SECTIONS
 from .networks import OF_OBJECTIVE, network_names, parse_init, parse_networks, parse_train
+from .place_meant import place_meant
 from .stages import PATH, parse_stages, problems_of_all, unused, without_effect
 from .track import PASSWORDS, Track
 

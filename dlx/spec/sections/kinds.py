@@ -39,20 +39,6 @@ BY_NETWORK = {("objective",), ("init",), *(("train", field) for field in OF_TRAI
 """Sections that hold a kind, or kinds by network; `objective` by output."""
 
 
-def place_meant(key: str) -> str:
-    """Return the hint about a key beside the sections of a spec that belongs into one of them; else nothing."""
-    from .sweep import Sweep  # not at the top: only a mistake needs them
-    from .track import Track
-    from .train import Train
-
-    owners: dict[str, type[Strict]] = {"train": Train, "sweep": Sweep, "track": Track}
-    fields = {"network": ["inputs", "layers", "outputs"]} | {
-        name: [*one.model_fields] for name, one in owners.items()
-    }
-    owner = next((name for name, known in fields.items() if key in known), "")
-    return f"It stands inside `{owner}`: `{owner}: {{{key}: ...}}`." if owner else Train.field_hint(key)
-
-
 def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:
     """Return the family that the section at `path` chooses from; None where it chooses none.
 
