@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,35 +44,35 @@ def inspect(
     stage: StageName = None,
     batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Memory of a batch of N.")] = None,
     tool: Annotated[str | None, typer.Option("--as", metavar="TOOL", help="As another tool counts it.")] = None,
+    how_long: Annotated[bool, typer.Option("--time", help="How long the training will take here.")] = False,
 ) -> None:
     """Show shapes, parameters, MACs and receptive fields.
 
     Every layer of the network in a table, and the totals; with --batch the memory that a training step will take,
     with --as the figures of torchvision, keras, timm, darknet or torchinfo, and what lies between them and dlx's.
-    Nothing is trained and torch is not loaded.
+    Nothing is trained and torch is not loaded; only --time takes the first steps of the training, a second or two of
+    them, and throws them away.
 
     Example: dlx inspect cs231n/resnet50 --depth 1
     """
-    if batch and layer is not None:
-        hint = "Leave one of the two out."
-        raise DlxError("`--batch` is about the whole network, and `--layer` about one layer", hint=hint)
+    _check_layer(layer, {"--batch": bool(batch), "--time": how_long})
+    if how_long and (shapes or stage or tool):
+        message = (
+            "`--time` is about the training of the spec as it stands, and `--input`, `--stage` and `--as` are not"
+        )
+        raise DlxError(message, hint="Leave the others out.")
     with garbage_collection_off():
         from .. import graph
         from .. import spec as specs
-        from ..show import console, forms
+        from ..show import console, forms, training_time
         from ..show import inspect as tables
         from ..show import stages as staged
 
         chosen = forms.form_of(form, as_json)
         loaded = specs.load(spec, overrides or [], plugins=plugin or [])
         experiment, traced = _traced(loaded, stage, shapes or [])
-        taken, source, noise = None, "", getattr(experiment.data, "label_noise", None)
-        if experiment.weights is not None:
-            from ..graph import initial_weights
-
-            taken = initial_weights.inspected(experiment, traced)
-            assert experiment.weights is not None
-            source = experiment.weights.source
+        taken, source = _taken(experiment, traced)
+        noise = getattr(experiment.data, "label_noise", None)
         steps = graph.memory_forecast.of_each(experiment, traced, batch) if batch else {}
         by_phase = graph.phase_memory.of_phases(experiment, traced, batch) if batch else {}
         stages = graph.stage_plans(experiment, traced, batch)
@@ -80,9 +80,11 @@ def inspect(
         counted = (
             graph.counted_as(tool, [one] if one else [n for _, n in traced.nodes()]) if tool is not None else None
         )
+        spent = training_time.of(loaded) if how_long else None
         if chosen == "json":
             document = tables.inspected(traced, network, one, steps, counted, by_phase if not one else {}, stages)
             document |= {"weights": taken.as_json(source)} if taken else {}
+            document |= training_time.document(spent)
             console.document(document | ({"label_noise": noise.model_dump(exclude_none=True)} if noise else {}))
         elif chosen == "csv" and not counted and not one:
             by_stage = {each.name: each.graphs for each in stages} or {"": traced}
@@ -102,6 +104,7 @@ def inspect(
                     staged.stages(traced, stages, depth)
                 else:
                     tables.summaries(traced, depth, steps, by_phase, remarks)
+                training_time.table(spent)
         console.warnings(traced.warnings)
         check_claims(graph.unmet(experiment, traced), [*shapes, *(overrides or [])] if shapes else overrides)
 
@@ -118,6 +121,29 @@ def _traced(loaded: Experiment, stage: str | None, shapes: Sequence[str]) -> tup
     experiment, traced = graph.traced(loaded, stage, shapes)
     spec_checks.check(loaded, traced if stage is None and not shapes else None)
     return experiment, traced
+
+
+def _check_time(how_long: bool, others: dict[str, bool]) -> None:
+    """Raise DlxError where the time of a training is asked for beside what changes or narrows the spec."""
+    if how_long and (asked := next((name for name, is_asked in others.items() if is_asked), "")):
+        message = f"`--time` is about the training of the whole spec, and `{asked}` is not"
+        raise DlxError(message, hint="Leave one of the two out.")
+
+
+def _taken(experiment: Experiment, traced: Graphs) -> tuple[Any, str]:
+    """Return what `weights` takes from its source, and the source in words; None without `weights`."""
+    if experiment.weights is None:
+        return None, ""
+    from ..graph import initial_weights
+
+    return initial_weights.inspected(experiment, traced), experiment.weights.source
+
+
+def _check_layer(layer: str | None, others: dict[str, bool]) -> None:
+    """Raise DlxError where something about the whole network is asked for beside one layer."""
+    if layer is not None and (asked := next((name for name, is_asked in others.items() if is_asked), "")):
+        hint = "Leave one of the two out."
+        raise DlxError(f"`{asked}` is about the whole network, and `--layer` about one layer", hint=hint)
 
 
 def data(

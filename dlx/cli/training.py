@@ -66,7 +66,7 @@ def train(
     from ..runs import lookup
     from ..runs.folder import RunFolder
     from ..show import schedule as schedules
-    from ..show import training
+    from ..show import training, training_time
 
     # After `--resume RUN` the first override is read as the argument SPEC.
     changes = [str(spec), *(overrides or [])] if resume is not None and spec is not None else []
@@ -102,7 +102,8 @@ def train(
     count = training.count_of(loaded) if loaded is not None else 1
     with training.progress(quiet=as_json or quiet, warnings=not as_json, count=count) as callback:
         if loaded is not None:
-            results = runner.run(loaded, runs, callback, like)
+            tell = training_time.said_once(quiet=as_json or quiet)
+            results = runner.run(loaded, runs, callback, like, tell)
         else:
             loaded, results = runner.resume(lookup.find(str(resume), runs), callback)
     _show(loaded, results, as_json, quiet)

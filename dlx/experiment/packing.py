@@ -164,7 +164,8 @@ def train_together(
                 # before the next job seeds torch's generator: what this one drew so far is its own
                 job.progress.capture_rng()
                 recorder.attach(job, session.callback)
-                recorder.sharing = len(many)
+                recorder.sharing = job.pace.sharing = len(many)
+                job.pace.share, recorder.on_forecast = 1 / thread_count, session.on_forecast
                 jobs.append(job)
             with halting(lambda: jobs) as interrupt, closing(fit_together(jobs, thread_count)) as events:
                 for number, event in events:

@@ -20,6 +20,8 @@ from ..training import baseline, divergence, early_stopping, ensemble_metrics, f
 from ..training.checkpoints import best_checkpoints, checkpoint, training_state
 from ..training.checkpoints.background_writer import BackgroundWriter
 from ..training.fit import Record
+from ..training.pace import TimeForecast
+from .run_time import RunTime
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,6 +76,8 @@ class TrainingWarning:
     message: str
 
 
+OnForecast = Callable[["Job", TimeForecast], None]
+"""Takes a training and the forecast of its time."""
 Callback = Callable[["TrainingStarted | Record | TrainingWarning"], None]
 
 
@@ -100,6 +104,8 @@ class RunRecorder:
 
     def __init__(self, folder: RunFolder, stage: StagePlace | None = None) -> None:
         self.folder, self.stage = folder, stage
+        self.time = RunTime(folder, stage.name if stage is not None else "", folder.records())
+        self.on_forecast: OnForecast = lambda *_: None
         self.offset = stage.offset if stage is not None else 0
         self.job: Job | None = None
         self.metrics: dict[str, float] = {}
@@ -159,6 +165,7 @@ class RunRecorder:
     def attach(self, job: Job, callback: Callback) -> None:
         """Set the job whose records `handle` gets, and the callback for them."""
         self.job, self.started, self.callback = job, time.perf_counter(), callback
+        job.pace.start = job.progress.step
 
     def handle(self, record: Record) -> None:
         """Write or act on one record of the job, and pass it to the callback."""
@@ -167,6 +174,8 @@ class RunRecorder:
         # before a checkpoint of the step: a resumed run does not repeat the points before it
         if record.record not in {"step", "evaluation"}:
             self.flush()
+        if record.record not in {"end", "halt"}:
+            self.forecast(job)
         if record.record == "end":
             self.metrics = record.metrics | ensemble_metrics.of_snapshots(job, self.checkpoints)
             self.wait_for_writer()
@@ -191,6 +200,18 @@ class RunRecorder:
             record.record == "end" and self.goes_on
         ):
             self.callback(RecordOfRun(record.record, record.step, record.epoch, record.metrics, self.folder))
+
+    def forecast(self, job: Job) -> None:
+        """Write how long the training will take, once its first steps have told."""
+        forecast = job.pace.look(job, self.elapsed() - self._before)
+        if forecast is not None:
+            self.time.write_forecast(forecast)
+            self.on_forecast(job, forecast)
+
+    @property
+    def _before(self) -> float:
+        """Seconds of the stages before."""
+        return self.stage.seconds if self.stage is not None else 0.0
 
     def write_samples(self, job: Job) -> None:
         """Write what the networks make at this step, where the spec asks for it.
@@ -249,7 +270,8 @@ class RunRecorder:
             return
         self.wait_for_writer()
         if job.train.save_every or time.monotonic() - self.saved_at > SAVE_EVERY:
-            snapshot = training_state.snapshot(job, self.facts(job), self.host_buffers)
+            with job.pace.spending("checkpoints"):
+                snapshot = training_state.snapshot(job, self.facts(job), self.host_buffers)
             self.saved_at, self.writing_step = time.monotonic(), job.progress.step
             self.writer.start(lambda: snapshot.write(self.checkpoints))
 
@@ -376,7 +398,7 @@ class RunRecorder:
     def elapsed(self) -> float:
         """Return the seconds of the training up to now, its share where several are stepped together."""
         spent = (time.perf_counter() - self.started) / self.sharing if self.job is not None else 0.0
-        return spent + (self.stage.seconds if self.stage is not None else 0.0)
+        return spent + self._before
 
     def write_stage_end(self) -> None:
         """Write the record of the end of a stage that is not the last."""
@@ -386,6 +408,8 @@ class RunRecorder:
 
     def write_end(self) -> None:
         self.seconds = self.elapsed()
+        if self.job is not None:
+            self.time.write_fact(self.seconds - self._before, self.job.pace)
         self.flush()
         if self.goes_on and self.status == "finished":
             return

@@ -18,7 +18,7 @@ from ..training.prepared import Prepared, loaded, prepare, ready, span_of
 from ..training.schedule_curve import ScheduleCurve, curve
 from . import ensemble, packing, stages
 from .lock import locked
-from .recorder import Callback, RunRecorder, TrainingStarted, TrainingWarning
+from .recorder import Callback, OnForecast, RunRecorder, TrainingStarted, TrainingWarning
 from .results import Result, Results
 from .resume_checks import check_digest, check_spec, finished
 from .session import Session, check_tracking, mirror_of, new_run, read_back, train_run
@@ -28,18 +28,24 @@ FILES_TIMEOUT = 10.0
 
 
 def run(
-    experiment: Experiment, runs: Path = Path("runs"), callback: Callback | None = None, like: RunFolder | None = None
+    experiment: Experiment,
+    runs: Path = Path("runs"),
+    callback: Callback | None = None,
+    like: RunFolder | None = None,
+    on_forecast: OnForecast = lambda *_: None,
 ) -> Results:
     """Train a spec, once for each of its seeds. SpecError or DlxError before anything starts, RunError on the way.
 
+    `on_forecast` is called for each training when its first steps have told how long it will take.
     With `like` it is computed as that run was (threads, packed or not), to the same bits on the same machine.
     MLflow's mirror may still be at work when this returns: `finish_tracking` says how it stands.
     """
     experiment = lookup.with_source(experiment, runs)
     check_tracking(experiment)
+    session = Session(callback or (lambda _: None), on_forecast=on_forecast)
     if experiment.stages:
-        return _run_stages(experiment, runs, Session(callback or (lambda _: None)), like)
-    prepared, session = prepare(experiment), Session(callback or (lambda _: None))
+        return _run_stages(experiment, runs, session, like)
+    prepared = prepare(experiment)
     train = prepared.train
     if train.ensemble is not None and train.ensemble.members:
         return _train_ensemble(prepared, new_run(prepared, runs), session)

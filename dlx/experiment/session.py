@@ -35,7 +35,7 @@ from ..training.prepared import Prepared
 from . import confusion_matrix
 from .interrupts import Interrupt, halting
 from .lock import locked
-from .recorder import Callback, RunRecorder, TrainingStarted
+from .recorder import Callback, OnForecast, RunRecorder, TrainingStarted
 from .results import Result
 from .resume_checks import check_network, check_source
 
@@ -59,6 +59,8 @@ class Session:
     callback: Callback = lambda _: None
     until: int | None = None
     """The step at which to halt; None for the end."""
+    on_forecast: OnForecast = lambda *_: None
+    """Called once a training, when its first steps have told how long it will take."""
     environment: dict[str, Any] | None = None
     """`software_environment()` where it is computed once for many trainings, the trials of a sweep; those are
     mirrored together, if at all."""
@@ -100,6 +102,7 @@ def train_run(recorder: RunRecorder, prepared: Prepared, session: Session) -> Re
 def train_part(recorder: RunRecorder, prepared: Prepared, session: Session, before: Before | None = None) -> None:
     """Train a run, or a stage of it, from its newest state; `before` are the weights that a stage goes on with."""
     train = prepared.train
+    recorder.on_forecast = session.on_forecast
     recorder.write_start()
     interrupt = Interrupt()
     with recorder.ensure_end_record():

@@ -7,6 +7,7 @@ ensemble.json    the runs of its members, if it has any     inputs.safetensors  
 baseline.json    the estimator, of `dlx baseline`       origin.json how it came about: overrides, seeds
 tags.json        what people wrote to it with `dlx runs tag`
 seeds/           pictures of all seeds of one command, in the folder of the first
+time.json        how long it was forecast to take from its first steps, and how long it took
 system.jsonl     load of the machine beside the training, where `track` asks for it
 artifacts/       what is made to be looked at: texts and pictures of samples, coloured texts
 """
@@ -32,6 +33,8 @@ from .records import RECORDS, RunRecord, encode, last_line, parse
 ENSEMBLE = "ensemble.json"
 BASELINE = "baseline.json"
 TAGS = "tags.json"
+TIME = "time.json"
+"""Forecast and fact of its time."""
 SYSTEM_METRICS = "system.jsonl"
 ARTIFACTS = "artifacts"
 """Folder of what is made for people to look at, such as texts; MLflow gets all of it."""

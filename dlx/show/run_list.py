@@ -148,8 +148,9 @@ def _seconds(row: Row | ListedStudy) -> Number:
 
 
 def _metric(row: Row | ListedStudy, name: str) -> Number:
-    if name not in row.metrics:
-        return Number("", None)
+    if name not in row.metrics:  # another number that is known of a run, such as `params`
+        value = row.value(name)
+        return Number(f"{value:.4g}", value) if isinstance(value, int | float) else Number("", None)
     mean, half = row.metrics[name]
     csv = forms.FORM.get() == "csv"
     return Number(f"{mean:.4g}" if half is None or csv else f"{mean:.4g} ± {half:.2g}", mean)

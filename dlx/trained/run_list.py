@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import DlxError, plural
 from ..runs import filters, lookup
 from ..runs.filters import Facts, Value
-from ..runs.folder import BASELINE, ENSEMBLE, TAGS, RunFolder
+from ..runs.folder import BASELINE, ENSEMBLE, TAGS, TIME, RunFolder
 from ..sweeps.study import JOURNAL, Study
 from ..utils.intervals import half_interval, mean_of
 from .difference import Draw, draw_in, numbers, spec_of_run, spec_without_draw
@@ -107,8 +107,20 @@ class ListedRun:
             "fold": self.draw[1],
             "steps": self.end.get("step"),
             "seconds": self.end.get("seconds"),
+            **self.forecast,
         }
         return {key: plain(value) for key, value in about.items() if value is not None}
+
+    @cached_property
+    def forecast(self) -> dict[str, float]:
+        """How long it was forecast to take, and how far off that was, as a part of what it took."""
+        try:
+            found = self.run.read_json(TIME)
+            seconds, fact = found["forecast"]["seconds"], found.get("fact", {}).get("seconds")
+            off = {"forecast.off": round(seconds / fact - 1, 4)} if fact and self.status == "finished" else {}
+            return {"forecast.seconds": float(seconds), **off}
+        except (DlxError, KeyError, TypeError, AttributeError):
+            return {}
 
     @property
     def started(self) -> str:

@@ -24,6 +24,7 @@ from .batches.windows import carried
 from .following import Following
 from .freezing import Freezing
 from .learner import EVALUATION_BATCH, Learner
+from .pace import Pace
 from .phased import Phased
 from .progress import Progress
 from .pruning import Pruning
@@ -88,7 +89,7 @@ class Job:
         """
         self.train, self.objective = train, objective
         self.parts = parts
-        self.progress = Progress()
+        self.progress, self.pace = Progress(), Pace()
         if isinstance(objective, Supervised) and not isinstance(network, Mapping):
             names = next(iter(class_names.values()), ())
             self.parts = carried(augmented(parts, train, objective, preprocess, names), train.batch)
@@ -149,6 +150,12 @@ class Job:
         if isinstance(self.learner, SupervisedLearner) or not self.feed.batches:
             return update
         return len(part) / self.span.per_epoch  # phases may take several batches, or none
+
+    @property
+    def examples_at_end(self) -> int:
+        """Examples of the training part that the last evaluation takes at most: as many as the steps had."""
+        part = self.parts.get("train")
+        return 0 if part is None else max(self.total_steps * self.train.largest(len(part)), EVALUATED_AT_LEAST)
 
     @property
     def samples_now(self) -> bool:
@@ -271,7 +278,9 @@ def evaluate_trained_on(job: Job) -> dict[str, float]:
     most = max(trained_on, EVALUATED_AT_LEAST)
     if part is None or most >= len(part):
         return evaluate(job, "train")
-    found, notes = job.learner.evaluate("train", part.evenly(most)), job.progress.metric_notes.setdefault("train", {})
+    with job.pace.spending("evaluations", most):
+        found = job.learner.evaluate("train", part.evenly(most))
+    notes = job.progress.metric_notes.setdefault("train", {})
     for name in (key.removeprefix("train/") for key in found):
         more = f"; {notes[name]}" if name in notes else ""
         notes[name] = f"of {most:,} of the {len(part):,} examples, for no more were trained on{more}"
@@ -331,4 +340,7 @@ def curve_points(job: Job) -> Iterator[Record]:
 def evaluate(job: Job, name: str) -> dict[str, float]:
     """Return loss and metrics over one part as `valid/loss` and so on; an empty dict where the part is empty."""
     part = job.parts.get(name)
-    return {} if part is None else job.learner.evaluate(name, part)
+    if part is None:
+        return {}
+    with job.pace.spending("evaluations", len(part)):
+        return job.learner.evaluate(name, part)

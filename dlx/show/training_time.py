@@ -1,0 +1,97 @@
+"""How long a training will take, by what the time is spent on: `dlx inspect --time`, and a line of `dlx train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import plural
+from . import forms, live
+from .console import TextTable, out, say
+from .forms import Number
+
+if TYPE_CHECKING:
+    from ..experiment.forecast import PartForecast, TrainingTime
+    from ..spec import Experiment
+    from ..training.fit import Job
+    from ..training.pace import TimeForecast
+
+TELL_FROM = 60.0
+"""Seconds of a training from which on `dlx train` says how long it will take."""
+WORDS = {"steps": "step", "evaluations": "evaluation", "checkpoints": "checkpoint"}
+
+
+def of(experiment: Experiment) -> TrainingTime:
+    """Return how long the training of a spec will take; torch is imported for it."""
+    from ..experiment import forecast
+
+    return forecast.forecast(experiment)
+
+
+def document(found: TrainingTime | None) -> dict[str, Any]:
+    """Return what `dlx inspect --time --json` has besides; empty where no time was asked for."""
+    return {} if found is None else {"time": found.as_json()}
+
+
+def table(found: TrainingTime | None) -> None:
+    """Print a row for each thing that the time is spent on, and the whole; nothing where no time was asked for."""
+    if found is None:
+        return
+    grid = TextTable("time", ">seconds", styles=["cyan"])
+    grid.add("start: imports, data, networks", _seconds(found.start))
+    for name, part in found.parts.items():
+        for what, seconds in part.by.items():
+            grid.add((f"{name}: " if name else "") + _row(what, part), _seconds(seconds))
+    grid.add("at most, in all" if found.at_most else "in all", _seconds(found.seconds))
+    if found.mirrored and found.delivery is not None:
+        grid.add("delivery to MLflow, after the command", _seconds(found.delivery))
+    out()
+    grid.print()
+    if forms.FORM.get() == "table":
+        for sentence in sentences(found):
+            out(sentence)
+
+
+def sentences(found: TrainingTime) -> list[str]:
+    """Return the whole in words, and what is not known."""
+    before = "at most " if found.at_most else "about "
+    said = [f"The training takes {before}{live.time_text(found.seconds)} on this machine, as it is loaded now."]
+    if any(one.at_most for one in found.parts.values()):
+        said.append("Early stopping or `max_time` may end it sooner.")
+    if found.mirrored and found.delivery is None:
+        said.append("How long MLflow then takes is not known: no run here has been delivered yet.")
+    return said
+
+
+def _row(what: str, part: PartForecast) -> str:
+    if part.whole:
+        return f"the whole training, of {plural(part.counts['steps'], 'step')}"
+    side = f", of {part.trainings:,} trainings {'packed' if part.packed else 'in turn'}" if part.trainings > 1 else ""
+    if what == "end":
+        return f"end: all parts evaluated, weights written{side}"
+    return f"{plural(part.counts[what], WORDS[what])}{side}"
+
+
+def _seconds(value: float) -> Number:
+    return Number(f"{value:.3g}" if value < 100 else f"{value:,.0f}", round(value, 3))
+
+
+def said_once(*, quiet: bool) -> Callable[[Job, TimeForecast], None]:
+    """Return a function that says how long the first training of a command will take, where that is long.
+
+    A live view, which has the time that is left, says nothing more.
+    """
+    if quiet or live.is_possible():
+        return lambda *_: None
+    forecasts: list[TimeForecast] = []
+
+    def tell(job: Job, found: TimeForecast) -> None:
+        forecasts.append(found)
+        seconds = found.seconds * job.pace.sharing
+        if seconds >= TELL_FROM and len(forecasts) == 1:
+            how = "at most" if found.at_most else "about"
+            side = f", all {job.pace.sharing} side by side" if job.pace.sharing > 1 else ""
+            steps = plural(found.at_step, "step")
+            say(f"The training takes {how} {live.time_text(seconds)}{side}, by its first {steps}.")
+
+    return tell
