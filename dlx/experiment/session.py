@@ -59,11 +59,11 @@ class Session:
     callback: Callback = lambda _: None
     until: int | None = None
     """The step at which to halt; None for the end."""
-    on_forecast: OnForecast = lambda *_: None
-    """Called once a training, when its first steps have told how long it will take."""
     environment: dict[str, Any] | None = None
     """`software_environment()` where it is computed once for many trainings, the trials of a sweep; those are
     mirrored together, if at all."""
+    on_forecast: OnForecast = lambda *_: None
+    """Called once a training, when its first steps have told how long it will take."""
 
 
 def new_run(prepared: Prepared, runs: Path, more: Mapping[str, Any] | None = None) -> RunFolder:

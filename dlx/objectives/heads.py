@@ -263,7 +263,7 @@ class HeadMeters(EvaluationMeters):
     def result(self) -> dict[str, float]:
         results = {name: one.result() for name, one in self.each.items()}
         losses = {name: torch.tensor(found["loss"], dtype=torch.float64) for name, found in results.items()}
-        parameters = {name: one.double().cpu() for name, one in self.parameters.items()}
+        parameters = {name: one.cpu().double() for name, one in self.parameters.items()}
         total = float(self.heads.weighted(losses, parameters))
         return {"loss": total} | {f"{name}/{key}": v for name, found in results.items() for key, v in found.items()}
 

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import IO
 
 from ..errors import DlxError, RunError, shortened
-from ..utils import passwords
+from ..utils import passwords, system
 from . import store
 
 PATIENCE = 120.0
@@ -148,9 +148,8 @@ def _last_words(log: IO[bytes]) -> str:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a server with the processes that it has started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
+    for forcibly in (False, True):
+        system.end_group(process.pid, forcibly=forcibly)
         with suppress(subprocess.TimeoutExpired):
             process.wait(5)
             break

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch import device as Device
 
+    from ..data.batch import Batch
     from .batches.data_part import DataPart
 
 Forward = Callable[..., Any]
@@ -61,6 +63,13 @@ class Compute:
         if self.precision in {"fp32", "tf32"}:
             return network
         return self._cast(network)
+
+    def measurable(self, outputs: Any, batch: Batch) -> tuple[Any, Batch]:
+        """Return outputs and a batch where metrics can sum them in float64, which mps does not have: on the host."""
+        if self.device.type != "mps":
+            return outputs, batch
+        found = {name: one.cpu() for name, one in outputs.items()} if isinstance(outputs, dict) else outputs.cpu()
+        return found, replace(batch, fields={name: one.cpu() for name, one in batch.fields.items()})
 
     def _cast(self, call: Callable[..., Any]) -> Callable[..., Any]:
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
@@ -212,7 +221,12 @@ class Compute:
 
     def notes(self) -> tuple[str, ...]:
         """Return sentences to show before training begins."""
-        return (*self._about_compiling(), *self._about_precision())
+        return (*self._about_device(), *self._about_compiling(), *self._about_precision())
+
+    def _about_device(self) -> tuple[str, ...]:
+        if self.device.type != "mps":
+            return ()
+        return ("dlx is untried on mps: hold the first losses against those of `device: cpu`.",)
 
     def _about_compiling(self) -> tuple[str, ...]:
         if not self.train.compile or self.graphs != 0:

@@ -13,6 +13,7 @@ from ..lazy import torch
 from ..shapes import bytes_text
 from ..spec import Experiment, Train
 from ..spec.sections.train import MOST_THREADS
+from ..utils.system import cores
 
 if TYPE_CHECKING:
     from torch import device as Device
@@ -27,10 +28,15 @@ MEMORY_MARGIN = 0.85
 
 
 def pick(name: str) -> Device:
-    """Return the device that `auto`, `cpu`, `cuda` or `cuda:N` means here; DlxError where it is not to be had."""
+    """Return the device that `auto`, `cpu`, `cuda`, `cuda:N` or `mps` means here; DlxError where it is not to be had.
+
+    `auto` does not take `mps`, on which dlx is untried.
+    """
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda:0" if found else "cpu")
+    if name == "mps":
+        return _metal()
     if not name.startswith("cuda"):
         return torch.device(name)
     index = int(name.partition(":")[2] or 0)
@@ -52,6 +58,16 @@ def pick(name: str) -> Device:
             )
         )
     return torch.device("cuda", index)
+
+
+def _metal() -> Device:
+    """Return the GPU of a Mac. DlxError where torch was built without it, or finds none."""
+    metal = torch.backends.mps
+    if metal.is_available():
+        return torch.device("mps")
+    why = "finds no GPU of Apple's here" if metal.is_built() else "was built without Metal"
+    message = f"asked for mps, and torch {torch.__version__} {why}"
+    raise DlxError(Problem(message, "Use `device: auto` or `device: cpu`.", path="train.device"))
 
 
 def can_pack(train: Train) -> bool:
@@ -104,7 +120,7 @@ def available_threads() -> int:
         count = os.environ.get(name, "").partition(",")[0].strip()
         if count.isdecimal() and int(count):
             return min(int(count), MOST_THREADS)
-    return len(os.sched_getaffinity(0))
+    return cores()
 
 
 @contextmanager

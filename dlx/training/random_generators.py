@@ -49,6 +49,7 @@ def state(own: Generator | None = None, host: Mapping[str, Any] | None = None) -
         "torch": torch.get_rng_state() if own is None else own.get_state(),
         # asking would initialize CUDA, which takes seconds and memory of the device
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None,  # type: ignore[no-untyped-call]
+        **({"mps": torch.mps.get_rng_state()} if torch.backends.mps.is_available() else {}),
     }
 
 
@@ -60,3 +61,5 @@ def load(states: Mapping[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if states["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"])

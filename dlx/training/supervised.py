@@ -106,7 +106,8 @@ class SupervisedLearner(Learner):
         evaluation = self.evaluated.evaluation(parameters_of(self.network))
         with torch.inference_mode():
             for outputs, batch in part.answers(self.compute.of(self.module), EVALUATION_BATCH):
-                evaluation.add(outputs, self.objective.target(batch))
+                found, measured = self.compute.measurable(outputs, batch)
+                evaluation.add(found, self.objective.target(measured))
                 evaluation.generate(self.network, batch)
             result, tables = evaluation.result(), evaluation.tables()
         self.progress.metric_notes[name] = evaluation.notes(self.class_names)

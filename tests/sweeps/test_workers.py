@@ -16,8 +16,9 @@ from studies import HALVING, RATE, WIDTH, journal, spec_in, swept, weights
 from dlx.runs.folder import RunFolder
 from dlx.sweeps.events import TaskEnded
 from dlx.sweeps.study import Study
-from dlx.sweeps.workers.base import Task, Trainer, TrialOutcome, read_back, run_lock
+from dlx.sweeps.workers.base import Task, Trainer, TrialOutcome, read_back
 from dlx.sweeps.workers.process_pool import TRIES, Processes
+from dlx.utils.system import folder_lock
 
 HOW = [RATE, WIDTH, HALVING, "++sweep.sampler=tpe", "++sweep.generation=4"]
 SAVING = ["+train.save_every=2", "train.epochs=60"]
@@ -125,7 +126,7 @@ def test_two_trainers_at_one_run_wait_for_each_other(spec, tmp_path, copied_work
     run = tmp_path / "s" / "run"
     run.mkdir(parents=True)
     workers = Processes(1, tmp_path / "workers.log")
-    with run_lock(run):
+    with folder_lock(run):
         flying = workers.advance([Task(0, 0, str(run), spec.read_text())], never)
         workers.assign(__import__("collections").deque([[Task(0, 0, str(run), spec.read_text())]]))
         assert not (run / "metrics.jsonl").exists()

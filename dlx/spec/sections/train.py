@@ -131,8 +131,8 @@ class Train(Strict):
     bootstrap: bool = Field(
         False, description="train on as many examples as there are, drawn with replacement from the seed"
     )
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
-        "auto", description="auto, cpu, cuda or cuda:N"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = Field(
+        "auto", description="auto, cpu, cuda or cuda:N; or mps, the GPU of a Mac, on which dlx is untried"
     )
     threads: Annotated[PositiveInt, Field(le=MOST_THREADS)] | Literal["auto"] = Field(
         "auto", description="CPU threads; auto takes one for small networks, and of middling ones times a batch"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from ...runs.records import with_current_names
 from ...spec import Experiment, load
 from ...training.prepared import Prepared, loaded, prepare, ready
 from ...utils import files
+from ...utils.system import folder_lock
 from .gpus import MemoryDemand
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ class Trainer:
             # in one order for all processes: two batches that share runs would else wait for each other for ever
             for task in sorted(batch, key=lambda task: task.run):
                 (Path(task.run) / "checkpoints").mkdir(parents=True, exist_ok=True)
-                stack.enter_context(run_lock(Path(task.run)))
+                stack.enter_context(folder_lock(Path(task.run)))
             # only under the lock: two studies may have a run in common, and the other one may just have finished it
             done = {task: read_back(RunFolder(task.run), task) for task in batch}
             left = [task for task, outcome in done.items() if outcome is None]
@@ -258,18 +257,6 @@ class Trainer:
             read = load(run.dir / "spec.yaml")
             self.known[task.run] = LoadedSpec(read, ready(read, sources=False))
         return self.known[task.run]
-
-
-@contextmanager
-def run_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder, after waiting for another process of this machine that trains there."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some file systems of clusters have no locks on folders
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def data_name(experiment: Experiment) -> str:

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from ...errors import RunError, plural
 from ...training.device import available_threads
+from ...utils.system import cores as usable_cores
 from .base import ShouldStop, Task, Trainer, TrialOutcome
 from .gpus import Gpu, MemoryDemand, Placement, place_packed, placement_text, useful_workers
 
@@ -91,7 +92,7 @@ class Processes:
     @property
     def threads(self) -> int:
         """CPU threads of a worker: an equal share of the cores, or fewer where the environment says so."""
-        return max(1, min(available_threads(), len(os.sched_getaffinity(0)) // self.worker_count))
+        return max(1, min(available_threads(), usable_cores() // self.worker_count))
 
     def advance(self, tasks: Sequence[Task], should_stop: ShouldStop) -> Iterator[TrialOutcome]:
         if self.gpus:
@@ -113,7 +114,7 @@ class Processes:
                 task.run: self.trainer.memory_demand(task) for task in tasks if task.run not in self.demands
             }
         self.most_tasks = max(self.most_tasks, len(tasks))
-        demands, cores = set(self.demands.values()), len(os.sched_getaffinity(0))
+        demands, cores = set(self.demands.values()), usable_cores()
         jobs = self.jobs or useful_workers(self.gpus, demands, self.most_tasks, self.pack, cores)
         found = place_packed([gpu.free for gpu in self.gpus], demands, jobs, self.most_tasks, self.pack)
         count = len(found.gpus)
