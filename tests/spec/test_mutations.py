@@ -99,7 +99,7 @@ def test_mistakes_are_told(sample, capsys):
     assert re.search("100 in all", capsys.readouterr().out)
     assert report.of("traceback") == []
     assert report.of("accepted", SURELY_WRONG) == []
-    assert report.told_at_its_place >= 0.8
+    assert report.told_at_its_place >= 0.95
 
 
 def test_shipped_specs_and_those_of_the_documents_are_mutated(sample):
