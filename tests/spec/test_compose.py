@@ -246,3 +246,14 @@ def test_a_file_of_another_version_is_refused_below_one_of_this_version_too(tmp_
     assert str(problem.mark) == f"{tmp_path / 'base.yaml'}:1:1"
     assert problem.message == "`dlx: 99` is a version of the format that this dlx does not read"
     assert problem.hint == "It reads `dlx: 1`."
+
+
+def test_data_of_no_kind_that_a_spec_replaces_is_told_where_it_stands(tmp_path):
+    (tmp_path / "base.yaml").write_text("data: {digitss: {test: 0.5}}\nnetwork: {layers: [flatten, {linear: 10}]}\n")
+    (tmp_path / "s.yaml").write_text("defaults: [base]\ndata: {digits: {valid: 0.1}}\n")
+    (problem,) = load(tmp_path / "s.yaml").problems
+    assert str(problem.mark) == f"{tmp_path / 'base.yaml'}:1:8"
+    assert (problem.message, problem.hint) == (
+        "there is no data set `digitss`",
+        "Did you mean `digits` or `digit_strokes`?",
+    )

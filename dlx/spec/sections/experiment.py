@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Mark, Problem
+from ...errors import Mark, Problem, did_you_mean
 from ...init import Default, Initializer
 from ...plugins import Plugin, keep, use
 from ...registry import FAMILIES
@@ -335,6 +335,7 @@ def _single(
         "data": _chosen("data", data, problems),
         "objective": _objective(section("objective"), problems),
     }
+    problems += _replaced_data(root)
     networks = parse_networks(root, problems)
     names = network_names(root, networks)
     sections["objective"] = _of_networks(sections["objective"], names)
@@ -453,6 +454,20 @@ def _objective(node: Node | None, problems: list[Problem]) -> Any:
     made = choose(registry, whole, "objective", found)
     problems += [replace(one, path=one.path.replace(".heads.of", "", 1)) for one in found]
     return made
+
+
+def _replaced_data(root: Node) -> list[Problem]:
+    """Return a problem for data of no kind that another file or override has replaced.
+
+    Its options, which were to be joined with those of the same kind, would be dropped without a word.
+    """
+    node, found, registry = root.at("data"), list[Problem](), FAMILIES["data"]
+    while node is not None and (node := node.replaced) is not None:
+        kind = node.value if isinstance(node.value, str) else next(iter(node.map), "") if len(node.map) == 1 else ""
+        if kind and "${" not in kind and kind not in registry:
+            mark = node.map[kind].mark if node.is_map else node.mark
+            found.append(Problem(f"there is no {registry.noun} `{kind}`", did_you_mean(kind, registry), mark, "data"))
+    return found
 
 
 def _of_networks(objective: Any, names: Sequence[str]) -> Any:
