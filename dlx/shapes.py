@@ -6,12 +6,12 @@ Shapes are those of one sample, channels first: `(channels, *size)`; a vector is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, lcm, log10, prod
 from typing import Final, Literal, TypeVar
 
 from .errors import ShapeError, plural
-from .utils.dataclass import dataclass
 
 Number = int | Fraction
 Extent = int | Sequence[int]

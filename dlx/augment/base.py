@@ -9,6 +9,7 @@ kornia draws on the host by default, and several consecutive warps here are one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -17,7 +18,6 @@ from ..errors import ShapeError
 from ..lazy import torch
 from ..registry import FAMILIES, Declared, Registry, family
 from ..shapes import Shape
-from ..utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor

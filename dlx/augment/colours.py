@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, NonNegativeFloat, model_validator
@@ -10,7 +11,6 @@ from pydantic import Field, NonNegativeFloat, model_validator
 from ..errors import ShapeError
 from ..lazy import np, torch
 from ..shapes import Shape
-from ..utils.dataclass import dataclass
 from .base import Augmentation, per_example, uniform
 from .ranges import NotNegative, Range, ordered
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..utils.dataclass import dataclass
 from .base import Augmentation, Mixed, Mixing, Moving, permutation
 from .colours import Pixels
 from .one_of import OneOf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -10,7 +11,6 @@ from pydantic import Field
 from ..errors import ShapeError
 from ..lazy import torch
 from ..shapes import Shape
-from ..utils.dataclass import dataclass
 from .base import Augmentation, Probability
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import plural
@@ -14,7 +15,6 @@ from ..shapes import Shape
 from ..spec import Experiment, supervised_of
 from ..spec.sections.expect import Claim
 from ..spec.validation import shown
-from ..utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor, fx

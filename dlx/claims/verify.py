@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import graph as graphs
@@ -14,7 +14,6 @@ from ..runs.folder import RunFolder
 from ..spec import Experiment, load, shipped
 from ..spec.sections.expect import CLAIMING, EXACT
 from ..spec.syntax.read import MAX_BYTES, SUFFIXES
-from ..utils.dataclass import dataclass
 from . import exact
 
 

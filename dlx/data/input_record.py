@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from ..errors import DataError, DlxError, RunError
 from ..lazy import np
 from ..shapes import Shape
 from ..utils import files, safetensors_header
-from ..utils.dataclass import dataclass
 from ..utils.json_documents import loads
 from .base import Dataset, Facts, Field, Sets, TextFacts
 from .preprocess import PREPROCESSING, Fitted, applied, as_float32

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DataError
 from ..lazy import np
 from ..shapes import Shape, by_x
-from ..utils.dataclass import dataclass
 from .arrays.array_files import READERS, names_in, open_array
 from .file_reading import check_memory, existing, files_inside, real_numbers
 from .images.image import NAMED, SUFFIXES, ImageFormat, ImageSource, decode, shape_of

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import DataError
 from ..lazy import np
 from ..shapes import Shape
-from ..utils.dataclass import dataclass
 from .new_inputs import NewInputs, scaled, shaped
 from .tables.frame import Frame, framed
 

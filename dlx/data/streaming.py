@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +13,6 @@ from pydantic import Field
 
 from ..lazy import np
 from ..shapes import Shape
-from ..utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy.typing as npt

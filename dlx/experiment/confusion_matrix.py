@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DlxError
 from ..runs.folder import RunFolder
-from ..utils.dataclass import dataclass
 
 FILE = "confusion.json"
 METRIC = "confusion_matrix"

@@ -6,9 +6,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from ..utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from types import FrameType

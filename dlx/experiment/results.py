@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..graph import Graphs
 from ..runs.folder import RunFolder
-from ..utils.dataclass import dataclass
 from ..utils.intervals import half_interval, mean_of
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,6 @@ from ..spec import Experiment
 from ..training import initial_weights
 from ..training.checkpoints import checkpoint
 from ..training.prepared import Load, Prepared, loaded, prepare, ready
-from ..utils.dataclass import dataclass
 from . import packing
 from .recorder import RunRecorder, StagePlace
 from .results import Result

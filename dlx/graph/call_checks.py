@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..data.base import Field
@@ -12,7 +12,6 @@ from ..objectives import Call, Objective, Phase, Ports, Supervised
 from ..objectives.supervised import PROBABILITIES
 from ..shapes import Shape
 from ..spec import Experiment
-from ..utils.dataclass import dataclass
 from .graph import LayerNode
 from .objective_checks import counted, listed
 

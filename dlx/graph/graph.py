@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +11,6 @@ from ..errors import Mark, Problem
 from ..layers import Layer, Plan
 from ..schedules.values import moving_fields
 from ..shapes import ReceptiveField, Shape, UnknownReceptiveField
-from ..utils.dataclass import dataclass
 from .receptive_field.axes import AxisField
 
 if TYPE_CHECKING:

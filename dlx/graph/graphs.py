@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..spec.sections.networks import ONE
-from ..utils.dataclass import dataclass
 from .graph import Graph, LayerNode, trained_values
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -18,7 +18,6 @@ from ..shapes import Shape
 from ..spec import Experiment
 from ..spec.sections.initial_weights import InitialWeights, matches_any
 from ..utils import safetensors_header
-from ..utils.dataclass import dataclass
 from ..utils.safetensors_header import TensorInfo
 from .graphs import Graphs
 

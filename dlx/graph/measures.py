@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from math import prod
@@ -13,7 +14,6 @@ from ..errors import did_you_mean
 from ..layers import LAYERS
 from ..shapes import ReceptiveField, Shape, UnknownReceptiveField
 from ..spec.expressions import ExpressionError
-from ..utils.dataclass import dataclass
 from .graph import AnyReceptiveField, Graph, LayerNode, trained_values
 from .graphs import Graphs
 from .settings import Settings

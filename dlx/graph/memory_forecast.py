@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ..spec import Experiment
-from ..utils.dataclass import dataclass
 from .graph import Graph
 from .graphs import Graphs
 from .step_memory import FLOAT, TrainingStep, Usage

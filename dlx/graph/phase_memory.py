@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..shapes import Shape
 from ..spec import Experiment
-from ..utils.dataclass import dataclass
 from .graph import Graph
 from .graphs import Graphs
 from .memory_forecast import Forecast, MemoryBreakdown, largest, of_each

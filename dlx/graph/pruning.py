@@ -6,13 +6,13 @@ Biases, the scales of norms and learned inputs (`parameter`) are not pruned, nor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 
 from ..errors import Problem, did_you_mean
 from ..spec import Experiment
 from ..spec.sections.initial_weights import matches_any
 from ..spec.sections.prune import PATH, Prune
-from ..utils.dataclass import dataclass
 from .graph import Graph, LayerNode
 from .graphs import Graphs
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from ..errors import did_you_mean
 from ..spec.expressions import ExpressionError
-from ..utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ..spec import Experiment

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Problem, SpecError
 from ..spec import Experiment
-from ..utils.dataclass import dataclass
 from .graph import Graph, LayerNode
 from .graphs import Graphs
 from .memory_forecast import Forecast, of_each

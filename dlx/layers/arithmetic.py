@@ -6,13 +6,12 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor, prod
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..shapes import Number, Shape, Window
-from ..utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from .base import Plan

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-
-from ..utils.dataclass import dataclass
 
 NAME = "carried_{}"
 """Name of the buffers of a module that hold its states, (layers, streams, values)."""

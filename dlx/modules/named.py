@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import fx
-
-from ..utils.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

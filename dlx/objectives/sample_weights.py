@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
-from ..utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from inspect import unwrap
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -11,7 +12,6 @@ from pydantic import Field, NonNegativeFloat
 
 from ..lazy import torch
 from ..registry import FAMILIES, Declared, Registry, family
-from ..utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
-from ..utils.dataclass import dataclass
 from ..utils.torch_private import MissingNameError, private
 
 if TYPE_CHECKING:

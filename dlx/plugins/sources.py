@@ -7,12 +7,12 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ..errors import Mark, Problem, SpecError
 from ..utils import files
-from ..utils.dataclass import dataclass
 
 FOLDER = "plugins"
 """The section of a spec, and the folder of a run that keeps the copies."""

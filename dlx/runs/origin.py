@@ -10,11 +10,11 @@ group       runs that differ in the seed alone, or the ensemble that a run is a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import DlxError
 from ..utils import json_documents
-from ..utils.dataclass import dataclass
 from .folder import RunFolder
 
 ORIGIN = "origin.json"

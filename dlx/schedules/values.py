@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from ..registry import Strict
-from ..utils.dataclass import dataclass
 from .base import SCHEDULES, Schedule, Timeline
 
 M = TypeVar("M", bound=BaseModel)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
 from ..data.images import contact_sheet
 from ..lazy import np
-from ..utils.dataclass import dataclass
 from . import plots
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +14,6 @@ from ..objectives import Supervised
 from ..objectives.ensemble import combined
 from ..objectives.multilabel import Multilabel
 from ..objectives.translation import Translation
-from ..utils.dataclass import dataclass
 from .answer_base import Answers
 from .sequence_answers import Sequences
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..utils.dataclass import dataclass
 from .answer_base import Answers
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from math import isclose, isfinite, sqrt
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from ..errors import DlxError, did_you_mean
 from ..lazy import np, torch
 from ..objectives.heads import HeadMeters
 from ..objectives.learned import parameters_of
-from ..utils.dataclass import dataclass
 from ..utils.intervals import half_interval
 from .examples import batches_of, heads_of, losses_of, of_head
 

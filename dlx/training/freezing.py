@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import Problem
@@ -12,7 +13,6 @@ from ..objectives.learned import SCOPE, parameters_of
 from ..schedules import Timeline
 from ..spec import Experiment
 from ..spec.sections.freeze import Until
-from ..utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -6,6 +6,7 @@ import hashlib
 import io
 import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,6 @@ from ..objectives.learned import SCOPE
 from ..spec import Experiment
 from ..spec.sections.initial_weights import InitialWeights
 from ..spec.sections.networks import ONE
-from ..utils.dataclass import dataclass
 from ..utils.safetensors_header import TensorInfo
 from .checkpoints import checkpoint
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from ..lazy import torch
 from ..network import build
 from ..spec import Experiment
 from ..spec.sections.network_sources import NetworkSource
-from ..utils.dataclass import dataclass
 from .checkpoints import checkpoint
 
 if TYPE_CHECKING:

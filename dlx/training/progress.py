@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
-from ..utils.dataclass import dataclass
 from . import random_generators
 from .early_stopping import EarlyStoppingState
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..schedules import Timeline
 from ..spec import Train
-from ..utils.dataclass import dataclass
 
 POINTS = 101
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ...lazy import torch
-from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor

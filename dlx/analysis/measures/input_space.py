@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...lazy import np, torch
-from ...utils.dataclass import dataclass
 from ..result import Lines, Panel, Pictures
 
 if TYPE_CHECKING:

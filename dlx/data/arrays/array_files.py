@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,7 +15,6 @@ from typing import IO, TYPE_CHECKING, Any
 from ...errors import DataError, did_you_mean, first_line, shortened
 from ...lazy import np, torch
 from ...shapes import by_x
-from ...utils.dataclass import dataclass
 from ..file_reading import existing
 from ..streaming import Mapped
 

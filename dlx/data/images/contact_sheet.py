@@ -6,6 +6,7 @@ Its text is in DejaVu Sans, which matplotlib brings, without importing matplotli
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from io import BytesIO
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DataError
 from ...lazy import np
 from ...utils import files
-from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DataError
 from ...lazy import np
 from ...shapes import Shape
-from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy.typing as npt

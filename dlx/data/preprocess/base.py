@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -15,7 +15,6 @@ from ...errors import DataError
 from ...lazy import np
 from ...registry import FAMILIES, Declared, Registry, family
 from ...shapes import Shape
-from ...utils.dataclass import dataclass
 from ..streaming import Streamed
 
 if TYPE_CHECKING:

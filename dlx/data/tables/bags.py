@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
@@ -12,7 +13,6 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from ...errors import DataError
 from ...lazy import np
 from ...registry import Strict
-from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ..preprocess.sums import Doubles

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...errors import Problem
 from ...lazy import np
-from ...utils.dataclass import dataclass
 from ..file_reading import listed
 from .dates import iso_dates, mostly_iso, required_dates, shaped_like_dates, temporal
 

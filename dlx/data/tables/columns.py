@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import DataError, did_you_mean
 from ...lazy import np
-from ...utils.dataclass import dataclass
 from ..file_reading import listed
 from .bags import Bag
 from .cells import NUMBER, PADDED, ColumnType, numeric

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError, first_line
 from ...lazy import np
-from ...utils.dataclass import dataclass
 from ..file_reading import existing
 from .cells import MISSING
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -10,7 +11,6 @@ from pydantic import Field
 from ...errors import DataError
 from ...lazy import np
 from ...registry import Strict
-from ...utils.dataclass import dataclass
 from .cells import as_array
 from .frame import LIKE
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...lazy import np
-from ...utils.dataclass import dataclass
 from .cells import as_array
 from .columns import Column, column_codes
 from .frame import Frame, plain

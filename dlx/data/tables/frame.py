@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError, Problem, did_you_mean
 from ...lazy import np
-from ...utils.dataclass import dataclass
 from ..file_reading import check_file_size, existing, listed, real_numbers
 from .cells import ColumnType, Notation, Typed, as_array, inferred, numeric, typed
 from .csv_files import Delimited

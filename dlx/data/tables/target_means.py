@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat
 
 from ...lazy import np
 from ...registry import Strict
-from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ..base import Labels

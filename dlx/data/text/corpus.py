@@ -8,13 +8,12 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError, did_you_mean
 from ...utils import files
-from ...utils.dataclass import dataclass
 from ..cache import cache_folder
 from ..file_reading import existing, files_inside
 

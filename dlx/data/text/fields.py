@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -11,7 +12,6 @@ from ...errors import DataError, plural
 from ...lazy import np
 from ...shapes import Shape
 from ...text import BEGIN, END, PADDING, Tokenizer, Tokens, UnknownTextError, WithSpecials, kind_of, restored, trained
-from ...utils.dataclass import dataclass
 from ..base import Field as DataField
 from ..base import TextFacts
 from .recorded import recorded_texts

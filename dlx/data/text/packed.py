@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...lazy import np
 from ...text import END, PADDING
-from ...utils.dataclass import dataclass
 from .windows import MASKED, TokenFile, Windows
 
 if TYPE_CHECKING:

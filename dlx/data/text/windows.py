@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...lazy import np
-from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy.typing as npt

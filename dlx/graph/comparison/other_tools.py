@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DlxError
-from ...utils.dataclass import dataclass
 from ..graph import LayerNode
 
 if TYPE_CHECKING:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ...errors import did_you_mean
 from ...spec.expressions import ExpressionError, UnknownValue
-from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ...data import Facts

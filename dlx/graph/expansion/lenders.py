@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ...errors import Mark, did_you_mean
 from ...spec import Experiment
 from ...spec.syntax.read import Node
-from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ..graph import LayerNode

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...spec.expressions import ItemBudget, resolve
 from ...spec.syntax.read import Node
-from ...utils.dataclass import dataclass
 from ..graph import Wire
 from .entries import Reader
 from .limits import MAX_ENTRIES

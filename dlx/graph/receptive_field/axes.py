@@ -9,13 +9,12 @@ Behind a merge there are several such windows, one per branch, as long as none c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import zip_longest
 from math import ceil, floor, prod
 
 from ...shapes import Number, Window, slide_axis, whole
-from ...utils.dataclass import dataclass
 from .factors import (
     Factors,
     moving_factors,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from ...errors import Problem
 from ...registry import Strict
-from ...utils.dataclass import dataclass
 from ..syntax.read import Node
 from ..validation import build, shown
 

@@ -6,13 +6,13 @@ freeze: [{match: trunk, until: {epoch: 3}}, {match: stem, mode: eval}]
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from ...errors import Problem
 from ...registry import Strict
-from ...utils.dataclass import dataclass
 from ..syntax.read import Node
 from ..validation import build, shown
 

@@ -6,6 +6,7 @@ networks: {teacher: {from: runs/big/20260101-120000-0a1b}, student: {layers: [..
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from pydantic import Field, create_model
 
 from ...errors import DlxError, Problem, did_you_mean
 from ...registry import Strict
-from ...utils.dataclass import dataclass
 from ..syntax.read import Node
 from ..validation import build
 from .initial_weights import make_absolute

@@ -10,11 +10,10 @@ Each stage is merged onto the spec, not onto the stage before, as `defaults` are
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from keyword import iskeyword
 
 from ...errors import Mark, Problem, did_you_mean
-from ...utils.dataclass import dataclass
 from ..compose import merge
 from ..overrides import OVERRIDE
 from ..syntax.read import Node

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
 from ...errors import Mark, Problem, SpecError
-from ...utils.dataclass import dataclass
 
 MAX_DEPTH = 100
 MAX_VALUES = 200_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...augment import Mixing, View
@@ -22,7 +22,6 @@ from ...shapes import Shape
 from ...spec import Experiment, Train
 from ...spec.sections.augmentation import shape_after
 from ...text.tokenizer import UNKNOWN
-from ...utils.dataclass import dataclass
 from .data_part import DataPart
 
 if TYPE_CHECKING:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ...data.batch import ONE_EACH, Batch, FieldNames
 from ...lazy import torch
-from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor

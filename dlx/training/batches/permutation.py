@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...lazy import torch
-from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...data import Split
 from ...data.batch import ONE_EACH, Batch, FieldNames
 from ...lazy import torch
-from ...utils.dataclass import dataclass
 from .data_part import DataPart
 
 if TYPE_CHECKING:

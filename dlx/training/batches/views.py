@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...augment.views import middle
@@ -14,7 +14,6 @@ from ...objectives.base import views_of
 from ...shapes import Shape
 from ...spec import Train
 from ...spec.sections.augmentation import shape_after
-from ...utils.dataclass import dataclass
 from .augmentation import change_of
 from .data_part import DataPart
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ...data.batch import Batch, FieldNames
@@ -11,7 +11,6 @@ from ...data.text.packed import PackedWindows
 from ...data.text.windows import MASKED, Windows
 from ...lazy import torch
 from ...text import END, PADDING
-from ...utils.dataclass import dataclass
 from .data_part import DataPart
 
 if TYPE_CHECKING:

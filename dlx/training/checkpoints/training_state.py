@@ -10,12 +10,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DlxError, first_line
 from ...lazy import np, torch
-from ...utils.dataclass import dataclass
 from . import checkpoint
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...errors import DlxError, Problem, SpecError, plural
@@ -10,7 +11,6 @@ from ...lazy import torch
 from ...spec import Experiment
 from ...spec.sections.samples import SHEET, TOKENS
 from ...text import Tokenizer, restored
-from ...utils.dataclass import dataclass
 from . import drawings
 from .decoding import Decoding, sampled_texts
 from .next_token import next_token

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import DlxError
 from ...lazy import torch
-from ...utils.dataclass import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor
