@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DlxError
-from .dataclass import dataclass
 
 MOST_BYTES = 100_000_000
 """Bytes of a header, as the format bounds them: https://huggingface.co/docs/safetensors."""
