@@ -39,13 +39,13 @@ def run() -> None:
 def _end_at_once(status: object) -> None:
     """End the process without taking its objects apart one by one, a tenth of the time of `dlx inspect`.
 
-    Returns where the interpreter should end as usual: torch or another thread is there and may have more to do, a
-    profiler waits for the end, or what was printed does not arrive.
+    Returns where the interpreter should end as usual: torch, a plugin or another thread is there and may have more to
+    do, such as to write its files out, a profiler waits for the end, or what was printed does not arrive.
     """
-    threads = sys.modules.get("threading")
-    if not isinstance(status, int | None) or "torch" in sys.modules or sys.getprofile() or sys.gettrace():
+    threads, plugins = sys.modules.get("threading"), sys.modules.get("dlx.plugins.announcements")
+    if not isinstance(status, int | None) or "torch" in sys.modules or _is_watched():
         return
-    if threads is not None and threads.active_count() > 1:
+    if (threads is not None and threads.active_count() > 1) or (plugins is not None and plugins.have_run()):
         return
     import atexit
 
@@ -56,6 +56,13 @@ def _end_at_once(status: object) -> None:
     except (OSError, ValueError):  # closed, or nobody reads it: the interpreter has its own way to say so
         return
     os._exit((status or 0) & 0xFF)
+
+
+def _is_watched() -> bool:
+    """Whether a profiler, debugger or coverage is at work; from Python 3.12 on they are tools by number."""
+    monitoring = getattr(sys, "monitoring", None)
+    tools = [monitoring.get_tool(number) for number in range(6)] if monitoring is not None else []
+    return bool(sys.getprofile() or sys.gettrace() or any(tools))
 
 
 def complete() -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _callbacks: list[Callback] = []
 _said: set[str] = set()
+_last: list[str] = []
+"""The digest of the last plugin, if there was one."""
 
 
 def announced(callback: Callback | None) -> None:
@@ -23,7 +25,13 @@ def announced(callback: Callback | None) -> None:
 
 def announce(digest: str, name: str, mark: Mark) -> None:
     """Say that the plugin of a digest is about to run, where it has not been said."""
+    _last[:] = [digest]
     if digest not in _said:
         _said.add(digest)
         for callback in _callbacks:
             callback(name, mark)
+
+
+def have_run() -> bool:
+    """Whether the code of a plugin has run in this process."""
+    return bool(_last)
