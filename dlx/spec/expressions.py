@@ -85,7 +85,8 @@ _ATTRIBUTES: dict[str, Callable[[Any], Any]] = {
 }
 """Attributes of a shape; `rank` counts the axes of positions, those after the channels."""
 _CONSTANTS = {"true": True, "false": False, "null": None, "pi": math.pi}
-_PIECE = re.compile(r"\$\{((?:[^{}'\"]|'[^']*'|\"[^\"]*\")*)\}")
+PIECE = re.compile(r"\$\{((?:[^{}'\"]|'[^']*'|\"[^\"]*\")*)\}")
+"""An expression in a text; its group is what stands inside `${...}`."""
 
 
 class ExpressionError(Exception):
@@ -134,8 +135,8 @@ def evaluate(text: str, scope: Scope) -> Any:
     whole = _only(text)
     if whole is not None:
         return _value(whole, scope)
-    filled = _PIECE.sub(lambda found: str(_value(found[1], scope)), text)
-    if "${" in _PIECE.sub("", text):
+    filled = PIECE.sub(lambda found: str(_value(found[1], scope)), text)
+    if "${" in PIECE.sub("", text):
         hint = "One brace is enough: ${a}." if "${{" in text else "Write ${...} on one line, closed by }."
         raise ExpressionError(f"`{text}` has a `${{` that is not closed", hint)
     return _bounded(filled)
@@ -144,7 +145,7 @@ def evaluate(text: str, scope: Scope) -> Any:
 @lru_cache(maxsize=4096)
 def _only(text: str) -> str | None:
     """Return the expression that makes up all of a text; None where there is other text around it."""
-    found = _PIECE.fullmatch(text)
+    found = PIECE.fullmatch(text)
     return found[1] if found else None
 
 
@@ -153,7 +154,7 @@ def names_in(text: str) -> set[str]:
 
     ExpressionError where one cannot be parsed.
     """
-    names = [node for piece in _PIECE.findall(text) for node in ast.walk(_parse(piece)) if isinstance(node, ast.Name)]
+    names = [node for piece in PIECE.findall(text) for node in ast.walk(_parse(piece)) if isinstance(node, ast.Name)]
     stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
     return {node.id for node in names} - stored - _FUNCTIONS.keys() - _CONSTANTS.keys()
 

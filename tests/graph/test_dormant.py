@@ -40,6 +40,8 @@ def problems_of(asleep: str = "relu", inside: str = "relu") -> list[tuple[int, s
         "{parallel: {branches: {for: {rate: [1, 2]}, layers: [{linear: '${rate}'}]}}}",
         "{unused: 3, when: '${units > 9}'}",
         "{share: first}",
+        "{layers: [{for: {h: [a, b]}, layers: [{linear: 4, name: 'head_${h}'}]}, {add: {}, from: [head_a, prev]}]}",
+        "{layers: [{for: {h: [a]}, layers: [{linear: 4, name: '${h}'}]}, {linear: '${a[0]}', from: a}]}",
     ],
 )
 def test_what_could_run_is_no_mistake(entry):
@@ -74,6 +76,11 @@ ASLEEP = ", when: '${norm}'}"
         ("{linear: '${widht}'", "there is no variable `widht` here", "Did you mean `width`?"),
         ("{add: {}, from: [prev, frist]", "there is no node `frist`", "Did you mean `first`?"),
         ("{share: frist", "there is no node `frist`", "Did you mean `first`?"),
+        (
+            "{layers: [{linear: 4, name: 'head_${width}'}, {add: {}, from: [haed_a, prev]}]",
+            "there is no node `haed_a`",
+            "There are first, input, norm, prev, units, width.",
+        ),
     ],
 )
 def test_words_that_mean_nothing_are_told_where_they_stand(entry, message, hint):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ...errors import Problem, did_you_mean
 from ...layers import LAYERS
 from ...other_names import kind_meant
-from ...spec.expressions import ExpressionError, has_expression, names_in
+from ...spec.expressions import PIECE, ExpressionError, has_expression, names_in
 from ...spec.syntax.read import Node
 from ...spec.validation import ENTRY_KEYS
 from .entries import FIELDS, LISTS, STRUCTURES, TAKEN
@@ -32,6 +32,8 @@ class Dormant:
     problems: Problems
     names: set[str] = field(default_factory=set)
     """All names that the spec writes, whatever their scope: nodes, inputs, arguments, indices of loops."""
+    made: list[re.Pattern[str]] = field(default_factory=list)
+    """Those with expressions in them."""
 
     def check(self, lists: Iterable[tuple[Node, str]]) -> None:
         """Add the mistakes of the entries of all blocks, and of these lists of layers, each with its path."""
@@ -48,6 +50,8 @@ class Dormant:
                 self.names |= {*node.map, *(str(item.value) for item in node.list)} if node is not None else set()
         for entry, _ in entries:
             self.names |= _names_of(entry)
+        self.made = [_pattern(name) for name in self.names if "${" in name]
+        self.names = {name for name in self.names if "${" not in name}
         for entry, path in asleep:
             self.entry(entry, path)
 
@@ -60,7 +64,7 @@ class Dormant:
             if len(kinds) == 1 and kind and "${" not in kind:
                 self.kind(kind, entry.map.get(kind, entry), path)
         for text, at in _taken(entry):
-            if text.partition("/")[0].partition(".")[0] not in self.names and not NUMBERED.match(text):
+            if not self.may_be(text.partition("/")[0].partition(".")[0]):
                 hint = did_you_mean(text, self.names - {"x", "data", "i", ""})
                 self.fail(f"there is no node `{text}`", hint, at, path)
         self.expressions(entry, path)
@@ -93,9 +97,13 @@ class Dormant:
                     self.fail(error.message, error.hint, node, path)
                     continue
                 for name in unknown:
-                    if not NUMBERED.match(name):
+                    if not self.may_be(name):
                         hint = did_you_mean(name, self.names - {""})
                         self.fail(f"there is no variable `{name}` here", hint, node, path)
+
+    def may_be(self, name: str) -> bool:
+        """Whether a name is written somewhere, or may be a number or an expression in a name: `head_${h}`."""
+        return name in self.names or NUMBERED.match(name) is not None or any(one.fullmatch(name) for one in self.made)
 
     def fail(self, message: str, hint: str, node: Node, path: str) -> None:
         if all(one.mark != node.mark for one in self.problems.found):  # what is told there may be why it did not run
@@ -147,3 +155,8 @@ def _taken(entry: Node) -> Iterator[tuple[str, Node]]:
             for one in (node, *node.list, *node.map.values()):
                 if isinstance(one.value, str) and one.value and "${" not in one.value:
                     yield one.value, one
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    """Return what matches the names that one with expressions may become."""
+    return re.compile(".+".join(map(re.escape, PIECE.sub("\0", name).split("\0"))))
