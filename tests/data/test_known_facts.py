@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dlx.data import DATASETS, known_facts, read_once
+from dlx.data import DATASETS, Facts, known_facts, read_once
 from dlx.data.cache import cache_folder
 from dlx.data.tables import table_files
 from dlx.shapes import Shape
@@ -25,6 +26,7 @@ FORMS = {
         "weights": "b",
     },
     "no labels": {"target": None},
+    "several labels": {"target": ["price"], "drop": ["kind"], "task": "multilabel"},
 }
 
 
@@ -48,6 +50,14 @@ def written(path: Path, text: str = ROWS) -> Path:
     path.write_text(text)
     os.utime(path, (1e9, 1e9))
     return path
+
+
+def test_all_of_them_are_in_the_document():
+    source = DATASETS["digits"].model_validate({})
+    document = known_facts.as_json(source.facts())
+    known = {*document, "texts"}  # facts with texts are not kept
+
+    assert {field.name for field in fields(Facts)} <= known
 
 
 @pytest.mark.parametrize("form", FORMS)
