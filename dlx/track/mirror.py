@@ -158,14 +158,15 @@ def _asked(runs: Sequence[RunFolder], uri: str | None, experiment: str | None) -
     if not idle or experiment is None or any((run.dir / PLUGINS).is_dir() for run in runs):
         return []
     address = store.tracking_uri(runs[0], uri, reads_spec=False)
-    home, process, request = spool.folder_of(address), None, None
+    process, request = None, None
     try:
+        home = spool.folder_of(address)
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(home / spool.DOOR, timeout=spool.DOOR_SECONDS):
             request = spool.ask(home, [run.dir.absolute() for run in runs], address, experiment)
             if not spool.is_served(home):
                 process = _begin(SERVICE, [str(home), str(idle)], home / LOG, subprocess.DEVNULL)
-    except (OSError, Timeout):
+    except (OSError, Timeout, RuntimeError):  # RuntimeError: a user without a home has no folder for caches
         if request is not None:
             request.path.unlink(missing_ok=True)
         return []

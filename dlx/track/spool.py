@@ -25,13 +25,16 @@ from ..data.cache import cache_folder
 from ..errors import DlxError
 from ..runs.folder import RunFolder, alive
 from ..utils import files, json_documents, passwords
+from .keeper import STEPS
 
 IDLE = "DLX_MIRROR_IDLE"
 """Environment variable: seconds that a mirror stays when all is delivered; 0: each training has one of its own."""
 SECONDS = 30.0
 """Seconds that it stays where nothing is said."""
-DOOR, SERVED, TRIES = "door.lock", "served.lock", 2
-"""Locks: held while a request is made or a mirror ends; while a mirror is there. How often a request is begun."""
+DOOR, SERVED = "door.lock", "served.lock"
+"""Locks: held while a request is made or a mirror ends; while a mirror is there."""
+TRIES = 2 + len(STEPS)
+"""How often a request is begun: its keeper may have ended as many mirrors as it has steps."""
 DOOR_SECONDS = 0.5
 """Seconds after which nobody waits for a busy mirror any longer, and a training starts its own."""
 LONGEST = 7 * 86_400.0
