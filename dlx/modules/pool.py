@@ -22,7 +22,8 @@ class _MaxPool(nn.Module):
     """Mixin of torch's max pooling that takes the maximum of strided slices where no gradient is wanted.
 
     torch's kernel on the CPU compares value by value to find where each maximum lies. The maximum of whole slices is
-    vectorised, 4 to 14 times as fast (benchmarks/evaluation.py), and the same value to the last bit, NaN included.
+    vectorised, 4 to 14 times as fast (benchmarks/evaluation.py), and the same value to the last bit, NaN included; of
+    0 and -0 in one window it may be the other one.
     """
 
     rank: ClassVar[int]
@@ -39,7 +40,11 @@ class _MaxPool(nn.Module):
 
         In channels_last torch is vectorised over many channels, and slices of windows that overlap cost more.
         """
-        if self.ceil_mode or x.numel() < FEWEST_VALUES or type(x) is not Tensor or x.dim() != self.rank + 2:
+        # in what is exported or compiled, a choice by the size would hold for the sizes of that moment
+        if type(x) is not Tensor or torch.compiler.is_compiling() or x.dim() != self.rank + 2:
+            return False
+        # a window of one value is a slice alone, which would share memory with the input
+        if self.ceil_mode or 1 in self._each("kernel_size") or not x.is_floating_point() or x.numel() < FEWEST_VALUES:
             return False
         last = self.rank == 2 and x.is_contiguous(memory_format=torch.channels_last)
         return x.is_contiguous() or (

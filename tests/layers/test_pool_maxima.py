@@ -38,8 +38,9 @@ def test_without_gradients_maxima_have_the_bits_and_the_layout_of_torch(rank, op
 
     assert torch.equal(found.nan_to_num(7.0), right.nan_to_num(7.0))
     assert found.isnan().equal(right.isnan())
-    assert found.stride() == right.stride() or options["kernel_size"] == 1
-    assert bool(slices) == (not options.get("ceil_mode"))
+    assert found.stride() == right.stride()
+    assert found.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()
+    assert bool(slices) == (not options.get("ceil_mode") and options["kernel_size"] != 1)
 
 
 def test_a_padding_never_wins():
@@ -75,3 +76,16 @@ def test_few_values_are_pooled_by_torch(slices):
         assert not slices
         pool.MaxPool2d(2)(torch.ones(256, 4, 8, 8))
         assert slices
+
+
+def test_what_is_exported_without_gradients_takes_any_batch():
+    """A choice by the number of values would hold for the batch that it was exported with."""
+    batch = torch.export.Dim("batch")
+    with torch.no_grad():
+        found = torch.export.export(pool.MaxPool2d(2), (torch.ones(2, 8, 28, 28),), dynamic_shapes=({0: batch},))
+        assert found.module()(torch.ones(64, 8, 28, 28)).shape == (64, 8, 14, 14)
+
+
+def test_whole_numbers_are_padded_by_torch():
+    with torch.no_grad():
+        assert pool.MaxPool2d(2, 2, 1)(torch.full((4, 8, 32, 32), -3)).unique().tolist() == [-3]
