@@ -66,6 +66,14 @@ class Strict(BaseModel):
         return cls.field_hints.get(name, "")
 
     @classmethod
+    def hint_beside(cls, name: str, fields: Mapping[str, Any], by_override: bool = False) -> str:  # noqa: ARG003
+        """Return the hint about a field that does not exist, by the values of all fields as they are written.
+
+        `by_override`: whether an override of the command writes it.
+        """
+        return cls.field_hint(name)
+
+    @classmethod
     def default_of(cls, name: str) -> Any:
         """Return the default of a field; PydanticUndefined where it is required."""
         return cls.model_fields[name].get_default(call_default_factory=True)

@@ -390,10 +390,23 @@ def _freeze(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) 
         certain = clean or not (any(walk.placer.incomplete for walk in walks) or "/" in text or text[-1:].isdigit())
         if certain and not any(frozen.values()) and not any(fnmatchcase(name, text) for name in names):
             known = [walk.full(n.name) for walk in walks for n in walk.placer.nodes]
-            hint = did_you_mean(text, [*known, *scalars])
-            problems.add(Problem(f"`freeze` matches no node: {shown(text)}", hint, pattern.node.mark, FREEZE))
+            block = f"; `{text}` is a block, and each use of it has a name" if text in experiment.blocks.map else ""
+            message = f"`freeze` matches no node: {shown(text)}{block}"
+            problems.add(Problem(message, _pattern_hint(text, [*known, *scalars]), pattern.node.mark, FREEZE))
     for walk in walks:
         _share_frozen(walk.placer.nodes)
+
+
+def _pattern_hint(text: str, known: Sequence[str]) -> str:
+    """Return the hint about a pattern that matches none of the `known` nodes: scopes stand for what is inside."""
+    scopes = dict.fromkeys(f"{name.rpartition('/')[0]}/*" for name in known if "/" in name)
+    near = did_you_mean(text, [*known, *(scope.removesuffix("/*") for scope in scopes)])
+    if near.startswith("Did you mean") or not scopes:
+        return near
+    outside = [name for name in known if "/" not in name]
+    first = next(iter(scopes))
+    all_within = f"`{first.removesuffix('/*')}`, or `{first}`, is all inside of it."
+    return f"{did_you_mean('', [*outside, *scopes])} {all_within}"
 
 
 def _keep_still(experiment: Experiment, walks: Mapping[str, _Walk]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 from ..errors import Mark, Problem
 from ..spec import Experiment
-from ..spec.overrides import OVERRIDE
+from ..spec.syntax.nodes import OVERRIDE
 from ..spec.syntax.read import Node
 
 WORD = re.compile(r"[A-Za-z_]\w*")

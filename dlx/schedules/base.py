@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil, floor, inf
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
@@ -13,6 +14,8 @@ from ..registry import FAMILIES, Declared, Registry, family
 SCHEDULES: Registry[Schedule] = FAMILIES["schedule"]
 Unit = Literal["epoch", "step"]
 Factor = Annotated[float, Field(gt=0)]
+LOWEST_RATES = ("eta_min", "min_lr", "lr_min", "end_lr", "final_lr")
+"""What other tools call the rate that a schedule ends at, where dlx has a factor."""
 
 
 class Timeline(NamedTuple):
@@ -90,6 +93,14 @@ class Schedule(Declared):
     """
 
     required = ("at",)
+
+    @classmethod
+    def hint_beside(cls, name: str, fields: Mapping[str, Any], by_override: bool = False) -> str:
+        if name not in LOWEST_RATES or "end_factor" not in cls.model_fields:
+            return super().hint_beside(name, fields, by_override)
+        value = fields.get(name)
+        rate = value if isinstance(value, int | float) else name
+        return f"Did you mean `end_factor`? It is a factor of the optimizer's `lr`: {rate} / lr."
 
     def at(self, step: int, timeline: Timeline) -> float:
         """Return the factor on the learning rate of the update number `step`, which counts from 0."""

@@ -15,7 +15,7 @@ from .compose import find, group_file
 from .plugin_list import add, taken
 from .sections.expect import CLAIMING
 from .sections.kinds import BY_NETWORK, are_networks, choice_at
-from .syntax.nodes import OriginalItems, refuse_too_large, too_large_number
+from .syntax.nodes import OVERRIDE, OriginalItems, refuse_too_large, too_large_number
 from .syntax.read import Node, located
 from .validation import ENTRY_KEYS, shown
 
@@ -33,8 +33,6 @@ OPEN = {
 
 STAGES = ("stages",)
 """The list whose items are stages, which overrides call by their names."""
-OVERRIDE = "override `"
-"""The beginning of the mark of what an override has set."""
 
 
 def apply(root: Node, overrides: Sequence[str], spec: Path) -> Node:

@@ -17,6 +17,7 @@ from ..errors import Mark, Problem, did_you_mean, shortened, with_article
 from ..other_names import kind_meant
 from ..registry import Choice, Declared, Registry, Strict, section_within
 from .expected_types import expected, of_own_type, way_out
+from .syntax.nodes import OVERRIDE
 from .syntax.read import BROKEN, Node
 
 S = TypeVar("S", bound=Strict)
@@ -308,7 +309,8 @@ def _problem(
         hint = did_you_mean(name, known, "the fields") if known else f"{owner} has no fields."
         if name in ENTRY_KEYS and OF_LAYERS.match(path):
             hint = f"`{name}` stands beside {owner}, not inside it: on a line of its own below."
-        hint = cls.field_hint(name) or hint
+        written = {key: child.plain() for key, child in fields.items()}
+        hint = cls.hint_beside(name, written, where.file.startswith(OVERRIDE)) or hint
         return Problem(f"{owner} has no field `{name}`", hint, where, full)
     if first["type"] == "missing":
         info = cls.model_fields.get(name)

@@ -144,7 +144,8 @@ def shortened_spec(
     if train.save_every is None or train.save_every > total // 2:
         more.append(f"++train.save_every={max(1, total // STATES)}")
     if total < own:
-        more += [f"++train.steps={total}", *(["~train.epochs"] if train.epochs is not None else [])]
+        # The epochs first: beside steps, those of an override are a contradiction
+        more += [*(["~train.epochs"] if train.epochs is not None else []), f"++train.steps={total}"]
     if train.max_time is not None:
         more.append("~train.max_time")  # two trainings are not as quick as each other
     more += without_claims(experiment.root)  # what is claimed of a whole training
@@ -168,8 +169,8 @@ def _shortened_stages(
         cut, at = min(own, max(1, steps // len(written))), f"stages.{number}.train"
         total += cut
         if cut < own:
-            more += [f"++{at}.steps={cut}"]
             more += [f"~{at}.epochs"] if written[number].at("train", "epochs") is not None else []
+            more += [f"++{at}.steps={cut}"]
         if one.train.save_every is None or one.train.save_every > cut // 2:
             more.append(f"++{at}.save_every={max(1, cut // STATES)}")
         if one.train.max_time is not None:

@@ -92,7 +92,7 @@ MISTAKES = {
         """
         s.yaml:4:20  train.lr
           `train` has no field `lr`
-          It is a field of the optimizer: `optimizer: {adam: {lr: 1e-3}}`.
+          It is a field of the optimizer: `optimizer: {adam: {lr: 0.1}}`.
         """,
     ),
     "lr in word": (
@@ -105,7 +105,7 @@ MISTAKES = {
         """
         s.yaml:4:37  train.learning_rate
           `train` has no field `learning_rate`
-          It is a field of the optimizer: `optimizer: {adam: {lr: 1e-3}}`.
+          It is a field of the optimizer: `optimizer: {adam: {lr: 0.1}}`.
         s.yaml:4:57  train.batch
           `train` has no field `batch`
           Did you mean `batch_size`?

@@ -70,6 +70,14 @@ def test_the_training_is_cut_and_all_else_is_as_it_is_written(spec):
     assert (train.max_time, found.track.mlflow) == (None, False)
 
 
+@pytest.mark.parametrize(
+    ("change", "steps"), [("train.epochs=500", 60), ("train.steps=90", 60), ("train.steps=40", 40)]
+)
+def test_a_length_that_an_override_sets_is_cut_too(spec, change, steps):
+    found, total = prove_resume.shortened_spec(spec(), [change], 60)
+    assert (total, found.train.steps, found.train.epochs, found.problems) == (steps, steps, None, ())
+
+
 @pytest.mark.parametrize(("said", "comes_to"), [(7, 7), (30, 30), (31, 3)])
 def test_it_saves_when_the_spec_says_so_where_that_is_twice(spec, said, comes_to):
     found, _ = prove_resume.shortened_spec(spec(epochs=500), [f"+train.save_every={said}"], 60)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -52,6 +52,10 @@ class Adversarial(Analysis):
     example: ClassVar[str] = "dlx analyze adversarial runs/lenet-digits/ID --set attack=pgd"
     trained: ClassVar[bool] = True
     several: ClassVar[Literal["seeds", "networks", "no"]] = "networks"
+
+    field_hints: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("epsilon", "epsilons", "eps"), "Did you mean `perturbations`? It is a list: `perturbations: [0.1, 0.2]`."
+    )
 
     attack: Literal["pgd", "fgsm", "deepfool"] = Field("pgd", description="how a change is found")
     norm: Annotated[Literal["inf", 2], NotBoolean, AsWord] = Field(

@@ -17,6 +17,7 @@ from .. import compose, overrides, plugin_list, shipped
 from ..expressions import ExpressionError, ItemBudget, resolve
 from ..from_python import NAMES
 from ..syntax import yaml_writer
+from ..syntax.nodes import OVERRIDE
 from ..syntax.read import BROKEN, Node
 from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 from . import data_paths
@@ -160,7 +161,7 @@ class Experiment:
     def is_overridden(self) -> bool:
         """Whether an override has set a value of it, other than its claims."""
         sections = (node for key, node in self.written.map.items() if key not in (*CLAIMING, "analyses"))
-        return any(node.mark.file.startswith(overrides.OVERRIDE) for one in sections for node in one.walk())
+        return any(node.mark.file.startswith(OVERRIDE) for one in sections for node in one.walk())
 
     def password_warning(self) -> Problem | None:
         """Return the warning about a password in `track.uri`; None where there is none."""

@@ -15,7 +15,7 @@ from keyword import iskeyword
 
 from ...errors import Mark, Problem, did_you_mean
 from ..compose import merge
-from ..overrides import OVERRIDE
+from ..syntax.nodes import OVERRIDE
 from ..syntax.read import Node
 from ..validation import shown
 

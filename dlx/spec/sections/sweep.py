@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,8 @@ from ..validation import shown
 from .stopping import MaxTime
 from .sweep_values import Dimension, dimension_of_list, parse_dimension
 from .train import MOST_SEEDS
+
+WAYS = "Write a list of values, `choice(1, 2)`, `range(1, 9)` (1 to 8), `interval(0, 1)` or `glob(*)`."
 
 
 class Sweep(Strict):
@@ -86,12 +89,26 @@ def _dimension(key: str, node: Node, spec: Path) -> Dimension:
         return dimension_of_list(key, node.plain(), node.mark)
     dimension = parse_dimension(f"{key}={node.value}", spec, node.mark) if isinstance(node.value, str) else None
     if dimension is None:
-        hint = "Write a list of values, `choice(1, 2)`, `range(1, 9)`, `interval(0, 1)` or `glob(*)`."
+        hint = _span(node.value) or WAYS
         if node.is_map:
             hint += " A condition is `{values: [1, 2], when: {KEY: VALUE}}`."
         message = f"`{key}` does not vary: it is {shown(node.plain())}"
         raise SpecError(Problem(message, hint, node.mark, f"sweep.space.{key}"))
     return dimension
+
+
+def _span(text: Any) -> str:
+    """Return the hint about two numbers that are written as a span, `16-64`; empty where they are none."""
+    found = (
+        re.fullmatch(r"\s*([\d_.eE]+)\s*(?:-|\.\.+|:|to)\s*([\d_.eE]+)\s*", text) if isinstance(text, str) else None
+    )
+    if found is None:
+        return ""
+    try:
+        first, last = (int(number) for number in found.groups())
+    except ValueError:
+        return f"All numbers between two are `interval({found[1]}, {found[2]})`."
+    return f"Whole numbers with {last} among them are `range({first}, {last + 1})`: the end of a range is not in it."
 
 
 def _conditional(key: str, node: Node, spec: Path) -> Dimension:

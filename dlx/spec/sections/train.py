@@ -22,6 +22,14 @@ from .stopping import EarlyStopping, KeepBest, MaxTime, seconds
 
 MOST_SEEDS = 10_000
 """Seeds that one spec may train; each has a run folder."""
+OF_OPTIMIZER = {
+    "lr": ("lr", "1e-3"),
+    "learning_rate": ("lr", "1e-3"),
+    "momentum": ("momentum", "0.9"),
+    "weight_decay": ("weight_decay", "0.01"),
+    "betas": ("betas", "[0.9, 0.999]"),
+}
+"""Fields of an optimizer that are looked for in `train`, each as the optimizer calls it, with an example."""
 MOST_THREADS = 4096
 """Threads that a lock of a run may have too; far beyond them torch ends without a word."""
 
@@ -69,10 +77,6 @@ class Train(Strict):
 
     field_hints: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
-            ("lr", "learning_rate", "momentum", "weight_decay", "betas"),
-            "It is a field of the optimizer: `optimizer: {adam: {lr: 1e-3}}`.",
-        ),
-        **dict.fromkeys(
             ("loss", "metrics", "l1", "l2", "label_smoothing", "class_weights"),
             "It belongs to the objective: `objective: {classification: {loss: cross_entropy, metrics: [f1]}}`.",
         ),
@@ -90,6 +94,29 @@ class Train(Strict):
         "dropout": "It is a layer: `- dropout: 0.5`.",
         "gpus": "Did you mean `device`?",
     }
+
+    @classmethod
+    def field_hint(cls, name: str) -> str:
+        return cls.hint_beside(name, {})
+
+    @classmethod
+    def hint_beside(cls, name: str, fields: Mapping[str, Any], by_override: bool = False) -> str:
+        if name not in OF_OPTIMIZER:
+            return cls.field_hints.get(name, "")
+        field, example = OF_OPTIMIZER[name]
+        written = fields.get("optimizer")
+        kind = next(iter(written), "") if isinstance(written, dict) else written
+        if not isinstance(kind, str) or kind not in OPTIMIZERS or field not in OPTIMIZERS[kind].model_fields:
+            kind = "sgd" if field == "momentum" else "adam"
+        value = fields.get(name)
+        value = example if value is None or isinstance(value, str | dict | list) else value
+        way_out = (
+            f"train.optimizer.{kind}.{field}={value}"
+            if by_override
+            else f"optimizer: {{{kind}: {{{field}: {value}}}}}"
+        )
+        return f"It is a field of the optimizer: `{way_out}`."
+
     words_elsewhere: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "device": {"gpu": "A GPU of NVIDIA is `cuda`, the second one `cuda:1`; `auto` takes one where there is one."}
     }

@@ -11,6 +11,8 @@ from ...errors import Mark, Problem, SpecError
 
 MAX_DEPTH = 100
 MAX_VALUES = 200_000
+OVERRIDE = "override `"
+"""The beginning of the mark of what an override has set."""
 MAX_WHOLE = 10**300 - 1
 """The largest whole number: it has a float."""
 
