@@ -136,7 +136,7 @@ def sync(
     chosen = [] if run and studies else [lookup.find(run, runs)] if run else lookup.all_runs(runs)
     ended = [one.dir for one in chosen if one.status() != "running"] if wait else []
     ended += [folder for folder in studies if not is_running(folder)] if wait else []
-    waited = {folder for folder in ended if at_work.wait(folder)}
+    waited = at_work.wait_all(ended)
     incomplete = [one.dir for one in chosen if run or arrivals.is_behind(one)]
     for problem in artifacts.write_all([*incomplete, *studies]):
         console.say(problem)

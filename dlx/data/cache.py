@@ -14,9 +14,20 @@ ABOUT = "`DLX_CACHE` names another folder."
 
 
 def cache_folder() -> Path:
-    """Return `DLX_CACHE`, or the folder `dlx` in the platform's folder for caches."""
+    """Return `DLX_CACHE`, or the folder `dlx` in the platform's folder for caches.
+
+    Raises:
+        DataError: there is no home folder, as in a container whose user has no name.
+    """
     if folder := os.environ.get("DLX_CACHE"):
         return Path(folder)
+    try:
+        return _of_platform()
+    except RuntimeError:  # HOME is not set, and no user has this number
+        raise DataError("there is no home folder for the cache", hint=ABOUT) from None
+
+
+def _of_platform() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "dlx"
     if sys.platform == "win32":

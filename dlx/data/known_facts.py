@@ -14,7 +14,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Problem
+from ..errors import DataError, Problem
 from ..shapes import Shape
 from ..utils import files
 from .base import ColumnUse, Facts, Field
@@ -37,7 +37,10 @@ def known_facts(source: Dataset, paths: Iterable[Path], read: Callable[[], Facts
     before = _name(source, paths)
     if before is None:
         return read()
-    folder = cache_folder() / "facts"
+    try:
+        folder = cache_folder() / "facts"
+    except DataError:  # there is no home folder
+        return read()
     with suppress(OSError, ValueError, KeyError, TypeError):
         return from_json(json.loads((folder / before).read_text()))
     facts = read()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -40,3 +40,14 @@ def wait(folder: Path) -> bool:
         return False
     with FileLock(folder / LOCK, poll_interval=LOOK):
         return True
+
+
+def wait_all(folders: Sequence[Path]) -> set[Path]:
+    """Wait for the mirrors at work on folders, and return those of them that had one.
+
+    A mirror begins with some while others are waited for: it is looked for until none is there.
+    """
+    waited: set[Path] = set()
+    while found := {folder for folder in folders if wait(folder)}:
+        waited |= found
+    return waited

@@ -166,7 +166,7 @@ def _asked(runs: Sequence[RunFolder], uri: str | None, experiment: str | None) -
             request = spool.ask(home, [run.dir.absolute() for run in runs], address, experiment)
             if not spool.is_served(home):
                 process = _begin(SERVICE, [str(home), str(idle)], home / LOG, subprocess.DEVNULL)
-    except (OSError, Timeout, RuntimeError):  # RuntimeError: a user without a home has no folder for caches
+    except (DlxError, OSError, Timeout):
         if request is not None:
             request.path.unlink(missing_ok=True)
         return []

@@ -192,7 +192,8 @@ class Files:
         """Whether one has changed since the last look, or was written since this process began."""
         names = [name for module in list(sys.modules.values()) if (name := getattr(module, "__file__", None))]
         found = {name: _modified(name) for name in names}
-        changed = any(when > self.since or self.times.get(name, when) != when for name, when in found.items())
+        now = time.time_ns()  # a file of another machine's clock may be of tomorrow, and is no change
+        changed = any(self.since < when <= now or self.times.get(name, when) != when for name, when in found.items())
         self.times = found | self.times
         return changed
 

@@ -14,6 +14,8 @@ from commands import dlx, started
 from filelock import FileLock
 
 from dlx import track
+from dlx.data import cache, known_facts
+from dlx.errors import DataError
 from dlx.runs.folder import RunFolder
 from dlx.track import keeper, mirror, service, spool, store
 from dlx.utils import passwords
@@ -188,8 +190,14 @@ def test_code_that_has_changed_on_disk_is_for_another_process(root, tmp_path, mo
     assert not found.have_changed()
     os.utime(changing.__file__, (1.0, 1.0))  # an older version is put in its place
     assert found.have_changed()
-    os.utime(changing.__file__, (time.time() + 9,) * 2)
-    assert service.Files().have_changed()  # written after this process began
+    found = service.Files()
+    os.utime(changing.__file__, ns=(time.time_ns(),) * 2)
+    assert found.have_changed()  # written after this process began
+    os.utime(changing.__file__, (time.time() + 86_400,) * 2)
+    found = service.Files()
+    assert not found.have_changed()  # of a clock that is ahead: begun anew, a process would find the same
+    os.utime(changing.__file__, (time.time() + 86_401,) * 2)
+    assert found.have_changed()
     del sys.modules["changing"]
 
 
@@ -219,6 +227,10 @@ def test_other_settings_have_another_mirror_and_other_terminals_do_not(root, mon
     assert "secret" not in str(seen)
 
 
+def nobody():
+    raise RuntimeError("Could not determine home directory.")
+
+
 def test_who_cannot_share_a_mirror_has_one_of_its_own(root, monkeypatch):
     def own(run, **more):
         with monkeypatch.context() as patched:
@@ -241,6 +253,13 @@ def test_who_cannot_share_a_mirror_has_one_of_its_own(root, monkeypatch):
     monkeypatch.setenv(spool.IDLE, "3600")
     monkeypatch.setenv("DLX_CACHE", "/dev/null/x")
     assert own(run)
+    monkeypatch.setattr(cache.Path, "home", nobody)
+    for name in ("DLX_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    assert own(run)
+    with pytest.raises(DataError, match="there is no home folder for the cache"):
+        cache.cache_folder()
+    assert known_facts.known_facts(None, [], lambda: "read") == "read"
 
 
 def test_a_folder_that_is_gone_keeps_nobody_waiting(root, capsys):

@@ -67,8 +67,8 @@ def sync(run, at, monkeypatch, capsys):
         wait = at_work.wait
 
         def waits(folder):
-            assert at_work.is_at_work(folder)
-            Timer(0.1, end).start()
+            if at_work.is_at_work(folder):
+                Timer(0.1, end).start()
             return wait(folder)
 
         monkeypatch.setattr(at_work, "wait", waits)
@@ -92,6 +92,14 @@ def test_a_mirror_that_is_killed_ends_the_waiting_and_the_rest_is_delivered(run,
     told = sync(at.kill)
     assert (told["waited"], told["complete"], told["sent"]) == (True, True, 2)
     assert told["uri"].endswith("runs/mlflow.db")
+
+
+def test_a_mirror_that_takes_up_a_run_while_another_is_waited_for_is_waited_for_too(tmp_path, monkeypatch):
+    first, second, _ = folders = [tmp_path / name for name in ("first", "second", "third")]
+    at_its_end = iter([False, True, False, True, False, False, False, False, False])
+    monkeypatch.setattr(at_work, "wait", lambda _: next(at_its_end))
+    assert at_work.wait_all(folders) == {second, first}
+    assert list(at_its_end) == []
 
 
 def test_a_run_in_training_is_not_waited_for(run, sync, at, empty_store):
