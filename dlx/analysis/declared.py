@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..claims.verify import VerifiedSpec
-from ..errors import DlxError, SpecError, did_you_mean, first_line
+from ..errors import DlxError, Problem, SpecError, did_you_mean, first_line
 from ..graph import Graphs
 from ..graph.expect import Receipt, judge
 from ..runs.folder import RunFolder
 from ..spec import Experiment
 from ..spec.analyses import Analysis
+from ..spec.sections.expect import claims_of
 from .analyze import Analyzed, analyze, problems_of
 from .subject import Subject, of_runs, of_spec
 
@@ -24,15 +25,26 @@ def subjects(experiment: Experiment, graphs: Graphs, runs: Sequence[RunFolder]) 
 
 
 def check(experiment: Experiment, graphs: Graphs) -> None:
-    """Raise SpecError with all reasons for which declared analyses do not fit; at their places in the spec."""
+    """Raise SpecError with all reasons for which declared analyses, or claims on them, do not fit; at their places."""
     subject = of_spec(experiment, graphs)
     found = [
         replace(problem, mark=problem.mark or subject.mark("analyses", name), path=problem.path or f"analyses.{name}")
         for name, one in experiment.analyses.items()
         for problem in problems_of(one, subject, declared=True)
     ]
+    found += _without_figure(experiment)
     if found:
         raise SpecError(*found)
+
+
+def _without_figure(experiment: Experiment) -> Iterator[Problem]:
+    """Yield a problem for each claim on a figure that its analysis never has."""
+    for claim in claims_of(experiment.root, variables=experiment.vars)[0]:
+        name, figure = claim.analysis or ("", "")
+        kind = type(experiment.analyses[name]) if name in experiment.analyses else None
+        if kind is not None and not kind.may_have(figure):
+            hint = did_you_mean(figure, kind.figures, "the figures")
+            yield Problem(f"`{kind.kind}` has no figure `{figure}`", hint, claim.mark, claim.path)
 
 
 def look(name: str, analysis: Analysis, fresh: Subject, trained: Subject | None) -> Analyzed:

@@ -5,6 +5,7 @@ Their kinds are in `dlx/analysis/kinds`, which has the networks and data that th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +18,8 @@ from .validation import choose, shown
 
 ANALYSES: Registry[Analysis] = FAMILIES["analysis"]
 SECTION = "analyses"
+PLACEHOLDER = re.compile("[A-Z]+")
+NUMBER = r"[-+\d.e]+"
 MOST_NETWORKS = 10_000
 """Draws of weights, or trainings, of one analysis."""
 
@@ -31,6 +34,9 @@ class Analysis(Declared):
     """The section of a book, or the paper, that has the experiment; shown with the figure."""
     example: ClassVar[str] = ""
     """A command that shows it: `dlx analyze activation_scale udl/figure-11-6`."""
+    figures: ClassVar[tuple[str, ...]] = ()
+    """The figures that it may have, of which a claim on another is an error before it runs: `error`; or `error_N`,
+    where options or networks set the part in capitals, and N is a number. Empty: known once it has run."""
     trained: ClassVar[bool] = False
     """Whether it says something of trained weights alone: it takes a run, and `verify` judges it under `--train`."""
     trains: ClassVar[bool] = False
@@ -59,6 +65,12 @@ class Analysis(Declared):
     def first_field(cls) -> str | None:
         """Return the first option of the kind itself."""
         return next((name for name in cls.model_fields if name not in Analysis.model_fields), None)
+
+    @classmethod
+    def may_have(cls, figure: str) -> bool:
+        """Whether a figure is one that it may have."""
+        patterns = (PLACEHOLDER.sub(lambda part: NUMBER if part[0] == "N" else ".+", one) for one in cls.figures)
+        return not cls.figures or any(re.fullmatch(one, figure) for one in patterns)
 
     @property
     def of_trained(self) -> bool:

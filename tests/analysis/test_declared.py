@@ -12,14 +12,14 @@ from commands import dlx
 from helpers import experiment_of
 from pydantic import Field
 
-from dlx.analysis import declared
+from dlx.analysis import declared, spec_checks
 from dlx.analysis.result import Lines, Panel, Result
 from dlx.claims import verify
 from dlx.errors import SpecError
 from dlx.graph import trace_all
 from dlx.report import page
 from dlx.spec import load
-from dlx.spec.analyses import Analysis
+from dlx.spec.analyses import ANALYSES, Analysis
 
 HEAD = """dlx: 1
 name: declared
@@ -107,6 +107,60 @@ expect:
     assert found[0][1] == pytest.approx(abs(first), rel=1e-5)
     assert found[1][1] == pytest.approx(3 * abs(first), rel=1e-5)
     assert found[2][2] == "`first_weight` has no figure `sise`. Did you mean `size`?"
+
+
+def told(path: Path) -> list[str]:
+    with pytest.raises(SpecError) as error:
+        spec_checks.check(load(path))
+    return str(error.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("declared", "figure", "sentence", "hint"),
+    [
+        ("units", "deaad", "`units` has no figure `deaad`", "Did you mean `dead`?"),
+        (
+            "linear_regions",
+            "rdgions",
+            "`linear_regions` has no figure `rdgions`",
+            "Did you mean `regions` or `regions_low`?",
+        ),
+        (
+            "hidden_states",
+            "corelation_quote",
+            "has no figure `corelation_quote`",
+            "Did you mean `correlation_FEATURE`?",
+        ),
+        ("loss_landscape", "rise_b", "`loss_landscape` has no figure `rise_b`", "Did you mean `rise`"),
+    ],
+)
+def test_a_misspelt_figure_is_told_at_its_line_before_anything_runs(tmp_path, declared, figure, sentence, hint):
+    path = spec(
+        tmp_path, f"analyses: {{a: {declared}}}\nexpect:\n  params: {{at_least: 1}}\n  analysis/a/{figure}: 1\n"
+    )
+    found = "\n".join(told(path))
+
+    assert f"{path}:10:3" in found
+    assert sentence in found
+    assert hint in found
+
+
+def test_figures_whose_parts_options_set_are_no_mistakes():
+    names = {
+        "distances": ["accuracy_k1_l2", "tied_k3_linf"],
+        "learning_curve": ["error_0.5", "train_160", "error_1e+06"],
+        "optimizer_paths": ["my_sgd_loss", "minimum"],
+        "inversion": ["code_error_block_1_conv"],
+        "layer_deletion": ["rise", "rise_2"],
+    }
+
+    assert [(k, n) for k, known in names.items() for n in known if not ANALYSES[k].may_have(n)] == []
+    assert not ANALYSES["distances"].may_have("accuracy_k1")
+    assert not ANALYSES["learning_curve"].may_have("eror_160")
+
+
+def test_kinds_of_other_packages_may_leave_their_figures_open(tmp_path):
+    assert verdicts(spec(tmp_path, "analyses: {a: first_weight}\nexpect: {analysis/a/sise: 1}\n"))[0][0] == "FAILS"
 
 
 def experiment_weights(folder: Path, more: str):

@@ -48,6 +48,13 @@ class ActivationMaximisation(Analysis):
         "Erhan et al. 2009, Visualizing higher-layer features of a deep network, section 4; Prince, section 10.6"
     )
     example: ClassVar[str] = "dlx analyze activation_maximisation runs/lenet-digits/ID --set layer=conv_2"
+    figures: ClassVar[tuple[str, ...]] = (
+        "activation",
+        "data_activation",
+        "noise_activation",
+        "ratio",
+        "class_correlation",
+    )
 
     layer: str = Field("", description="the layer of the units; the last one, whose units are the outputs")
     units: list[NonNegativeInt] = Field([], description="numbers of units; the first ten where none are listed")

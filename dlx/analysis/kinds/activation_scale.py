@@ -48,6 +48,16 @@ class ActivationScale(Analysis):
         "Yang et al. 2019, arXiv:1902.08129, of gradients through batch norm"
     )
     example: ClassVar[str] = "dlx analyze activation_scale udl/residual-54 --set measure=variance"
+    figures: ClassVar[tuple[str, ...]] = (
+        "first",
+        "last",
+        "ratio",
+        "growth_per_layer",
+        "gradient_first",
+        "gradient_last",
+        "gradient_ratio",
+        "gradient_growth_per_layer",
+    )
 
     at: Literal["auto", "blocks", "weights", "all"] = Field(
         "auto",

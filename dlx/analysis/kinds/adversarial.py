@@ -50,6 +50,19 @@ class Adversarial(Analysis):
         "Russell & Norvig, section 22.5.1"
     )
     example: ClassVar[str] = "dlx analyze adversarial runs/lenet-digits/ID --set attack=pgd"
+    figures: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "accuracy_least",
+        "random_accuracy",
+        "half",
+        "transfer_before",
+        "transfer_accuracy",
+        "smallest_change",
+        "smallest_change_share",
+        "found",
+        "lost",
+        "fooled",
+    )
     trained: ClassVar[bool] = True
     several: ClassVar[Literal["seeds", "networks", "no"]] = "networks"
 

@@ -35,6 +35,7 @@ class BatchNormNoise(Analysis):
     kind: ClassVar[str] = "batch_norm_noise"
     source: ClassVar[str] = "Ihler, course notes, chapter 6, example 6-6"
     example: ClassVar[str] = "dlx analyze batch_norm_noise digits/lenet"
+    figures: ClassVar[tuple[str, ...]] = ("blur_N", "mean_blur_N")
 
     batch_sizes: list[PositiveInt] = Field([20, 10, 5], min_length=1, description="sizes of the batches")
     points: PositiveInt = Field(30, le=100_000, ge=3, description="training examples")

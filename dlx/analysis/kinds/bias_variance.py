@@ -46,6 +46,19 @@ class BiasVariance(Trains):
         "sections 8.2 and 8.3"
     )
     example: ClassVar[str] = "dlx analyze bias_variance zoo/bias-variance"
+    figures: ClassVar[tuple[str, ...]] = (
+        "error",
+        "bias",
+        "variance",
+        "correction",
+        "error_N",
+        "bias_N",
+        "variance_N",
+        "correction_N",
+        "best",
+        "bias_fall",
+        "variance_rise",
+    )
 
     over: str = Field("", description="key whose values are compared, such as vars.width")
     values: list[float] = Field([], description="its values")

@@ -42,6 +42,24 @@ class Capacity(Varied):
         "Belkin et al. 2019, arXiv:1812.11118, figure 1; Prince 2023, Understanding Deep Learning, section 8.4"
     )
     example: ClassVar[str] = "dlx analyze capacity zoo/double-descent"
+    figures: ClassVar[tuple[str, ...]] = (
+        "second_descent",
+        "rise",
+        "fall",
+        "best",
+        "largest",
+        "peak",
+        "peak_params",
+        "threshold",
+        "clean_second_descent",
+        "clean_rise",
+        "clean_fall",
+        "clean_best",
+        "clean_largest",
+        "clean_peak",
+        "clean_peak_params",
+        "clean_threshold",
+    )
 
     over: str = Field("vars.width", description="key that sets the size of the network")
     values: list[float] = Field([], description="its values; by default an eighth to four times that of the spec")

@@ -41,6 +41,7 @@ class Cka(Analysis):
     kind: ClassVar[str] = "cka"
     source: ClassVar[str] = "Kornblith et al. 2019, arXiv:1905.00414, section 6.1 and table 2"
     example: ClassVar[str] = "dlx analyze cka mnist1d/cnn --set layers=[conv_*]"
+    figures: ClassVar[tuple[str, ...]] = ("neighbouring_layers", "shuffled", "same_layer", "matching_layers")
     several: ClassVar[Literal["seeds", "networks", "no"]] = "networks"
 
     layers: list[str] = Field([], description="nodes to compare, by name or `conv_*`; all where it is empty")

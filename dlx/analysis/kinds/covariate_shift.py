@@ -54,6 +54,16 @@ class CovariateShift(Analysis):
         "Deep Learning, section 11.4"
     )
     example: ClassVar[str] = "dlx analyze covariate_shift zoo/covariate-shift"
+    figures: ClassVar[tuple[str, ...]] = (
+        "loss_plain",
+        "loss_norm",
+        "loss_shifted",
+        "drift_plain",
+        "drift_norm",
+        "drift_shifted",
+        "shifted_to_plain",
+        "drift_ratio",
+    )
     trains: ClassVar[bool] = True
     several: ClassVar[Literal["seeds", "networks", "no"]] = "no"
 

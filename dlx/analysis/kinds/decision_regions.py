@@ -43,6 +43,7 @@ class DecisionRegions(Analysis):
     kind: ClassVar[str] = "decision_regions"
     source: ClassVar[str] = "Ihler, course notes, chapter 6, example 6-4"
     example: ClassVar[str] = "dlx analyze decision_regions ihler/mlp-2-3-1"
+    figures: ClassVar[tuple[str, ...]] = ("classes", "directions", "straight", "share_N")
     several: ClassVar[Literal["seeds", "networks", "no"]] = "no"
 
     low: float | list[float] | None = Field(None, description="lower corner of the window; null: by the data, or -3")

@@ -36,6 +36,7 @@ class DeepDream(Analysis):
     kind: ClassVar[str] = "deep_dream"
     source: ClassVar[str] = "Mordvintsev, Olah & Tyka 2015, Inceptionism: going deeper into neural networks"
     example: ClassVar[str] = "dlx analyze deep_dream runs/lenet-digits/ID --set layer=conv_2"
+    figures: ClassVar[tuple[str, ...]] = ("growth", "random_growth", "change")
 
     layer: str = Field("", description="the layer whose values grow; the one in the middle of the network")
     steps: PositiveInt = Field(30, description="of the ascent")

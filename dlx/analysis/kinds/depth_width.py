@@ -38,6 +38,7 @@ class DepthWidth(Varied):
         "arXiv:1312.6082"
     )
     example: ClassVar[str] = "dlx analyze depth_width sweeps/depth-at-equal-parameters --set depths=[3,11]"
+    figures: ClassVar[tuple[str, ...]] = ("error_N", "width_N", "best_depth", "gain", "spread")
 
     depths: list[PositiveInt] = Field([1, 2, 4, 8], min_length=2, description="values of the key of the depth")
     params: list[PositiveInt] = Field([], description="trainable parameters; by default as many as the spec has")

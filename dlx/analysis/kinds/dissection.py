@@ -39,6 +39,7 @@ class Dissection(Analysis):
     kind: ClassVar[str] = "dissection"
     source: ClassVar[str] = "Bau, Zhou, Khosla, Oliva & Torralba 2017, arXiv:1704.05796; Prince, section 10.6"
     example: ClassVar[str] = "dlx analyze dissection runs/unet-shapes/ID --set layer=down_2/relu_2"
+    figures: ClassVar[tuple[str, ...]] = ("detectors", "share", "classes", "best", "shuffled_best")
     trained: ClassVar[bool] = True
 
     layer: str = Field("", description="the layer of the units; the last with maps before the output")

@@ -40,6 +40,7 @@ class Distances(Analysis):
     kind: ClassVar[str] = "distances"
     source: ClassVar[str] = "CS231n notes, section 2.1, equation 2.1.1"
     example: ClassVar[str] = "dlx analyze distances digits/lenet"
+    figures: ClassVar[tuple[str, ...]] = ("accuracy_kN_lORDER", "training_kN_lORDER", "tied_kN_lORDER")
 
     n: list[PositiveInt | Annotated[Literal["inf"], AsWord]] = Field(
         [1, 2], min_length=1, description="orders of the distances; `inf` too"

@@ -33,6 +33,7 @@ class EarlyStoppingCurve(Analysis):
     kind: ClassVar[str] = "early_stopping"
     source: ClassVar[str] = "Goodfellow, Bengio & Courville 2016, Deep Learning, section 7.8 and figure 7.3"
     example: ClassVar[str] = "dlx analyze early_stopping early-stopping"
+    figures: ClassVar[tuple[str, ...]] = ("best_step", "best", "last", "lost", "stop_step", "stop_best")
     trained: ClassVar[bool] = True
 
     metric: str = Field("loss", description="of the validation part")

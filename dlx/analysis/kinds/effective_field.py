@@ -39,6 +39,7 @@ class EffectiveField(Analysis):
     kind: ClassVar[str] = "effective_field"
     source: ClassVar[str] = "Luo, Li, Urtasun & Zemel 2016, arXiv:1701.04128, sections 2 and 3"
     example: ClassVar[str] = "dlx analyze effective_field zoo/effective-field"
+    figures: ClassVar[tuple[str, ...]] = ("spread", "side", "theoretical", "share")
 
     layer: str = Field("", description="the layer whose middle is looked at; the last that has positions")
     examples: PositiveInt = Field(32, description="inputs over which squared gradients are averaged")

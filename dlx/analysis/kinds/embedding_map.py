@@ -37,6 +37,17 @@ class EmbeddingMap(Analysis):
     kind: ClassVar[str] = "embedding_map"
     source: ClassVar[str] = "van der Maaten & Hinton 2008, JMLR 9, section 4; McInnes et al. 2018, arXiv:1802.03426"
     example: ClassVar[str] = "dlx analyze embedding_map digits/lenet --out map.svg"
+    figures: ClassVar[tuple[str, ...]] = (
+        "trustworthiness",
+        "same_class",
+        "same_class_features",
+        "trustworthiness_low",
+        "trustworthiness_high",
+        "same_class_low",
+        "same_class_high",
+        "same_class_features_low",
+        "same_class_features_high",
+    )
 
     method: Literal["tsne", "umap", "pca"] = Field("tsne", description="what makes the map; `umap` needs umap-learn")
     layer: str = Field("", description="node whose values are the features; empty: what the last layer takes")

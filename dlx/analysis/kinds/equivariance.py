@@ -39,6 +39,7 @@ class Equivariance(Analysis):
     kind: ClassVar[str] = "equivariance"
     source: ClassVar[str] = "Prince 2023, Understanding Deep Learning, equations 10.1 and 10.2, problem 10.1"
     example: ClassVar[str] = "dlx analyze equivariance udl/equivariance"
+    figures: ClassVar[tuple[str, ...]] = ("equivariance_error", "invariance_error", "same_answer")
 
     shifts: list[PositiveInt] = Field([1, 2, 3, 4], min_length=1, description="positions by which the input is moved")
     layers: list[str] = Field([], description="nodes to look at, by name or `conv_*`; all with positions where empty")

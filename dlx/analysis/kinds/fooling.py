@@ -38,6 +38,7 @@ class Fooling(Analysis):
     kind: ClassVar[str] = "fooling"
     source: ClassVar[str] = "Nguyen, Yosinski & Clune 2015, arXiv:1412.1897; Nielsen, chapter 6"
     example: ClassVar[str] = "dlx analyze fooling runs/lenet-digits/ID"
+    figures: ClassVar[tuple[str, ...]] = ("confidence", "confidence_least", "noise_confidence", "fooled", "distance")
     trained: ClassVar[bool] = True
 
     classes: list[int | str] = Field(

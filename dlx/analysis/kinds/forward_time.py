@@ -30,6 +30,7 @@ class ForwardTime(Analysis):
     kind: ClassVar[str] = "forward_time"
     source: ClassVar[str] = "CS231n notes, section 8.1"
     example: ClassVar[str] = "dlx analyze forward_time cs231n/squeezenet1_1 --set batch_sizes=[1,2,4]"
+    figures: ClassVar[tuple[str, ...]] = ("seconds_DEVICE_N", "per_example_DEVICE_N")
 
     batch_sizes: list[PositiveInt] = Field([1, 4, 16, 64], min_length=1, description="examples in a pass")
     devices: list[Literal["cpu", "cuda"]] = Field(

@@ -41,6 +41,7 @@ class GradientsThroughTime(Analysis):
         "Russell & Norvig 2021, Artificial Intelligence, sections 22.6.1 and 22.6.2, equation 22.15"
     )
     example: ClassVar[str] = "dlx analyze gradients_through_time zoo/delayed-copy"
+    figures: ClassVar[tuple[str, ...]] = ("ratio", "growth", "cell_ratio", "cell_growth", "spectral_radius")
 
     layer: str | None = Field(None, description="recurrent layer; the last one where none is named")
     gradient_of: Literal["state", "loss"] = Field("state", description="what the gradients are of")

@@ -33,6 +33,7 @@ class Grokking(Analysis):
     kind: ClassVar[str] = "grokking"
     source: ClassVar[str] = "Power et al. 2022, arXiv:2201.02177, figures 1 and 2"
     example: ClassVar[str] = "dlx analyze grokking grokking"
+    figures: ClassVar[tuple[str, ...]] = ("generalised", "last", "fitted_step", "generalised_step", "delay")
     trained: ClassVar[bool] = True
 
     fitted: PositiveFloat = Field(0.1, description="training loss below which the examples count as known, in nats")

@@ -43,6 +43,17 @@ class Hessian(Analysis):
     kind: ClassVar[str] = "hessian"
     source: ClassVar[str] = "CS231n, section 7.1; Ghorbani et al. 2019, arXiv:1901.10159"
     example: ClassVar[str] = "dlx analyze hessian udl/figure-2-3"
+    figures: ClassVar[tuple[str, ...]] = (
+        "largest",
+        "smallest",
+        "trace",
+        "negative",
+        "condition_number",
+        "largest_low",
+        "largest_high",
+        "exact",
+        "weights",
+    )
 
     examples: PositiveInt = Field(1000, description="examples whose mean loss it is of, at most")
     part: str = Field("train", description="part of the data that they are from")

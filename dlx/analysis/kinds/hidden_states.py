@@ -31,6 +31,7 @@ class HiddenStates(Analysis):
     kind: ClassVar[str] = "hidden_states"
     source: ClassVar[str] = "Karpathy, Johnson & Fei-Fei 2016, arXiv:1506.02078, section 4.2 and figure 2"
     example: ClassVar[str] = "dlx analyze hidden_states RUN --set units=[3,17]"
+    figures: ClassVar[tuple[str, ...]] = ("correlation_FEATURE", "shuffled_FEATURE")
     trained: ClassVar[bool] = True
 
     units: list[NonNegativeInt] = Field(

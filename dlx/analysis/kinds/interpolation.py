@@ -47,6 +47,18 @@ class Interpolation(Analysis):
         "arXiv:2209.04836; Prince 2023, section 20.3"
     )
     example: ClassVar[str] = "dlx analyze interpolation RUN RUN"
+    figures: ClassVar[tuple[str, ...]] = (
+        "barrier",
+        "error_barrier",
+        "matched_barrier",
+        "matched_error_barrier",
+        "curve_barrier",
+        "curve_error_barrier",
+        "loss_first",
+        "loss_last",
+        "distance",
+        "matched_distance",
+    )
     several: ClassVar[Literal["seeds", "networks", "no"]] = "networks"
     trained: ClassVar[bool] = True
 

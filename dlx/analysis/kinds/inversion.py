@@ -39,6 +39,7 @@ class Inversion(Analysis):
     kind: ClassVar[str] = "inversion"
     source: ClassVar[str] = "Mahendran & Vedaldi 2015, arXiv:1412.0035; Prince, section 10.6"
     example: ClassVar[str] = "dlx analyze inversion digits/lenet"
+    figures: ClassVar[tuple[str, ...]] = ("first", "last", "input_error_LAYER", "code_error_LAYER")
 
     layers: list[str] = Field([], description="nodes whose values are inverted; six of the network, evenly")
     examples: PositiveInt = Field(8, description="inputs that are made again")

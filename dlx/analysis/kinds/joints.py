@@ -41,6 +41,7 @@ class Joints(Analysis):
         "Prince 2023, Understanding Deep Learning, section 3.1.1, figure 3.3, problems 3.3 and 3.9"
     )
     example: ClassVar[str] = "dlx analyze joints udl/shallow-1-3-1 --set low=0 --set high=2"
+    figures: ClassVar[tuple[str, ...]] = ("joints", "joint_N", "slope_N", "output_N_slope_N")
     several: ClassVar[Literal["seeds", "networks", "no"]] = "no"
 
     low: float | None = Field(None, description="lower end of the input; null: by the data, or -3")

@@ -42,6 +42,15 @@ class LabelMistakes(Analysis):
     kind: ClassVar[str] = "label_mistakes"
     source: ClassVar[str] = "Northcutt, Jiang & Chuang 2021, arXiv:1911.00068, section 3"
     example: ClassVar[str] = "dlx analyze label_mistakes RUN --set part=test"
+    figures: ClassVar[tuple[str, ...]] = (
+        "mistakes",
+        "share",
+        "noise",
+        "precision",
+        "recall",
+        "corrected",
+        "recall_above_blind",
+    )
     trained: ClassVar[bool] = True
 
     part: str = Field("train", description="part of the data whose labels are looked at: train, valid or test")

@@ -63,6 +63,18 @@ class LayerDeletion(Analysis):
         "Prince 2023, Understanding Deep Learning, notes of chapter 11"
     )
     example: ClassVar[str] = "dlx analyze layer_deletion RUN"
+    figures: ClassVar[tuple[str, ...]] = (
+        "intact",
+        "without_one",
+        "rise",
+        "worst_without_one",
+        "shuffled",
+        "intact_N",
+        "without_one_N",
+        "rise_N",
+        "worst_without_one_N",
+        "shuffled_N",
+    )
     trained: ClassVar[bool] = True
     several: ClassVar[Literal["seeds", "networks", "no"]] = "networks"
 

@@ -37,6 +37,15 @@ class LearningCurve(Varied):
         "Hestness et al. 2017, arXiv:1712.00409, section 2; Hastie, Tibshirani & Friedman 2009, section 7.10.1"
     )
     example: ClassVar[str] = "dlx analyze learning_curve zoo/least-squares-curve"
+    figures: ClassVar[tuple[str, ...]] = (
+        "error_N",
+        "train_N",
+        "gap_first",
+        "gap_last",
+        "exponent",
+        "factor",
+        "explained",
+    )
 
     sizes: list[PositiveInt] = Field([], description="numbers of examples; by default a sixteenth up to all")
     over: str = Field("", description="key that says how many; by default `train` of the data")

@@ -45,6 +45,7 @@ class LinearRegions(Analysis):
     kind: ClassVar[str] = "linear_regions"
     source: ClassVar[str] = "Prince 2023, Understanding Deep Learning, sections 3.1, 3.4, 3.8 and 4.4"
     example: ClassVar[str] = "dlx analyze linear_regions udl/shallow-2-3-1"
+    figures: ClassVar[tuple[str, ...]] = ("regions", "exact", "regions_low", "regions_high", "bound", "log10_bound")
 
     low: float | list[float] | None = Field(None, description="lower corner of the window; null: by the data, or -3")
     high: float | list[float] | None = Field(None, description="upper corner of the window; null: by the data, or 3")

@@ -38,6 +38,18 @@ class LossLandscape(Analysis):
         "Li et al. 2018, arXiv:1712.09913, section 4; Prince 2023, Understanding Deep Learning, figure 11.13"
     )
     example: ClassVar[str] = "dlx analyze loss_landscape digits/lenet"
+    figures: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "lowest",
+        "highest",
+        "rise",
+        "bumpiness",
+        "loss_N",
+        "lowest_N",
+        "highest_N",
+        "rise_N",
+        "bumpiness_N",
+    )
     several: ClassVar[Literal["seeds", "networks", "no"]] = "networks"
 
     points: int = Field(

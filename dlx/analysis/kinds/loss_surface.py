@@ -41,6 +41,15 @@ class LossSurface(Analysis):
     kind: ClassVar[str] = "loss_surface"
     source: ClassVar[str] = "Prince 2023, Understanding Deep Learning, section 2.2, figures 2.3 and 2.4"
     example: ClassVar[str] = "dlx analyze loss_surface udl/figure-2-3"
+    figures: ClassVar[tuple[str, ...]] = (
+        "start_loss",
+        "end_loss",
+        "updates",
+        "lowest",
+        "start_N",
+        "end_N",
+        "lowest_N",
+    )
     several: ClassVar[Literal["seeds", "networks", "no"]] = "no"
     trains: ClassVar[bool] = True
 

@@ -48,6 +48,7 @@ class Neighbours(Analysis):
     kind: ClassVar[str] = "neighbours"
     source: ClassVar[str] = "Krizhevsky et al. 2012, figure 4 (right); CS231n notes, section 2.1"
     example: ClassVar[str] = "dlx analyze neighbours digits/lenet --out neighbours.svg"
+    figures: ClassVar[tuple[str, ...]] = ("same_class_features", "same_class_inputs", "expected", "in_both")
 
     layer: str = Field("", description="node whose values are the features; empty: what the last layer takes")
     k: PositiveInt = Field(5, description="neighbours of each query")

@@ -62,6 +62,15 @@ class OptimizerPaths(Analysis):
     kind: ClassVar[str] = "optimizer_paths"
     source: ClassVar[str] = "CS231n notes, section 7.1, figures 7.1.1 and 7.1.5 to 7.1.8"
     example: ClassVar[str] = "dlx analyze optimizer_paths zoo/valley"
+    figures: ClassVar[tuple[str, ...]] = (
+        "minimum",
+        "condition_number",
+        "NAME_loss",
+        "NAME_length",
+        "NAME_turns",
+        "NAME_steps",
+        "NAME_diverged",
+    )
     trains: ClassVar[bool] = True
     several: ClassVar[Literal["seeds", "networks", "no"]] = "no"
 

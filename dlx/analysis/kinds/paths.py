@@ -48,6 +48,16 @@ class Paths(Analysis):
         "section 11.2 and notes of chapter 11"
     )
     example: ClassVar[str] = "dlx analyze paths udl/residual-54 --set shortest=5 --set longest=17"
+    figures: ClassVar[tuple[str, ...]] = (
+        "blocks",
+        "paths",
+        "shortest",
+        "longest",
+        "share_of_paths",
+        "share_of_gradient",
+        "mean_length_of_paths",
+        "mean_length_of_gradient",
+    )
 
     shortest: int | None = Field(
         None, ge=0, description="least length of the shares; else the 5th percentile of the gradient"

@@ -37,6 +37,7 @@ class Probes(Analysis):
     kind: ClassVar[str] = "probes"
     source: ClassVar[str] = "Alain & Bengio 2016, arXiv:1610.01644, section 3 and figure 5"
     example: ClassVar[str] = "dlx analyze probes digits/lenet"
+    figures: ClassVar[tuple[str, ...]] = ("input", "last_layer", "best", "expected")
 
     layers: list[str] = Field([], description="nodes to probe, by name or `relu_*`; all where it is empty")
     examples: PositiveInt = Field(

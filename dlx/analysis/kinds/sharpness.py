@@ -43,6 +43,14 @@ class Sharpness(Analysis):
         "Prince 2023, section 20.2.6"
     )
     example: ClassVar[str] = "dlx analyze sharpness last"
+    figures: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "ascent",
+        "most_in_ball",
+        "most_in_box",
+        "epsilon_sharpness",
+        "largest_eigenvalue",
+    )
 
     rho: PositiveFloat = Field(
         0.05, description="radius of the ball: Euclidean distance of all weights from where they are"

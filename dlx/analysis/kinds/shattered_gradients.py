@@ -39,6 +39,7 @@ class ShatteredGradients(Analysis):
         "Prince 2023, Understanding Deep Learning, section 11.1.1, figure 11.3"
     )
     example: ClassVar[str] = "dlx analyze shattered_gradients udl/shattered-gradients-24"
+    figures: ClassVar[tuple[str, ...]] = ("autocorrelation", "ensemble_autocorrelation")
 
     lag: PositiveFloat = Field(0.25, description="distance of two points on the line at which the figures are")
     width: PositiveFloat = Field(2.0, description="end of the line, from -width to width")

@@ -40,6 +40,15 @@ class Smoothness(Analysis):
     kind: ClassVar[str] = "smoothness"
     source: ClassVar[str] = "Santurkar et al. 2018, arXiv:1805.11604, figure 4; Prince 2023, section 11.4.1"
     example: ClassVar[str] = "dlx analyze smoothness digits/lenet --set updates=20"
+    figures: ClassVar[tuple[str, ...]] = (
+        "loss_range",
+        "gradient_change",
+        "beta",
+        "rate",
+        "loss_range_N",
+        "gradient_change_N",
+        "beta_N",
+    )
     several: ClassVar[Literal["seeds", "networks", "no"]] = "networks"
 
     updates: NonNegativeInt = Field(

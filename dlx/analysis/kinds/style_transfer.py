@@ -36,6 +36,7 @@ class StyleTransfer(Analysis):
     kind: ClassVar[str] = "style_transfer"
     source: ClassVar[str] = "Gatys, Ecker & Bethge 2016, Image style transfer using convolutional neural networks"
     example: ClassVar[str] = "dlx analyze style_transfer runs/resnet20/ID --set content=3 --set style=7"
+    figures: ClassVar[tuple[str, ...]] = ("content_error", "style_error", "style_before", "style_left")
 
     content: NonNegativeInt = Field(0, description="number of an example of the part, whose content is taken")
     style: NonNegativeInt = Field(1, description="number of an example of the part, whose style is taken")

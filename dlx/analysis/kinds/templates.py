@@ -37,6 +37,7 @@ class Templates(Analysis):
     kind: ClassVar[str] = "templates"
     source: ClassVar[str] = "CS231n notes, section 2.2.2"
     example: ClassVar[str] = "dlx analyze templates cs231n/linear-cifar10"
+    figures: ClassVar[tuple[str, ...]] = ("own_class", "correlation")
 
     examples: PositiveInt = Field(2000, description="training examples for the means of classes, at most")
     seeds: PositiveInt = Field(1, description="draws of the weights of a spec")

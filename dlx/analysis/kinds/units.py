@@ -42,6 +42,7 @@ class Units(Analysis):
         "Lu et al. 2019, arXiv:1903.06733, of dying ReLUs by depth"
     )
     example: ClassVar[str] = "dlx analyze units ihler/dead-network"
+    figures: ClassVar[tuple[str, ...]] = ("dead", "always_active", "saturated", "active", "worst_dead")
 
     examples: PositiveInt = Field(512, description="inputs that are looked at, at most")
     seeds: PositiveInt = Field(6, description="draws of the weights of a spec")

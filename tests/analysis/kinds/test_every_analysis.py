@@ -32,6 +32,7 @@ def test_a_kind_says_where_it_is_from_and_how_it_is_asked_for(kind):
 
     assert re.search(r"\d", cls.source), f"{kind}: `source` names no section, figure or year"
     assert cls.example.startswith(f"dlx analyze {kind} "), f"{kind}: `example` is no command of it"
+    assert cls.figures, f"{kind}: `figures` names none, and claims on misspelt ones are accepted"
     assert len((cls.__doc__ or "").strip().splitlines()) > 2, f"{kind}: what it computes, and what the book says"
     assert f"\n### {kind}\n" in PAGE, f"docs/analyses.md has no heading for {kind}"
 
@@ -198,6 +199,7 @@ def test_a_kind_finds_finite_figures_draws_them_and_finds_them_again(kind, subje
     assert first.result.figures
     assert all(math.isfinite(value) for value in first.result.figures.values())
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in first.result.figures)
+    assert [name for name in first.result.figures if not ANALYSES[kind].may_have(name)] == [], "not in `figures`"
     assert first.result.panels
     assert first.result.table[1]
     assert all(len(row) == len(first.result.table[0]) for row in first.result.table[1])

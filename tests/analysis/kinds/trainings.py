@@ -21,10 +21,11 @@ def subject_in(folder: Path, text: str, *changes: str) -> Subject:
 
 
 def analyzed(kind: str, subject: Subject, **options: Any) -> Result:
-    """What an analysis finds that fits."""
+    """What an analysis finds that fits; of figures that its kind declares."""
     analysis = ANALYSES[kind](**options)
     assert analysis.problems(subject) == []
     found: Result = analysis.run(subject)
+    assert [name for name in found.figures if not ANALYSES[kind].may_have(name)] == []
     return found
 
 
