@@ -6,8 +6,8 @@ with MUTATIONS="--count 500 --seed 3 --show accepted" it shows those that were a
 What is left, read one by one. Told elsewhere: a wrong value of a variable or of a list of them, where a layer uses
 it (an argument of a block with the places that call it); a line deleted, where what it gave is missed; two values
 exchanged, at the layer that they do not fit; YAML that is valid without its bracket or comma, at what the value has
-become. Accepted: a comma or quote within prose; a layer doubled, a value deleted or another number, where the result is a spec as good as any
-and no claim is about it.
+become. Accepted: a comma or quote within prose; a layer doubled, a value deleted or another number, where the result
+is a spec as good as any and no claim is about it.
 """
 
 from __future__ import annotations

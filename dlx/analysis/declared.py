@@ -25,7 +25,7 @@ def subjects(experiment: Experiment, graphs: Graphs, runs: Sequence[RunFolder]) 
 
 
 def check(experiment: Experiment, graphs: Graphs) -> None:
-    """Raise SpecError with all reasons for which declared analyses, or claims on them, do not fit; at their places."""
+    """Raise SpecError with the reasons why declared analyses, or claims on them, do not fit, at their places."""
     subject = of_spec(experiment, graphs)
     found = [
         replace(problem, mark=problem.mark or subject.mark("analyses", name), path=problem.path or f"analyses.{name}")
