@@ -131,7 +131,7 @@ def told(path: Path) -> list[str]:
             "has no figure `corelation_quote`",
             "Did you mean `correlation_FEATURE`?",
         ),
-        ("loss_landscape", "rise_b", "`loss_landscape` has no figure `rise_b`", "Did you mean `rise`"),
+        ("loss_landscape", "rise_b", "`loss_landscape` has no figure `rise_b`", "Did you mean `rise_N` or `rise`?"),
     ],
 )
 def test_a_misspelt_figure_is_told_at_its_line_before_anything_runs(tmp_path, declared, figure, sentence, hint):
