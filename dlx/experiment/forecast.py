@@ -5,14 +5,17 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from ..errors import DlxError
 from ..runs import lookup
 from ..spec import Experiment
 from ..spec.one_stage import stage_of
+from ..track.delivery import STATE_FILE
 from .recorder import TrainingStarted
 from .runner import run
 
@@ -168,10 +171,20 @@ def _untracked(experiment: Experiment) -> Experiment:
 
 
 def delivery_of(runs: Sequence[RunFolder]) -> float | None:
-    """Return the median seconds from the end of a run until MLflow had all of it, of the newest; None without any."""
+    """Return the median seconds from the end of a run until MLflow had all of it, of the newest; None without any.
+
+    What `dlx runs sync` has delivered later tells nothing.
+    """
     found: list[float] = []
     for one in runs[: 4 * DELIVERIES]:
-        end, record = one.end(), one.dir / "mlflow.json"
-        if end is not None and record.exists() and len(found) < DELIVERIES:
-            found.append(max(0.0, record.stat().st_mtime - float(end["time"])))
+        end = one.end()
+        if end is not None and len(found) < DELIVERIES and _by_its_mirror(one):
+            found.append(max(0.0, (one.dir / STATE_FILE).stat().st_mtime - float(end["time"])))
     return median(found) if found else None
+
+
+def _by_its_mirror(run: RunFolder) -> bool:
+    """Whether a mirror beside the training delivered a run to its end."""
+    with suppress(DlxError):
+        return bool(run.read_json(STATE_FILE).get("delivered_by"))
+    return False

@@ -1,6 +1,7 @@
 """How long a training takes: `dlx inspect --time`, what a run has of it, and `dlx runs`."""
 
 import json
+import os
 
 import pytest
 
@@ -142,3 +143,21 @@ def test_a_long_training_says_once_how_long_it_takes(capsys):
     said = capsys.readouterr().err
     assert said.split("\n")[0] == "The training takes about 2:40, all 4 side by side, by its first 120 steps."
     assert said.count("The training takes") == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds"),
+    [
+        ('{"delivered_by": 7}', 4.0),
+        ('{"delivered_by": 0}', None),  # `dlx runs sync` was a week later
+        ("{", None),
+    ],
+)
+def test_a_delivery_takes_as_long_as_those_of_mirrors_took(tmp_path, state, seconds):
+    run = RunFolder.create(tmp_path, "timed")
+    run.append({"record": "start", "time": 100.0})
+    run.append({"record": "end", "time": 200.0, "step": 1, "seconds": 1.0, "status": "finished", "metrics": {}})
+    (run.dir / "mlflow.json").write_text(state)
+    os.utime(run.dir / "mlflow.json", (204.0, 204.0))
+
+    assert forecast.delivery_of([run]) == seconds
