@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite, log10
@@ -227,7 +227,23 @@ def _unfit(claim: Claim, graph: Graph | Graphs) -> str:
         each = values.values() if isinstance(values, dict) else [values]
         if any(_sizes(one, booleans=True) is None for one in each if not isinstance(one, dict)):
             return f"`{key}` wants numbers in rows of one length, not {shown(values)}"
+    return _no_figure(claim.quantity, claim.figures["is"])
+
+
+def _no_figure(quantity: str, values: Any) -> str:
+    """Return why nothing that torch computes is the figure of an exact claim; empty where something may be."""
+    if isinstance(values, dict):
+        return f"`is` wants numbers in rows of one length, not {shown(values)}"
+    if quantity == "loss" and isinstance(values, list):
+        return f"a loss is one number, and `is` gives {shown(values)}"
+    if len({isinstance(one, bool) for one in _leaves(values)}) > 1:
+        return f"`is` mixes numbers with true or false: {shown(values)}"
     return ""
+
+
+def _leaves(values: Any) -> Iterator[Any]:
+    for one in values if isinstance(values, list) else [values]:
+        yield from _leaves(one) if isinstance(one, list) else [one]
 
 
 def _sizes(values: Any, booleans: bool = False) -> tuple[int, ...] | None:

@@ -21,12 +21,16 @@ SEES = {
 }
 """Layers of the last axis on a map of channels and positions: the sentence and the way out."""
 
+ONCE = {"relu", "relu6", "flatten", "heaviside"}
+"""Layers that change nothing of what they have made."""
+
 
 def warn(placer: Placer, outputs: Mapping[str, str], shapes: Mapping[str, Shape], written: Sequence[str]) -> None:
     """Add the warnings of a network to those of its layers; `written` are the inputs that the spec names."""
     _of_unused(placer, outputs)
     _of_inputs(placer, outputs, written)
     _of_axes(placer, shapes)
+    _of_repeats(placer)
 
 
 def _of_unused(placer: Placer, outputs: Mapping[str, str]) -> None:
@@ -62,6 +66,16 @@ def _of_axes(placer: Placer, shapes: Mapping[str, Shape]) -> None:
             placer.warned.add(Problem(message, hint, node.mark, f"{placer.path}.{node.name}"), node.kind)
         elif isinstance(node.plan.window, Window) or (on_map and node.plan.window == "pointwise"):
             maps.add(node.name)
+
+
+def _of_repeats(placer: Placer) -> None:
+    """Warn of layers that follow one of their own and change nothing, such as a line that stands twice."""
+    before = {node.name: node for node in placer.nodes}
+    for node in placer.nodes:
+        first = before.get(node.inputs[0]) if node.kind in ONCE else None
+        if first is not None and first.kind == node.kind and first.layer == node.layer:
+            message, hint = f"{node.kind} changes nothing: it follows `{first.name}`", "Drop one of them."
+            placer.warned.add(Problem(message, hint, node.mark, f"{placer.path}.{node.name}"), "changes nothing")
 
 
 def _takes_last(node: LayerNode) -> bool:

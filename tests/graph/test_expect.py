@@ -89,6 +89,18 @@ def test_claims_that_are_met_are_not_mentioned(tmp_path):
             "claims output at [[[1, 2], [3, 4]]] 2, and `input` is (1, 8, 8), and `at` gives (1, 2, 2)",
         ),
         (
+            "  output: {at: 0, is: [1, true]}",
+            "claims output at 0 [1, True], and `is` mixes numbers with true or false: [1, true]",
+        ),
+        (
+            "  loss: {at: 0, target: 1, is: [1, 2]}",
+            "claims loss at 0 for 1 [1, 2], and a loss is one number, and `is` gives [1, 2]",
+        ),
+        (
+            "  gradient: {at: 0, target: 1, by: conv_1/weight, is: {a: 1}}",
+            "claims gradient by conv_1/weight at 0 for 1 a 1, and `is` wants numbers in rows of one length, not {a: 1}",
+        ),
+        (
             "  output: {at: 0, is: [1, wide]}",
             'claims output at 0 [1, wide], and `is` wants numbers in rows of one length, not [1, "wide"]',
         ),
@@ -332,6 +344,21 @@ def test_a_claim_that_nothing_could_be_held_against_is_a_mistake(tmp_path, claim
 def test_what_is_no_figure_of_the_network_fails_with_the_way_out(tmp_path, claims, why):
     experiment = spec(tmp_path, claims)
     assert [r.why for r in receipts(experiment, trace(experiment))] == [why]
+
+
+def test_a_claim_that_stands_twice_is_told_at_the_second_line_with_the_first(tmp_path):
+    with pytest.raises(SpecError) as error:
+        trace(spec(tmp_path, "  loss:\n    - {at: 1, target: 1, is: 2}\n    - {at: 1, target: 1, is: 2}"))
+    (problem,) = error.value.problems
+    assert problem.message == "the claim `loss at 1 for 1` stands at line 9 too, word for word"
+    assert problem.hint == "Drop one of them, or change what it claims."
+    assert problem.path == "expect.loss.1"
+
+
+def test_equal_figures_of_two_sources_are_two_claims(tmp_path):
+    claims = "  params: [{is: 1490, source: by hand}, {is: 1490, source: table 1}]"
+    experiment = spec(tmp_path, claims)
+    assert [r.verdict for r in receipts(experiment, trace(experiment))] == ["holds", "holds"]
 
 
 def test_near_is_meant_as_it_is_written_and_also_beyond_what_a_float_holds():

@@ -677,6 +677,21 @@ def test_what_leads_nowhere_is_reported(tmp_path):
     assert warnings_of(tmp_path, "- relu\n- tanh: {}\n  from: input") == ["4: `relu_1` leads to no output"]
 
 
+def test_a_layer_that_changes_nothing_of_what_its_like_has_made_is_reported(tmp_path):
+    twice = "- relu\n- flatten\n- flatten\n- linear: 3\n- relu\n- relu"
+    assert warnings_of(tmp_path, twice) == [
+        "6: flatten changes nothing: it follows `flatten_1`",
+        "9: relu changes nothing: it follows `relu_2`",
+    ]
+
+
+def test_a_layer_that_follows_its_like_and_does_more_is_none(tmp_path):
+    assert (
+        warnings_of(tmp_path, "- relu\n- flatten: {start_dim: 2}\n- flatten\n- tanh\n- tanh\n- dropout\n- dropout")
+        == []
+    )
+
+
 # --- blocks ---------------------------------------------------------------------------------------------------------
 
 BLOCKS = """

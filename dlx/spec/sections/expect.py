@@ -162,7 +162,17 @@ def claims_of(
     analyses = list(declared.map) if declared is not None else []
     readers = [_ClaimParser(section, source, variables or {}, analyses) for section in CLAIMING]
     found = [claim for reader in readers for claim in reader.read(root.at(reader.section))]
-    return found, [problem for reader in readers for problem in reader.problems]
+    return found, [*(problem for reader in readers for problem in reader.problems), *_twice(found)]
+
+
+def _twice(claims: Sequence[Claim]) -> Iterator[Problem]:
+    """Yield a problem for each claim that an earlier one equals in all: a copy in which something was to change."""
+    seen: dict[str, Claim] = {}
+    for one in claims:
+        first = seen.setdefault(repr((one.section, one.quantity, one.of, one.figures, one.source)), one)
+        if first is not one:
+            message = f"the claim `{one.title}` stands at line {first.mark.line} too, word for word"
+            yield Problem(message, "Drop one of them, or change what it claims.", one.mark, one.path)
 
 
 def without_claims(root: Node) -> list[str]:
