@@ -97,8 +97,8 @@ def test_claims_that_are_met_are_not_mentioned(tmp_path):
             "claims loss at 0 for 1 [1, 2], and a loss is one number, and `is` gives [1, 2]",
         ),
         (
-            "  gradient: {at: 0, target: 1, by: conv_1/weight, is: {a: 1}}",
-            "claims gradient by conv_1/weight at 0 for 1 a 1, and `is` wants numbers in rows of one length, not {a: 1}",
+            "  gradient: {at: 0, target: 1, by: conv_1, is: {a: 1}}",
+            "claims gradient by conv_1 at 0 for 1 a 1, and `is` wants numbers in rows of one length, not {a: 1}",
         ),
         (
             "  output: {at: 0, is: [1, wide]}",
