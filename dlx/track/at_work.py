@@ -30,8 +30,8 @@ def is_at_work(folder: Path) -> bool:
     try:
         with FileLock(folder / LOCK, timeout=0):
             return False
-    except Timeout:
-        return True
+    except OSError as error:  # Timeout is one; who may not write there learns why from the delivery itself
+        return isinstance(error, Timeout)
 
 
 def wait(folder: Path) -> bool:

@@ -94,6 +94,11 @@ def test_a_mirror_that_is_killed_ends_the_waiting_and_the_rest_is_delivered(run,
     assert told["uri"].endswith("runs/mlflow.db")
 
 
+def test_a_lock_that_cannot_be_opened_keeps_nobody_from_the_other_runs(run):
+    (run.dir / at_work.LOCK).mkdir()
+    assert at_work.wait_all([run.dir]) == set()
+
+
 def test_a_mirror_that_takes_up_a_run_while_another_is_waited_for_is_waited_for_too(tmp_path, monkeypatch):
     first, second, _ = folders = [tmp_path / name for name in ("first", "second", "third")]
     at_its_end = iter([False, True, False, True, False, False, False, False, False])
