@@ -3,11 +3,20 @@
 `make mutations` tries 5,000 of all shipped specs, their parts, and the specs of the documents, and prints the rates;
 with MUTATIONS="--count 500 --seed 3 --show accepted" it shows those that were accepted although surely wrong.
 
-What is left, read one by one. Told elsewhere: a wrong value of a variable or of a list of them, where a layer uses
-it (an argument of a block with the places that call it); a line deleted, where what it gave is missed; two values
-exchanged, at the layer that they do not fit; YAML that is valid without its bracket or comma, at what the value has
-become. Accepted: a comma or quote within prose; a layer doubled, a value deleted or another number, where the result
-is a spec as good as any and no claim is about it.
+What is left of 5,000 (seed 20261130), read one by one: 98.5 % of what is told is at the mistake or at both places.
+
+Told elsewhere, 67: a line deleted, where what it gave is missed (30); YAML or TOML that goes on without its line,
+comma or indentation, where it no longer can (17); a wrong value of a variable or of a list of them, where a layer
+uses it (9); two values exchanged, at the layer that they do not fit (7); a layer doubled, at the next that it does
+not fit (4).
+
+Accepted, 539: a comma, quote, colon or bracket of prose (139); an exact claim, or one on a training or an analysis,
+that holds no longer, which `dlx verify` tells (87); a `name`, `source` or `dlx` deleted, which have defaults (65);
+a claim deleted (59); a layer or option deleted that nothing depends on (57); a number (43), two values (44) or a
+null (5) in their places that make a spec as good as any, such as another rate, width or class, and no claim is
+about it; a claim (18) or layer (16) doubled: since then equal claims, and `relu` and `flatten` that change nothing,
+are told; lists that words or other numbers make without a comma (4); a figure that an analysis has not (2), told
+since then too.
 """
 
 from __future__ import annotations

@@ -133,6 +133,7 @@ def test_a_claim_that_is_not_met_gives_both_figures(tmp_path, claims, sentence):
         ("  test/error: often", "`test/error` wants a number and how near is near"),
         ("  test/error: {within: 0.1}", "the claim states no figure"),
         ("  params: {isnt: 3, is: 4}", "a claim has no `isnt`"),
+        ("  params: {at_least: 3, at_most: 2}", "nothing is at least 3 and at most 2"),
         ("  params: {about: 3}", "`about` wants `within`: how near is near"),
         ("  params: {at_least: many}", '`at_least` must be a number, not "many"'),
         ("  params: {book: 3}", "a book that is wrong wants the right figure and the reason"),

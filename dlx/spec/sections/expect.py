@@ -341,6 +341,13 @@ def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Itera
         yield f"`{name}` wants a number and how near is near", "Write `{about: 0.17, within: 0.05}`.", "is"
     elif "about" in figures and "within" not in figures:
         yield "`about` wants `within`: how near is near", "Write `{about: 60e6, within: 3e6}`.", "about"
+    least, most = figures.get("at_least"), figures.get("at_most")
+    if isinstance(least, int | float) and isinstance(most, int | float) and least > most:
+        yield (
+            f"nothing is at least {shown(least)} and at most {shown(most)}",
+            "Swap the two, if that is meant.",
+            "at_most",
+        )
     yield from _book_mistakes(figures)
     if name in IN_WORDS and not (isinstance(figures.get("of"), str) and "${" in figures["of"]):
         yield "a figure wants `of`, the arithmetic", 'Write `{of: "${params / macs}", is: 0.5}`.', "of"
