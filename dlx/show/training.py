@@ -197,7 +197,7 @@ def tracked(state: str, uri: str, argument: str) -> str:
         return f"open it {'at' if how.startswith('http') else 'with'} {how}"
     if state == "behind":
         wait = f"dlx runs sync --wait {argument}".rstrip()
-        return f"delivered in the background; `{wait}` waits for it, then {how}"
+        return f"being delivered in the background; `{wait}` waits for it, then {how}"
     sync = f"dlx runs sync {argument}".rstrip()
     return f"{state}; later: `{sync}`"
 

@@ -135,7 +135,7 @@ def test_a_folder_of_no_mirror_is_not_waited_for_and_stays_as_it_is(run):
 def test_the_last_line_of_a_training_says_how_to_wait_and_where_it_is_then(tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     assert training.tracked("behind", f"sqlite:///{tmp_path}/runs/mlflow.db", training.every([run])) == (
-        f"delivered in the background; `dlx runs sync --wait {run.key}` waits for it, then `dlx ui`"
+        f"being delivered in the background; `dlx runs sync --wait {run.key}` waits for it, then `dlx ui`"
     )
     elsewhere = RunFolder(tmp_path / "more" / "digits" / run.id)
     assert training.every([run, run]) == ""
@@ -162,7 +162,7 @@ def test_a_training_ends_before_mlflow_has_it_and_the_command_waits_for_that(tmp
     trained = dlx("train", "tiny.yaml", cwd=tmp_path, check=True)
     last = trained.stdout.splitlines()[-1]
     (folder,) = (tmp_path / "runs" / "tiny").iterdir()
-    assert last.startswith(("mlflow  delivered in the background; `dlx runs sync --wait tiny/", "mlflow  open it"))
+    assert last.startswith(("mlflow  being delivered in the background; `dlx runs sync --wait tiny/", "mlflow  open it"))
     done = dlx("runs", "sync", "--wait", cwd=tmp_path, check=True)
     assert done.stdout.startswith(f"tiny/{folder.name}  delivered ")
     assert dlx("runs", "sync", cwd=tmp_path, check=True).stdout.startswith(f"tiny/{folder.name}  nothing new for ")
