@@ -274,8 +274,10 @@ def loaded(experiment: Experiment) -> Sets:
     """Load the data of a spec. SpecError with its place where it cannot be loaded."""
     assert experiment.data is not None
     try:
-        sets = _with_parts_beside(experiment, experiment.data.load())
-        return check_loaded.checked(experiment.data, sets) if is_foreign(type(experiment.data)) else sets
+        sets = experiment.data.load()
+        if is_foreign(type(experiment.data)):
+            sets = check_loaded.checked(experiment.data, sets)
+        return _with_parts_beside(experiment, sets)
     except DlxError as error:
         keys = ("data", experiment.data.kind)
         raise SpecError(

@@ -352,7 +352,7 @@ MISTAKES = {
         """,
         """
         s.yaml:4:20  train.device
-          `device` must be auto, cpu, cuda or cuda:N, not "gpu"
+          `device` must be auto, cpu, cuda or cuda:N; or mps, the GPU of a Mac, on which dlx is untried, not "gpu"
           A GPU of NVIDIA is `cuda`, the second one `cuda:1`; `auto` takes one where there is one.
         s.yaml:4:50  train.seed
           `seed` must be a whole number, not 1.5
