@@ -162,7 +162,9 @@ def test_a_training_ends_before_mlflow_has_it_and_the_command_waits_for_that(tmp
     trained = dlx("train", "tiny.yaml", cwd=tmp_path, check=True)
     last = trained.stdout.splitlines()[-1]
     (folder,) = (tmp_path / "runs" / "tiny").iterdir()
-    assert last.startswith(("mlflow  being delivered in the background; `dlx runs sync --wait tiny/", "mlflow  open it"))
+    assert last.startswith(
+        ("mlflow  being delivered in the background; `dlx runs sync --wait tiny/", "mlflow  open it")
+    )
     done = dlx("runs", "sync", "--wait", cwd=tmp_path, check=True)
     assert done.stdout.startswith(f"tiny/{folder.name}  delivered ")
     assert dlx("runs", "sync", cwd=tmp_path, check=True).stdout.startswith(f"tiny/{folder.name}  nothing new for ")
