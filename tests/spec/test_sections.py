@@ -145,7 +145,8 @@ WRONG = {
     "train: {steps: .inf}": "`steps` must be a whole number, not .inf",
     "train: {steps: 1, shuffle: 3}": "`shuffle` must be true or false, not 3",
     "train: {steps: 1, drop_last: yes}": '`drop_last` must be true or false, not "yes"',
-    "train: {steps: 1, device: gpu}": '`device` must be auto, cpu, cuda or cuda:N; or mps, the GPU of a Mac, on which dlx is untried, not "gpu"',
+    "train: {steps: 1, device: gpu}": "`device` must be auto, cpu, cuda or cuda:N; or mps, the GPU of a Mac, "
+    'on which dlx is untried, not "gpu"',
     "train: {steps: 1, threads: 0}": "`threads` must be above 0, not 0",
     "train: {steps: 1, threads: all}": '`threads` must be a whole number or "auto", not "all"',
     "train: {steps: 1, optimizer: adm}": "there is no optimizer `adm`\n  Did you mean `adam` or `radam`?",
