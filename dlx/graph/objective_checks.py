@@ -43,8 +43,24 @@ def check_outputs(
         problems.add(problem)
     for head in objective.heads(list(facts.targets)):
         own = facts.of_target(head.field) if head.field in facts.targets else facts
+        if (other := _other_target(experiment, head, own, facts)) is not None:
+            problems.add(other)
+            continue
         for last in dict.fromkeys(outputs[name] for name in _outputs_of(head, objective, outputs)):
             _check_output(experiment, head.objective, own, placer, last, problems)
+
+
+def _other_target(experiment: Experiment, head: Head, own: Facts, facts: Facts) -> Problem | None:
+    """Return the problem of a head that wants classes and names a target of values beside one of classes."""
+    objective, keys = head.objective, (*keys_of_head(experiment, head), "field")
+    if objective.measures != "classes" or own.classes is not None or experiment.root.at(*keys) is None:
+        return None
+    others = [name for name, one in facts.targets.items() if one.classes is not None]
+    if not others:
+        return None
+    have = f"and `{head.field}` holds values; `{others[0]}` holds classes ({experiment.place('data')})"
+    hint = f"Write `field: {others[0]}`; values are learned by `regression`."
+    return Problem(f"{objective.kind} learns classes, {have}", hint, experiment.place(*keys), ".".join(keys))
 
 
 def _against_targets(

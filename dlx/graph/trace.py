@@ -14,6 +14,7 @@ from ..shapes import Shape
 from ..spec import Experiment
 from ..spec.sections.freeze import FreezePattern
 from ..spec.sections.networks import ONE
+from ..spec.sections.place_meant import section_meant
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
 from . import claimed_metrics, expect, oddities, unused
@@ -108,7 +109,10 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
             problems.add(_no_nodes(walk.experiment))
     if problems.found:
         # Sections are checked in another order than that of the file, in which a user reads them
-        raise SpecError(*sorted(with_values(problems.found, experiment), key=in_file_order))
+        lost = {name for view in views.values() if view.network.at("vars") for name in view.network.map["vars"].map}
+        follows = {f"there is no variable `{name}` here" for name in lost}  # `vars` that stands inside a network
+        found = [problem for problem in problems.found if problem.message not in follows]
+        raise SpecError(*sorted(with_values(found, experiment), key=in_file_order))
     warned = Problems()
     for note in unused.warnings(experiment):
         next(iter(walks.values())).placer.warned.add(note)
@@ -153,7 +157,8 @@ def _check_keys(experiment: Experiment) -> Iterator[Problem]:
     network, path = experiment.network, ".".join(experiment.where)
     if not INSTEAD & network.map.keys():  # one that is none is told by itself
         follow = ("follow",) if experiment.scope else ()  # which is no such key of a network without `copy`: told so
-        unknown_keys(network, ("inputs", "layers", "outputs", *follow), path, f"`{path}`", found)
+        keys = ("inputs", "layers", "outputs", *follow)
+        unknown_keys(network, keys, path, f"`{path}`", found, lambda key: section_meant(key, network.map[key].mark))
     yield from found
     if not network.is_map:
         message = f"`{path}` must be a mapping with `layers`, not {shown(network.plain())}"

@@ -40,6 +40,16 @@ _LIMITS = {
 }
 
 
+SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+"""Words that were true and false in YAML 1.1."""
+
+
+def of_switch(word: str, name: str = "") -> str:
+    """Return the hint about a word of SWITCHES, of the argument `name` where it is a plain one."""
+    meant = SWITCHES[word.lower()]
+    return f"`{word}` is a word in YAML 1.2: write `{f'{name}: {meant}' if name.isidentifier() else meant}`."
+
+
 def expected(detail: ErrorDetails) -> str:
     """Return what a value must be, as a sentence has it: `a whole number`, `at least 1`."""
     kind, ctx = detail["type"], detail.get("ctx", {})
@@ -71,6 +81,8 @@ def way_out(value: Any, name: str, kinds: set[str], hints: Mapping[str, str]) ->
 
 def _of_text(value: str, kinds: set[str]) -> str:
     """Return the hint about a text: a stray quote, per cent, a number in quotes."""
+    if "bool_type" in kinds and value.lower() in SWITCHES:
+        return of_switch(value)
     if value[-1:] in {'"', "'"} and value.count(value[-1]) == 1:
         return f"Drop the quote `{value[-1]}` at its end, or write one before it."
     if re.fullmatch(r"\$?\w+|\$?\{+\w+\}+|\$\(.*\)", value) and value[0] in "${":

@@ -309,6 +309,10 @@ def _problem(
         hint = did_you_mean(name, known, "the fields") if known else f"{owner} has no fields."
         if name in ENTRY_KEYS and OF_LAYERS.match(path):
             hint = f"`{name}` stands beside {owner}, not inside it: on a line of its own below."
+        if path.count(".") < 2 and not where.file.startswith(OVERRIDE):
+            from .sections.place_meant import section_meant  # not at the top: the sections import this module
+
+            hint = section_meant(name, where) or hint
         written = {key: child.plain() for key, child in fields.items()}
         hint = cls.hint_beside(name, written, where.file.startswith(OVERRIDE)) or hint
         return Problem(f"{owner} has no field `{name}`", hint, where, full)

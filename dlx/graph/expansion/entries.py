@@ -10,6 +10,7 @@ from typing import Any
 from ...errors import Problem, did_you_mean
 from ...layers import LAYERS
 from ...other_names import kind_meant
+from ...spec.expected_types import SWITCHES, of_switch
 from ...spec.expressions import ExpressionError, evaluate
 from ...spec.sections.reserved_names import OF_MODULES
 from ...spec.syntax.read import BROKEN, Node, located
@@ -199,6 +200,8 @@ class Reader:
             value = int(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             got = node.plain() if value is node.value else value
+            if kind is bool and isinstance(value, str) and value.lower() in SWITCHES:
+                hint = of_switch(value, str(node.value).strip("${ }") if value is not node.value else "")
             self.fail(f"{what}, not {shown(got)}", hint, node, path)
             return None
         return value

@@ -261,6 +261,12 @@ class Expander:
         if parts is None:
             return _broken()
         y = ends[0]
+        if parts.kind == "sum" and entry.value == "sum":
+            path = f"{scope.names.prefix}{'parallel' if default == 'concat' else 'residual'}.merge"
+            self.fail(
+                "`sum` adds up an axis of one input, and `merge` joins several", "Write `merge: add`.", entry, path
+            )
+            return _broken()
         if len(ends) > 1:
             name = self.read.node_name(parts.modifiers.get("name"), scope.variables(y), parts.label)
             y = self.layer(parts, entry, scope, Arriving(tuple(ends)), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -185,7 +186,8 @@ class Placer:
             source = "" if error.inputs or len(wires) > 1 else f"; what comes in is {self.describe(wires[0], mark)}"
             place = f"{self.path}.{full}"
             # The template has no names of inputs: it is one cause for all uses of a block
-            self.problems.add(Problem(problem.message + source, problem.hint, mark, place), error.template.message)
+            hint = self.with_fitting(problem.hint, wires) if "/" not in full else problem.hint
+            self.problems.add(Problem(problem.message + source, hint, mark, place), error.template.message)
             return None
         except (Exception, SystemExit) as error:
             failure = failure_at(error, layer, mark, f"{self.path}.{full}")
@@ -197,6 +199,20 @@ class Placer:
             return None
         self._plans[key] = plan
         return plan
+
+    def with_fitting(self, hint: str, wires: Sequence[Wire]) -> str:
+        """Extend the hint that asks for a branch of some size by the nearest node above that has it."""
+        found = re.search(r"take a branch that is ([\dx]+)", hint)
+        if found is None:
+            return hint
+        taken = {wire.name for wire in wires}
+        ends = {name: wire for name in self.top.visible() if (wire := self.top.find(name)) is not None}
+        fits = [
+            name
+            for name, wire in ends.items()
+            if wire.name not in taken and wire.shape is not None and "x".join(map(str, wire.shape.size)) == found[1]
+        ]
+        return hint.replace(found[0], f"{found[0]}, as `{fits[-1]}` is") if fits else hint
 
     def _is_countable(self, plan: Plan, mark: Mark, full: str) -> bool:
         """Whether the shapes of a plan are small enough to compute with; reports it if not."""

@@ -17,7 +17,7 @@ from ...errors import Mark, Problem, did_you_mean
 from ..compose import merge
 from ..syntax.nodes import OVERRIDE
 from ..syntax.read import Node
-from ..validation import shown
+from ..validation import closest_matches, shown
 
 PATH = "stages"
 MOST = 100
@@ -139,7 +139,11 @@ def _mistakes(item: Node, path: str, names: list[str]) -> Iterator[Problem]:
         )
     for key, child in item.map.items():
         if key != "name" and key not in MERGED:
-            hint = did_you_mean(key, ("name", *MERGED), "the keys of a stage")
+            from .train import Train  # not at the top: only a mistake needs its fields
+
+            near = closest_matches([key], Train.model_fields)
+            inside = f"It stands inside `train`: `train: {{{next(iter(near))}: ...}}`." if near else ""
+            hint = inside or did_you_mean(key, ("name", *MERGED), "the keys of a stage")
             yield Problem(f"a stage has no `{key}`", hint, child.mark, f"{path}.{key}")
     train = item.at("train")
     for key, child in (train.map if train is not None else {}).items():

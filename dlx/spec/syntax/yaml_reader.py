@@ -19,6 +19,7 @@ from .yaml_hints import problem_of
 from .yaml_source import LibyamlText
 
 MERGE = "<<"
+_FIRST_DIGITS, _THOUSANDS = re.compile(r"[-+]?\d{1,3}"), re.compile(r"\d{3}")
 MOST_REREAD = 5_000_000
 """Characters that are parsed again because of tabs, in all: each tab costs one more pass."""
 
@@ -53,6 +54,12 @@ class _Open:
     in_braces: bool
     key: str | None = None
     mark: Mark | None = None
+    number: tuple[str, int] | None = None
+    """The digits of the value before, in braces, and where they end in the text."""
+    cut: str = ""
+    """The number whose digits behind a comma are the key."""
+    cut_end: int = 0
+    """Where `cut` ends in the text."""
     merges: bool = False
     """Whether the key is an unquoted `<<`."""
     merged: list[Node] = field(default_factory=list)
@@ -139,6 +146,8 @@ class _NodeBuilder:
             self.key(around, node, event)
         else:
             self.value(around, node)
+            if around.in_braces:
+                self.comma(around, node, event)
 
     def key(self, around: _Open, node: Node, event: Any) -> None:
         if not isinstance(event, yaml.ScalarEvent):
@@ -148,6 +157,9 @@ class _NodeBuilder:
                 raise self.fail(what, node.mark, "Write the key itself; an alias stands for a value, `key: *name`.")
             raise self.fail("a key must be a word", node.mark, hint)
         around.key, around.mark = self.source.restored(event.value), node.mark
+        follows = around.number is not None and event.start_mark.index == around.number[1] + 1
+        if follows and around.number is not None and not event.style and _THOUSANDS.fullmatch(around.key):
+            around.cut, around.cut_end = f"{around.number[0]},{around.key}", event.end_mark.index
         around.merges = around.key == MERGE and not event.style
 
     def value(self, around: _Open, node: Node) -> None:
@@ -168,6 +180,21 @@ class _NodeBuilder:
             around.merged.append(node)
         else:
             around.node.value[key] = node
+
+    def comma(self, around: _Open, node: Node, event: Any) -> None:
+        """Report the comma inside a number: `{is: 59,065}` is an entry `is` and one more, `065`."""
+        text = str(event.value) if isinstance(event, yaml.ScalarEvent) and not event.style else ""
+        if around.cut and node.value is None and not text:
+            message = f"the comma in `{around.cut}` ends an entry inside {{...}}"
+            hint = f"Write `{around.cut.replace(',', '_')}` or `{around.cut.replace(',', '')}`."
+            if "," in around.cut.rpartition(",")[0]:
+                self.problems.pop()  # the beginning of the same number
+            self.problems.append(Problem(message, hint, node.mark))
+            around.node.map.pop(around.cut.rpartition(",")[2], None)
+            around.number = around.cut, around.cut_end
+        else:
+            around.number = (text, event.end_mark.index) if _FIRST_DIGITS.fullmatch(text) else None
+        around.cut = ""
 
     def merge(self, ended: _Open) -> None:
         """Merge the mappings of `<<` into one that has ended: its own keys win, then those of the earlier mapping."""
