@@ -14,7 +14,7 @@ from ..runs import lookup
 from ..runs.folder import RunFolder
 from ..spec import hydra_grammar, load, overrides, shipped
 from ..spec.analyses import ANALYSES, Analysis
-from ..spec.sections.kinds import SECTIONS
+from ..spec.section_names import SECTIONS
 from ..spec.syntax.read import Node, located
 from ..spec.validation import choose
 from ..training import device, process

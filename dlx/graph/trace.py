@@ -12,9 +12,9 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..init import named
 from ..shapes import Shape
 from ..spec import Experiment
+from ..spec.section_names import section_meant
 from ..spec.sections.freeze import FreezePattern
 from ..spec.sections.networks import ONE
-from ..spec.sections.place_meant import section_meant
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
 from . import claimed_metrics, expect, oddities, unused

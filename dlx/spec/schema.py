@@ -6,10 +6,10 @@ from typing import Any
 
 from ..layers import LAYERS
 from ..registry import FAMILIES, Declared, Registry, Strict
+from .section_names import SECTIONS
 from .sections.followers import Follow
 from .sections.freeze import Freeze
 from .sections.initial_weights import InitialWeights
-from .sections.kinds import SECTIONS
 from .sections.network_sources import FromRun
 from .sections.networks import BY_NETWORK
 from .sections.prune import Prune

@@ -8,8 +8,8 @@ from ..errors import DlxError, did_you_mean, with_article
 from ..reference import vocabulary
 from ..reference.vocabulary import LISTED, STRUCTURES, Page
 from ..registry import FAMILIES, Strict
+from .section_names import SECTIONS
 from .sections.initial_weights import InitialWeights
-from .sections.kinds import SECTIONS
 from .sections.prune import Prune
 from .sections.sweep import Sweep
 from .sections.track import Track

@@ -13,9 +13,9 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..layers import LAYERS
 from ..registry import Declared, Strict
 from .overrides import STAGES, entry_names, kind_of_entry
+from .section_names import SECTIONS
 from .sections import kinds
 from .sections.experiment import Experiment
-from .sections.kinds import SECTIONS
 from .sections.networks import BY_NETWORK, ONE
 from .sections.train import Train
 from .syntax.read import BROKEN, Node

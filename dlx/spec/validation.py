@@ -17,6 +17,7 @@ from ..errors import Mark, Problem, did_you_mean, shortened, with_article
 from ..other_names import kind_meant
 from ..registry import Choice, Declared, Registry, Strict, section_within
 from .expected_types import expected, of_own_type, way_out
+from .section_names import section_meant
 from .syntax.nodes import OVERRIDE
 from .syntax.read import BROKEN, Node
 
@@ -310,8 +311,6 @@ def _problem(
         if name in ENTRY_KEYS and OF_LAYERS.match(path):
             hint = f"`{name}` stands beside {owner}, not inside it: on a line of its own below."
         if path.count(".") < 2 and not where.file.startswith(OVERRIDE):
-            from .sections.place_meant import section_meant  # not at the top: the sections import this module
-
             hint = section_meant(name, where) or hint
         written = {key: child.plain() for key, child in fields.items()}
         hint = cls.hint_beside(name, written, where.file.startswith(OVERRIDE)) or hint

@@ -14,7 +14,7 @@ from jsonschema import Draft7Validator
 from dlx.layers import LAYERS
 from dlx.registry import FAMILIES
 from dlx.spec.schema import schema
-from dlx.spec.sections.kinds import SECTIONS
+from dlx.spec.section_names import SECTIONS
 from dlx.spec.starter import TOML, YAML
 from dlx.spec.syntax.read import read
 

@@ -4,8 +4,8 @@ import pytest
 
 from dlx.errors import DlxError
 from dlx.reference import vocabulary
+from dlx.spec.section_names import SECTIONS
 from dlx.spec.section_pages import MODELS, page
-from dlx.spec.sections.kinds import SECTIONS
 from dlx.spec.sections.stopping import EarlyStopping
 from dlx.spec.sections.train import Train
 

@@ -16,6 +16,7 @@ from ...utils.passwords import is_known, masked
 from .. import compose, overrides, plugin_list, shipped
 from ..expressions import ExpressionError, ItemBudget, resolve
 from ..from_python import NAMES
+from ..section_names import SECTIONS
 from ..syntax import yaml_writer
 from ..syntax.nodes import OVERRIDE
 from ..syntax.read import BROKEN, Node
@@ -23,7 +24,6 @@ from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 from . import data_paths
 from .expect import CLAIMING
 from .freeze import FreezePattern, parse_freeze
-from .kinds import SECTIONS
 from .networks import OF_OBJECTIVE, network_names, parse_init, parse_networks, parse_train
 from .place_meant import place_meant
 from .stages import PATH, parse_stages, problems_of_all, unused, without_effect

@@ -5,34 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ...registry import FAMILIES, Registry, Strict
+from ..section_names import SECTIONS
 from ..syntax.read import Node
 from ..validation import choice_of, is_listed, is_mapped
 
-SECTIONS = (
-    "dlx",
-    "name",
-    "source",
-    "defaults",
-    "plugins",
-    "vars",
-    "blocks",
-    "network",
-    "networks",
-    "data",
-    "objective",
-    "init",
-    "weights",
-    "train",
-    "freeze",
-    "prune",
-    "stages",
-    "expect",
-    "recorded",
-    "analyses",
-    "track",
-    "sweep",
-    "baselines",
-)
 OF_TRAIN = ("optimizer", "schedule", "average")
 """Fields of `train` that hold a kind, or kinds by network."""
 BY_NETWORK = {("objective",), ("init",), *(("train", field) for field in OF_TRAIN)}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import Mark
 from ...registry import Strict
-from .kinds import SECTIONS
 
 
 def place_meant(key: str) -> str:
@@ -20,12 +18,3 @@ def place_meant(key: str) -> str:
     }
     owner = next((name for name, known in fields.items() if key in known), "")
     return f"It stands inside `{owner}`: `{owner}: {{{key}: ...}}`." if owner else Train.field_hint(key)
-
-
-def section_meant(key: str, mark: Mark) -> str:
-    """Return the hint about a key inside a section that is a section of its own; else nothing."""
-    if key not in SECTIONS or key in ("name", "source"):
-        return ""
-    if mark.file.endswith(".toml"):
-        return f"`{key}` belongs at the top of the file, above the first `[table]`, or into a table `[{key}]`."
-    return f"`{key}` is a section of the spec: it stands beside the others, without spaces before it."
