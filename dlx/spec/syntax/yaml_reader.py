@@ -157,9 +157,11 @@ class _NodeBuilder:
                 raise self.fail(what, node.mark, "Write the key itself; an alias stands for a value, `key: *name`.")
             raise self.fail("a key must be a word", node.mark, hint)
         around.key, around.mark = self.source.restored(event.value), node.mark
-        follows = around.number is not None and event.start_mark.index == around.number[1] + 1
+        start: Any = event.start_mark
+        end: Any = event.end_mark
+        follows = around.number is not None and start.index == around.number[1] + 1
         if follows and around.number is not None and not event.style and _THOUSANDS.fullmatch(around.key):
-            around.cut, around.cut_end = f"{around.number[0]},{around.key}", event.end_mark.index
+            around.cut, around.cut_end = f"{around.number[0]},{around.key}", end.index
         around.merges = around.key == MERGE and not event.style
 
     def value(self, around: _Open, node: Node) -> None:
