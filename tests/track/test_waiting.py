@@ -41,7 +41,7 @@ def run(tmp_path):
     made.append({"record": "end", "time": 2.0, "step": 1, "seconds": 1.0, "status": "finished", "metrics": {}})
     made.close()
     size = (made.dir / "metrics.jsonl").stat().st_size
-    made.write_json("mlflow.json", {"uri": "sqlite:///x.db", "run_id": "7", "offset": size, "model": {}})
+    made.write_json("mlflow.json", {"uri": f"sqlite:///{tmp_path}/x.db", "run_id": "7", "offset": size, "model": {}})
     return made
 
 
@@ -82,7 +82,8 @@ def sync(run, at, monkeypatch, capsys):
 def test_a_mirror_at_work_is_waited_for_and_mlflow_is_not_asked_again(sync, at):
     # there is no store at that address: asked, it would begin one with two records
     told = sync(at.stdin.close)
-    assert (told["waited"], told["complete"], told["uri"], told["sent"]) == (True, True, "sqlite:///x.db", 0)
+    assert (told["waited"], told["complete"], told["sent"]) == (True, True, 0)
+    assert told["uri"].endswith("/x.db")
     assert at.wait(60) == 0
 
 
