@@ -170,8 +170,8 @@ def kind_meant(word: str, known: Iterable[str], noun: str) -> str:
     """Return `Did you mean ...?` for an unknown kind of a family: by what others call it, else by its spelling."""
     options = list(islice(known, MOST_NAMES))
     plain = _plain(word)
-    alike = [name for name in options if _plain(name) == plain]
-    found = alike or [name for name in OTHER_NAMES.get(noun, {}).get(plain, ()) if name in options]
+    others = [name for name in OTHER_NAMES.get(noun, {}).get(plain, ()) if name in options]
+    found = others or [name for name in options if _plain(name) == plain]
     if found:
         return "Did you mean " + " or ".join(f"`{name}`" for name in found) + "?"
     near = did_you_mean(word, options)

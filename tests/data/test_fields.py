@@ -231,7 +231,7 @@ def test_inputs_and_fields_that_do_not_fit_are_told_with_both_lines(tmp_path, in
         ),
         (
             "{classification: {field: price}}",
-            "12:78 classification wants classes, and the data has targets of shape (1,)",
+            "13:30 classification learns classes, and `price` holds values; `sold` holds classes (s.yaml:1:1)",
         ),
     ],
 )
