@@ -206,7 +206,7 @@ MISTAKES = {
         """
         s.yaml:1:1  data
           there is no data set `mnist`
-          Did you mean `mnist1d`?
+          Did you mean `idx` or `digits`?
         """,
     ),
     "valid wrong": (
