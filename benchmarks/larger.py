@@ -29,8 +29,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # what dlx sets; the other loo
 
 import numpy as np
 import torch
-from common import best_way, interleaved, loop, publish, table
+from common import HERE, best_way, interleaved, loop, publish, table
 from torch import nn
+
+sys.path.insert(0, str(HERE / "loops"))  # as for the loops themselves, each a process of its own
+from lenet_step import network as lenet
+from resnet18_step import network as resnet
 
 CORES = len(os.sched_getaffinity(0))
 RESNET = """
@@ -79,48 +83,7 @@ network:
     - relu
     - linear: 10
 """
-# ---- networks and data ---------------------------------------------------------------------------------------------
-
-
-class Basic(nn.Module):
-    def __init__(self, before: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.main = nn.Sequential(
-            nn.Conv2d(before, width, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(width),
-        )
-        self.short = nn.Sequential()
-        if stride > 1 or before != width:
-            self.short = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.main(x) + self.short(x))
-
-
-def resnet() -> nn.Module:
-    blocks, before = [], 64
-    for width, first in ((64, 1), (128, 2), (256, 2), (512, 2)):
-        blocks += [Basic(before, width, first), Basic(width, width, 1)]
-        before = width
-    stem = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
-    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
-
-
-def lenet() -> nn.Module:
-    convs = [
-        nn.Conv2d(1, 6, 5, padding=2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-    ]
-    return nn.Sequential(
-        *convs, nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)
-    )
+# ---- data ---------------------------------------------------------------------------------------------------------
 
 
 def pictures(shape: tuple[int, ...]) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:

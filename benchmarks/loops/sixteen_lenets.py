@@ -6,27 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from lenet_step import network
 from measure import drawn, epoch, measured
 from torch import nn
 
 RATES = np.geomspace(0.01, 0.1, 16)
-
-
-def network() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(400, 120),
-        nn.ReLU(),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-        nn.Linear(84, 10),
-    )
 
 
 def train(form: torch.memory_format) -> Iterator[None]:
