@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlx.analysis import analyze
+from dlx.analysis import analyze, fitting
 from dlx.analysis.subject import of_spec
 from dlx.spec import load
 from dlx.spec.analyses import ANALYSES
@@ -73,4 +73,4 @@ def test_a_command_names_options_that_there_are_and_a_spec_that_the_kind_fits(co
         return  # a run, which is somebody's own
     subject = of_spec(load(Path(places[0]), overrides))
     _, made = analyze.chosen(word, options, subject)
-    assert [problem.message for problem in analyze.problems_of(made, subject)] == []
+    assert [problem.message for problem in fitting.problems_of(made, subject)] == []

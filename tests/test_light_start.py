@@ -180,6 +180,21 @@ def test_inspect_in_a_pipe_loads_only_what_it_uses_and_leaves_the_collector_on(t
     assert not unused & set(modules)
 
 
+def test_inspect_of_a_spec_with_analyses_loads_nothing_that_runs_them(tmp_path):
+    spec = tmp_path / "s.yaml"
+    spec.write_text("network: {inputs: [1], layers: [{linear: 3}, relu, {linear: 1}]}\nanalyses: {here: joints}\n")
+    script = (
+        "import sys; from dlx.__main__ import run\nsys.argv = ['dlx', 'inspect', sys.argv[1]]\n"
+        "try: run()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", script, str(spec)], capture_output=True, text=True, check=True)
+    modules = set(result.stderr.split())
+    assert "dlx.analysis.kinds.joints" in modules
+    rooms = {".".join(name.split(".")[:2]) for name in modules}
+    assert not {"dlx.experiment", "dlx.training", "dlx.trained", "dlx.runs", "dlx.claims", "dlx.objectives"} & rooms
+
+
 def test_help_loads_no_pydantic():
     script = (
         "import sys; from dlx.__main__ import run\nsys.argv = ['dlx', '--help']\n"

@@ -18,6 +18,7 @@ from ..spec.section_names import SECTIONS
 from ..spec.syntax.read import Node, located
 from ..spec.validation import choose
 from ..training import device, process
+from . import fitting
 from .result import Result
 from .subject import FINAL, Subject, of_runs, of_spec
 
@@ -163,7 +164,7 @@ def analyze(analysis: Analysis, subject: Subject, name: str = "") -> Analyzed:
     """Run an analysis. SpecError with all reasons for which it does not fit the network, the data or the runs."""
     if analysis.weights == "initial" and subject.trained:
         subject = of_spec(subject.experiment, subject.graphs)
-    if found := problems_of(analysis, subject):
+    if found := fitting.problems_of(analysis, subject):
         raise SpecError(*found)
     process.tune()
     with device.threads(_threads(subject)), torch.random.fork_rng(devices=[]), _within_memory(analysis):
@@ -171,7 +172,7 @@ def analyze(analysis: Analysis, subject: Subject, name: str = "") -> Analyzed:
     if not isinstance(result, Result):
         kind = type(analysis).kind
         raise DlxError(f"`run` of the analysis `{kind}` returns {with_article(type(result).__name__)}, and no Result")
-    if option := _idle_draws(analysis, subject):
+    if option := fitting.idle_draws(analysis, subject):
         subject.note(f"`{option}` counts draws of the weights of a spec; here are the weights of runs")
     notes = tuple(dict.fromkeys((*subject.notes, *result.notes)))
     return Analyzed(name or type(analysis).kind, analysis, subject, replace(result, notes=notes))
@@ -193,16 +194,6 @@ def _within_memory(analysis: Analysis) -> Iterator[None]:
         raise DlxError(f"`{analysis.kind}` wants more memory than there is", hint=hint) from error
 
 
-def problems_of(analysis: Analysis, subject: Subject, *, declared: bool = False) -> list[Problem]:
-    """Return all reasons for which an analysis does not fit; of a spec that declares it, those after training too."""
-    try:
-        of_kind = [] if declared else _of_kind(analysis, subject)
-        # what never fits comes first: a training would not help
-        return [*_of_options(analysis), *analysis.problems(subject), *of_kind]
-    except DlxError as error:  # such as several networks where it looks at one
-        return list(error.problems)
-
-
 def _threads(subject: Subject) -> int:
     """Return the threads of the spec, or one where a large batch is too little work for several."""
     train = subject.experiment.train
@@ -210,48 +201,3 @@ def _threads(subject: Subject) -> int:
         return train.threads
     work = max(map(device.parallel_macs, subject.graphs.values())) * LARGE_BATCH
     return 1 if work < device.ONE_THREAD_BELOW else device.available_threads()
-
-
-def _of_kind(analysis: Analysis, subject: Subject) -> list[Problem]:
-    """Return the problems that follow from what a kind says of itself."""
-    kind, cls, found = type(analysis).kind, type(analysis), list[Problem]()
-    if cls.trained and analysis.weights == "initial":
-        found.append(Problem(f"`{kind}` looks at trained weights alone", "Drop `weights=initial`."))
-    elif analysis.of_trained and not subject.trained:
-        hint = f"Train it, then `dlx analyze {kind} RUN`: `dlx train {subject.experiment.path}`."
-        found.append(Problem(f"`{kind}` looks at trained weights, and {subject.name} is a spec", hint))
-    is_declared = analysis in subject.experiment.analyses.values()  # the spec sets it for draws of its own
-    if (option := _idle_draws(analysis, subject)) and not is_declared:
-        message = f"`{option}` counts draws of the weights of a spec, and {subject.name} is a run with its own"
-        found.append(Problem(message, f"Leave it out; several seeds are several runs: `dlx analyze {kind} RUN RUN`."))
-    if cls.several == "no" and len(subject.runs) > 1:
-        found.append(Problem(f"`{kind}` looks at one run, and here are {len(subject.runs)}", "Name one of them."))
-    if cls.several == "seeds" and len(subject.runs) > 1 and (other := _unlike(subject)):
-        message = f"{other} is no other seed of {subject.runs[0].key}: their specs differ in more"
-        found.append(Problem(message, f"`{kind}` takes several runs as seeds of one spec: look at each alone."))
-    return found
-
-
-def _of_options(analysis: Analysis) -> list[Problem]:
-    """Return a problem for each option that is set and changes nothing."""
-    idle = {name: why for name, why in analysis.without_effect().items() if name in analysis.model_fields_set}
-    if (
-        analysis.of_trained
-        and type(analysis).several == "seeds"
-        and type(analysis).weight_draws in analysis.model_fields_set
-    ):
-        idle[type(analysis).weight_draws] = "on trained weights: it counts draws of those before training"
-    return [Problem(f"`{name}` has no effect {why}", "Leave it out.") for name, why in idle.items()]
-
-
-def _idle_draws(analysis: Analysis, subject: Subject) -> str:
-    """Return the option that counts draws of weights where runs are looked at, which have theirs; else nothing."""
-    cls = type(analysis)
-    is_set = cls.several == "seeds" and cls.weight_draws in analysis.model_fields_set
-    return cls.weight_draws if is_set and subject.trained else ""
-
-
-def _unlike(subject: Subject) -> str:
-    """Return the first run whose spec differs from that of the first run in more than the seed; empty without one."""
-    first, *others = (load(run.file("spec.yaml")).with_seed(0).resolved() for run in subject.runs)
-    return next((run.key for run, text in zip(subject.runs[1:], others, strict=True) if text != first), "")

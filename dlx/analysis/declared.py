@@ -1,4 +1,4 @@
-"""The analyses that a spec declares under `analyses`: looked at, and held against the claims on their figures."""
+"""The analyses that a spec declares under `analyses`, run and held against the claims on their figures."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..claims.verify import VerifiedSpec
-from ..errors import DlxError, Problem, SpecError, did_you_mean, first_line
+from ..errors import DlxError, did_you_mean, first_line
 from ..graph import Graphs
 from ..graph.expect import Receipt, judge
 from ..runs.folder import RunFolder
 from ..spec import Experiment
 from ..spec.analyses import Analysis
-from ..spec.sections.expect import claims_of
-from .analyze import Analyzed, analyze, problems_of
+from .analyze import Analyzed, analyze
 from .subject import Subject, of_runs, of_spec
 
 UNTRAINED = "its analysis wants a training: `dlx verify --train`"
@@ -22,29 +21,6 @@ UNTRAINED = "its analysis wants a training: `dlx verify --train`"
 def subjects(experiment: Experiment, graphs: Graphs, runs: Sequence[RunFolder]) -> tuple[Subject, Subject | None]:
     """Return the spec before training and, where there are runs of it, after."""
     return of_spec(experiment, graphs), of_runs(runs) if runs else None
-
-
-def check(experiment: Experiment, graphs: Graphs) -> None:
-    """Raise SpecError with the reasons why declared analyses, or claims on them, do not fit, at their places."""
-    subject = of_spec(experiment, graphs)
-    found = [
-        replace(problem, mark=problem.mark or subject.mark("analyses", name), path=problem.path or f"analyses.{name}")
-        for name, one in experiment.analyses.items()
-        for problem in problems_of(one, subject, declared=True)
-    ]
-    found += _without_figure(experiment)
-    if found:
-        raise SpecError(*found)
-
-
-def _without_figure(experiment: Experiment) -> Iterator[Problem]:
-    """Yield a problem for each claim on a figure that its analysis never has."""
-    for claim in claims_of(experiment.root, variables=experiment.vars)[0]:
-        name, figure = claim.analysis or ("", "")
-        kind = type(experiment.analyses[name]) if name in experiment.analyses else None
-        if kind is not None and not kind.may_have(figure):
-            hint = did_you_mean(figure, kind.figures, "the figures")
-            yield Problem(f"`{kind.kind}` has no figure `{figure}`", hint, claim.mark, claim.path)
 
 
 def look(name: str, analysis: Analysis, fresh: Subject, trained: Subject | None) -> Analyzed:

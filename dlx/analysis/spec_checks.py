@@ -36,12 +36,9 @@ def _of_training(experiment: Experiment, graphs: Graphs) -> Iterator[Problem]:
 
 def _of_analyses(experiment: Experiment, graphs: Graphs) -> Iterator[Problem]:
     if experiment.analyses:
-        from . import declared  # not at the top: few specs have analyses, or a sweep
+        from . import fitting  # not at the top: few specs have analyses, or a sweep
 
-        try:
-            declared.check(experiment, graphs)
-        except SpecError as error:
-            yield from error.problems
+        yield from fitting.of_declared(experiment, graphs)
 
 
 def _of_sweep(experiment: Experiment) -> Iterator[Problem]:

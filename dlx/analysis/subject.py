@@ -9,23 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from ..data.batch import Batch, FieldNames
 from ..errors import DlxError, Mark, Problem
-from ..experiment import runner
 from ..graph import Graph, Graphs, trace_all
 from ..lazy import torch
-from ..network import build_all
-from ..objectives import Supervised
-from ..runs.folder import RunFolder
-from ..spec import Experiment, Train, load
-from ..trained.evaluate import Loaded, job_of_run, weights_of
-from ..training import data_dependent_init, device, following, initial_weights, network_sources, random_generators
-from ..training.batches.augmentation import center_crops
-from ..training.checkpoints import checkpoint
-from ..training.prepared import Prepared, loaded
-from .loss_at import loss_of_outputs
+from ..spec import Experiment, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +23,13 @@ if TYPE_CHECKING:
     from torch import device as Device
 
     from ..data import Facts, Sets
-    from ..objectives import Objective
-    from ..spec.sections.train import Train as TrainSection
+    from ..data.batch import Batch
+    from ..objectives import Objective, Supervised
+    from ..runs.folder import RunFolder
+    from ..spec import Train
+    from ..trained.evaluate import Loaded
     from ..training.batches.data_part import DataPart
+    from ..training.prepared import Prepared
 
 FINAL = "final"
 HELD_OUT = ("test", "valid", "train")
@@ -47,7 +40,7 @@ class Subject:
     """A spec, or runs of it, with what analyses ask of them; built by `dlx.analysis.analyze`.
 
     Nothing is loaded, drawn or imported before it is asked for, so that `Analysis.problems` needs neither torch nor
-    data: it looks at `experiment`, `graphs` and `facts`.
+    data nor what trains: it looks at `experiment`, `graphs` and `facts`.
     """
 
     experiment: Experiment
@@ -109,6 +102,8 @@ class Subject:
 
     @cached_property
     def device(self) -> Device:
+        from ..training import device
+
         train = self.experiment.train
         return device.pick(train.device if train is not None else "auto")
 
@@ -123,7 +118,12 @@ class Subject:
         Of a spec they are as `dlx train` draws them from `seed`, by default its own; of runs those of the number
         `run` at a checkpoint. DlxError where the run has none of that name.
         """
-        made = self._of_run(self.runs[run], checkpoint or self.checkpoint) if self.runs else self._initial(seed)
+        from . import subject_networks
+
+        if self.runs:
+            made = subject_networks.of_run(self.runs[run], checkpoint or self.checkpoint, self.graphs, self.device)
+        else:
+            made = subject_networks.initial(self, self.seed if seed is None else seed)
         if self.device.type != "cpu":  # on a CPU they are there, and looking at each tensor takes time
             made = {name: network.to(self.device) for name, network in made.items()}
         return {name: network.eval() for name, network in made.items()}
@@ -136,38 +136,6 @@ class Subject:
     def count(self, seeds: int) -> int:
         """Return how many networks `several` yields."""
         return len(self.runs) or seeds
-
-    def _of_run(self, run: RunFolder, name: str) -> dict[str, fx.GraphModule]:
-        weights_of(run, name)
-        found = {each: network for each, (network, _) in checkpoint.restore_all(run.dir, name).items()}
-        for network in found.values():
-            _check_finite(network, run, name)
-        if missing := [each for each in self.graphs if each not in found]:
-            sources = network_sources.load(load(run.file("spec.yaml")).last_stage, run.dir)
-            elsewhere = network_sources.networks(self.graphs, sources, self.device)
-            found |= {each: cast("fx.GraphModule", elsewhere[each]) for each in missing if each in elsewhere}
-        return found
-
-    def _initial(self, seed: int | None) -> dict[str, fx.GraphModule]:
-        """Draw the weights of all networks in the order in which `dlx train` draws them."""
-        chosen = self.seed if seed is None else seed
-        random_generators.seed_all(chosen)
-        sources, views = network_sources.load(self.experiment), self.experiment.views()
-        others = {*sources, *self.graphs.followers}
-        own = {name: graph for name, graph in self.graphs.items() if name not in others}
-        made = build_all(own, {name: views[name].init for name in own})
-        made |= following.networks(self.graphs, self.device)
-        initial = initial_weights.load(self.experiment, self.graphs) if self.experiment.weights is not None else None
-        if initial is not None:
-            initial.fill(made)
-        for name, graph in own.items():
-            filled = initial.modules(name) if initial is not None else set[str]()
-            if data_dependent_init.modules_to_scale(graph, views[name].init, filled):
-                part = self.part("train")
-                on = made[name].to(self.device)
-                data_dependent_init.initialize(on, graph, views[name].init, part, chosen, filled)
-        elsewhere = network_sources.networks(self.graphs, sources, self.device)
-        return made | {name: cast("fx.GraphModule", one) for name, one in elsewhere.items()}
 
     # --- data -------------------------------------------------------------------------------------------------------
 
@@ -185,13 +153,18 @@ class Subject:
 
     @cached_property
     def _loaded(self) -> Loaded:
+        from ..trained.evaluate import job_of_run
+
         return job_of_run(self.runs[0], self.checkpoint)
 
     @cached_property
     def prepared(self) -> Prepared:
         """Spec, data and objective of a spec before training; of one without `train`, as one step would have them."""
+        from ..spec import Train
+        from ..training.prepared import Prepared, loaded
+
         self.facts  # noqa: B018  # raises where there is no data
-        train: TrainSection = self.experiment.train or Train(steps=1)
+        train: Train = self.experiment.train or Train(steps=1)
         experiment = replace(self.experiment, train=train)
         return Prepared.unchecked(experiment, self.graphs, loaded(experiment))
 
@@ -208,6 +181,8 @@ class Subject:
         found = self.prepared.parts()
         if not self.graphs.is_one:
             return found
+        from ..training.batches.augmentation import center_crops
+
         part = found["train"]
         shape = list(self.graph.inputs.values())[part.names.inputs.index(part.main)]
         return center_crops(found, shape.size)
@@ -240,6 +215,8 @@ class Subject:
         return name, torch.randperm(len(self.part(name)), generator=generator)[:count]
 
     def _normal(self, count: int, generator: Any) -> Batch:
+        from ..data.batch import Batch, FieldNames
+
         shapes = self.graph.inputs
         if whole := [name for name, shape in shapes.items() if shape.dtype != "float"]:
             message = f"the input `{whole[0]}` of {self.name} takes whole numbers, and the spec names no `data`"
@@ -271,6 +248,8 @@ class Subject:
     @property
     def supervised(self) -> Supervised:
         """The objective, where one network learns targets. DlxError for any other."""
+        from ..objectives import Supervised
+
         found = self.objective
         if isinstance(found, Supervised):
             return found
@@ -283,6 +262,8 @@ class Subject:
 
     def loss(self, network: fx.GraphModule, batch: Batch) -> Tensor:
         """Return the loss of a network on a batch, a scalar with its graph of gradients."""
+        from .loss_at import loss_of_outputs
+
         return loss_of_outputs(self, batch)(network(*batch.inputs))
 
     @cached_property
@@ -300,6 +281,8 @@ class Subject:
         `changes` are overrides in Hydra's grammar: `train.optimizer.sgd.lr=0.1`, `++network.width=8`. Several
         `train.seeds` give as many runs, packed where dlx packs. SpecError or RunError as of `dlx train`.
         """
+        from ..experiment import runner
+
         folder = Path(tempfile.mkdtemp(prefix="dlx-analysis-"))
         try:
             varied = self.experiment.changed([*changes, "++track={mlflow: false}"])
@@ -315,14 +298,6 @@ class Subject:
         return made
 
 
-def _check_finite(network: fx.GraphModule, run: RunFolder, name: str) -> None:
-    """Raise DlxError for weights that are NaN or infinite, of which no figure says anything."""
-    for key, value in network.named_parameters():
-        if not bool(torch.isfinite(value).all()):
-            hint = "dlx saves no such weights: another program wrote them. Look at another one: `--checkpoint NAME`."
-            raise DlxError(f"the weights `{key}` of {run.key}, checkpoint `{name}`, are not finite", hint=hint)
-
-
 def of_spec(experiment: Experiment, graphs: Graphs | None = None) -> Subject:
     """Return a spec as a subject, of one with stages the last. SpecError with all mistakes of the spec."""
     traced = graphs or trace_all(experiment)
@@ -336,6 +311,8 @@ def of_run(run: RunFolder, name: str = FINAL) -> Subject:
 
 def of_runs(runs: Sequence[RunFolder], name: str = FINAL) -> Subject:
     """Return runs as a subject, whose spec is that of the first."""
+    from ..training.checkpoints import checkpoint
+
     experiment = load(runs[0].file("spec.yaml"))
     return Subject(experiment.last_stage, checkpoint.graphs_of(runs[0].dir, experiment), tuple(runs), name)
 

@@ -15,7 +15,7 @@ import torch
 from commands import dlx
 from helpers import experiment_of
 
-from dlx.analysis import analyze
+from dlx.analysis import analyze, fitting
 from dlx.analysis.kinds.activation_scale import ActivationScale
 from dlx.analysis.result import Bars, Heat, Lines, Panel, Pictures, Points, Result
 from dlx.analysis.subject import of_runs, of_spec
@@ -202,7 +202,7 @@ def commands_analyze(kind: str, names: list[str], output: Path) -> None:
 def test_a_spec_of_several_networks_is_refused_with_a_way_out():
     text = "name: two\nnetworks: {a: {inputs: [2], layers: [relu]}, b: {inputs: [2], layers: [relu]}}"
     for kind in ("activation_scale", "saliency", "adversarial", "cka"):
-        found = analyze.problems_of(analyze.with_options(kind), of_spec(experiment_of(text)))
+        found = fitting.problems_of(analyze.with_options(kind), of_spec(experiment_of(text)))
         assert found[0].message == "this analysis looks at one `network`, and two has `a`, `b`"
         assert found[0].hint == "Take a spec of one `network`, or a run of one."
 
@@ -331,7 +331,7 @@ def test_an_option_that_changes_nothing_is_told_and_without_it_nothing_is(kind, 
     subject = of_spec(load(Path("digits/lenet")))
 
     def told(given):
-        found = analyze.problems_of(analyze.with_options(kind, given), subject)
+        found = fitting.problems_of(analyze.with_options(kind, given), subject)
         return [one.message for one in found if "has no effect" in one.message]
 
     assert [one[: len(sentence)] for one in told(options)] == [sentence]

@@ -197,7 +197,7 @@ def test_an_analysis_that_does_not_fit_is_said_before_training(tmp_path):
     path = spec(tmp_path, "analyses: {scale: {activation_scale: {layers: [liner_1]}}}\n")
     experiment = load(path)
     with pytest.raises(SpecError) as error:
-        declared.check(experiment, trace_all(experiment))
+        spec_checks.check(experiment, trace_all(experiment))
 
     (problem,) = error.value.problems
     assert str(problem.mark) == f"{path}:7:12"

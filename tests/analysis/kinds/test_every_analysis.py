@@ -13,6 +13,7 @@ import pytest
 from helpers import experiment_of
 
 from dlx.analysis import analyze
+from dlx.analysis.fitting import problems_of
 from dlx.analysis.result import Bars, Lines
 from dlx.analysis.subject import Subject, of_runs, of_spec
 from dlx.experiment import runner
@@ -49,7 +50,7 @@ def test_kinds_are_named_in_a_spec_without_torch_and_without_a_training():
 
 def test_problems_of_all_kinds_are_found_without_torch_and_without_the_data():
     script = (
-        "import sys; from dlx.analysis.analyze import problems_of, subject_of;"
+        "import sys; from dlx.analysis.analyze import subject_of; from dlx.analysis.fitting import problems_of;"
         "from dlx.spec.analyses import ANALYSES;"
         "names = ('digits/lenet', 'udl/residual-54', 'aima/gradients-through-time');"
         "subjects = [subject_of([name]) for name in names];"
@@ -179,7 +180,7 @@ def fitting(kind: str, subjects: dict[str, Subject]) -> tuple[str, Subject, list
     if "seeds" in type(made).model_fields.keys() - made.without_effect().keys() - made.model_fields_set:
         options.append("seeds=2")
         made = analyze.with_options(kind, options)
-    fits = [(name, one) for name, one in subjects.items() if not analyze.problems_of(made, one)]
+    fits = [(name, one) for name, one in subjects.items() if not problems_of(made, one)]
     assert fits, f"{kind} fits none of the small specs of this file: add one"
     name, one = fits[0]
     return name, one, options
