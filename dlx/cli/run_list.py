@@ -136,14 +136,16 @@ def sync(
     chosen = [] if run and studies else [lookup.find(run, runs)] if run else lookup.all_runs(runs)
     ended = [one.dir for one in chosen if one.status() != "running"] if wait else []
     ended += [folder for folder in studies if not is_running(folder)] if wait else []
-    waited = at_work.wait_all(ended)
+    waited = at_work.wait_all(ended, listings.waiting)
     incomplete = [one.dir for one in chosen if run or arrivals.is_behind(one)]
-    for problem in artifacts.write_all([*incomplete, *studies]):
-        console.say(problem)
-    done = [(one, track.sync(one, uri, waited=one.dir in waited)) for one in chosen]
-    done += [
-        (RunFolder(folder), mlflow_study.deliver(folder, uri).with_waiting(folder in waited)) for folder in studies
-    ]
+    with at_work.impatient(listings.waiting):
+        for problem in artifacts.write_all([*incomplete, *studies]):
+            console.say(problem)
+        done = [(one, track.sync(one, uri, waited=one.dir in waited)) for one in chosen]
+        done += [
+            (RunFolder(folder), mlflow_study.deliver(folder, uri).with_waiting(folder in waited))
+            for folder in studies
+        ]
     listings.synced(done, as_json)
     if not all(result.complete for _, result in done):
         raise typer.Exit(1)

@@ -115,7 +115,7 @@ def train(
 
 
 def _show(experiment: Experiment, results: Results, as_json: bool, quiet: bool) -> None:
-    """Print results as they are asked for, and wait for MLflow's mirror."""
+    """Print results as they are asked for, and how MLflow's mirror stands."""
     from .. import graph
     from ..experiment import runner
     from ..show import console, training

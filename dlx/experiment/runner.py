@@ -23,9 +23,6 @@ from .results import Result, Results
 from .resume_checks import check_digest, check_spec, finished
 from .session import Session, check_tracking, mirror_of, new_run, read_back, train_run
 
-FILES_TIMEOUT = 10.0
-"""Seconds to wait at the end for a mirror that writes files alone. For MLflow waits `dlx runs sync --wait`."""
-
 
 def run(
     experiment: Experiment,
@@ -178,19 +175,16 @@ def rates(experiment: Experiment) -> dict[str, ScheduleCurve]:
 
 
 def finish_tracking(experiment: Experiment, results: Results) -> Results:
-    """Add to each result how its mirror stands; only files are waited for, `FILES_TIMEOUT` seconds in all."""
-    until = time.monotonic() + FILES_TIMEOUT
+    """Add to each result how its mirror stands; only files are waited for, `track.FILES_TIMEOUT` seconds in all."""
+    from .. import track
+
+    until = time.monotonic() + track.FILES_TIMEOUT
 
     def finished_result(result: Result) -> Result:
         if result.mirror is None:
             return result
-        from .. import track
-
-        if not result.mirror.mlflow:
-            state = result.mirror.finish(timeout=max(0.0, until - time.monotonic()))
-            return replace(result, tracking="" if state == "delivered" else state)
-        uri = track.tracking_uri(result.run, experiment.track.uri)
-        return replace(result, tracking=result.mirror.finish(timeout=0.0), tracking_uri=uri)
+        uri = track.tracking_uri(result.run, experiment.track.uri) if result.mirror.mlflow else ""
+        return replace(result, tracking=result.mirror.at_end(until), tracking_uri=uri)
 
     own = finished_result(results.together) if results.together is not None else None
     return replace(results, results=tuple(map(finished_result, results.results)), together=own)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from .console import TextTable, document, out, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..reference.vocabulary import Page
     from ..runs.folder import RunFolder
     from ..track import SyncResult
@@ -65,6 +67,11 @@ def shipped_specs(sources: Mapping[str, str], as_json: bool) -> None:
     grid.print()
     out()
     out("Look at one: dlx inspect NAME. Train one that has data: dlx train NAME.")
+
+
+def waiting(folder: Path) -> None:
+    """Say that another process delivers a run or a study, and is waited for."""
+    say(f"{folder.parent.name}/{folder.name} is being delivered by another process, which is waited for.")
 
 
 def synced(done: Sequence[tuple[RunFolder, SyncResult]], as_json: bool) -> None:

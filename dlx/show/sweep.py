@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from . import notebook
 from .console import TextTable, console, document, out, say
 from .leaderboard import leaderboard
 from .terminal_text import visible
-from .training import tracked
+from .training import mirrored
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -248,8 +249,7 @@ def _two(value: float | None) -> str:
 
 def delivered(found: SweepResult, uri: str) -> None:
     """Print where MLflow and the figures show the study."""
-    if found.tracking:
-        out(f"mlflow  {tracked(found.tracking, uri, str(found.study.folder))}")
+    mirrored(found.tracking, uri, shlex.quote(str(found.study.folder)))
     from ..sweeps.figures import FOLDER
 
     folder = found.study.folder / FOLDER

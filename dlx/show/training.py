@@ -160,17 +160,25 @@ def undelivered(found: Results) -> None:
 def tracking(found: Results) -> None:
     """Print where MLflow shows the run."""
     last = found.together or found.results[-1]
-    if last.tracking and last.tracking_uri:
-        runs = [last.run] if found.together else [result.run for result in found.results]
-        out(f"mlflow  {tracked(last.tracking, last.tracking_uri, every(runs))}")
-    elif last.tracking == "behind":
-        out("files   written in the background; `dlx runs sync --wait` waits for it")
-    elif last.tracking:
-        out(f"files   {last.tracking}; later: `dlx runs sync {last.run.argument}`")
+    runs = [last.run] if found.together else [result.run for result in found.results]
+    mirrored(last.tracking, last.tracking_uri, every(runs))
     if last.mirror is not None:
         _scalar_files(found.results[-1].run)
         if not last.mirror.mlflow and (path := found.results[-1].run.dir / SYSTEM_METRICS).exists():
             out(f"system  {path}")
+
+
+def mirrored(state: str, uri: str, argument: str) -> None:
+    """Print how the mirror of runs or of a study stands at the end; without `uri` it writes files alone.
+
+    `argument` as of `every`.
+    """
+    if state and uri:
+        out(f"mlflow  {tracked(state, uri, argument)}")
+    elif state == "behind":
+        out(f"files   written in the background; `{f'dlx runs sync --wait {argument}'.rstrip()}` waits for it")
+    elif state:
+        out(f"files   {state}; later: `{f'dlx runs sync {argument}'.rstrip()}`")
 
 
 def _scalar_files(run: RunFolder) -> None:

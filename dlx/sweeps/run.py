@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from ..runs.folder import RunFolder
 from ..spec import Train
 from ..spec.overrides import values_of
 from ..spec.sections.stopping import MAX_TIME, seconds
-from ..track import Mirror, tracking_uri
+from ..track import FILES_TIMEOUT, Mirror, tracking_uri
 from ..training import device, process
 from .events import Callback, Noted, Opened, Reason, SweepResult
 from .mlflow_study import start
@@ -32,8 +33,6 @@ from .workers.base import Trainer, Worker
 Backend = Literal["local", "ray"]
 TOGETHER = 16
 """Trainings that are packed at most with `--pack auto`."""
-PATIENCE = 10.0
-"""Seconds that the end of a sweep waits for its mirror."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +89,10 @@ def run(plan: SweepPlan, options: SweepOptions, callback: Callback = lambda _: N
 
 
 def finish(result: SweepResult) -> SweepResult:
-    """Wait for the mirror, which draws the figures too, and return the result with its state."""
+    """Return the result with the state of its mirror: nobody waits for MLflow, and little for files."""
     if result.mirror is None:
         return result
-    state = result.mirror.finish(PATIENCE)
-    return replace(result, tracking=state if result.mirror.mlflow or state != "delivered" else "")
+    return replace(result, tracking=result.mirror.at_end(time.monotonic() + FILES_TIMEOUT))
 
 
 def parse_pack(text: str) -> int:
@@ -134,7 +132,9 @@ def draw_figures(result: SweepResult) -> None:
 
 
 def tracking_uri_of(plan: SweepPlan) -> str:
-    """Return the address of the store that a study is delivered to."""
+    """Return the address of the store that a study is delivered to; empty where it is declined."""
+    if not plan.base.track.mlflow:
+        return ""
     return tracking_uri(RunFolder(plan.folder), plan.base.track.uri)
 
 

@@ -5,9 +5,19 @@ that process calls, and `dlx runs sync` as well. `mlflow.json` in the run folder
 """
 
 from .delivery import SyncResult
-from .mirror import Mirror, start, start_all
+from .mirror import FILES_TIMEOUT, Mirror, start, start_all
 from .scalars import check, scalar_files
 from .store import tracking_uri
 from .sync import sync
 
-__all__ = ["Mirror", "SyncResult", "check", "scalar_files", "start", "start_all", "sync", "tracking_uri"]
+__all__ = [
+    "FILES_TIMEOUT",
+    "Mirror",
+    "SyncResult",
+    "check",
+    "scalar_files",
+    "start",
+    "start_all",
+    "sync",
+    "tracking_uri",
+]

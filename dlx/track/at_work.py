@@ -1,16 +1,68 @@
-"""Whether a mirror is at work on a folder: it holds a lock there, which opens with any end of its process."""
+"""Whether a mirror is at work on a folder: it holds a lock there, which opens with any end of its process.
+
+Mirrors wait for each other as long as it takes. Nobody sits in front of them; who sits in front of `dlx runs sync` is
+told what it waits for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ..errors import DlxError
+
 LOCK = "mirror.lock"
 LOOK = 0.05
 """Seconds between two looks at a mirror that is waited for."""
+PROBE = 0.2
+"""Seconds in which who only asks for a lock has left it."""
+UNSAID = 1.0
+"""Seconds that are waited without a word."""
+PATIENCE = 30.0
+"""Seconds that a delivery waits for another one of the folder, where somebody waits for it."""
+
+Say = Callable[[Path], None]
+"""What says, once for a folder, that its other process is waited for."""
+
+_SAY: ContextVar[Say | None] = ContextVar("_SAY", default=None)
+
+
+class BusyError(DlxError):
+    """Another process has been at work on a folder for too long."""
+
+
+@contextmanager
+def impatient(say: Say) -> Iterator[None]:
+    """Let `held` say what is waited for, and give up after PATIENCE: a starved process may hold a lock for long."""
+    before = _SAY.set(say)
+    try:
+        yield
+    finally:
+        _SAY.reset(before)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a lock in a folder, which another process that delivers it may have. Raises BusyError if `impatient`."""
+    lock, say = FileLock(path, poll_interval=LOOK), _SAY.get()
+    try:
+        lock.acquire(timeout=-1 if say is None else UNSAID)
+    except Timeout:
+        assert say is not None
+        say(path.parent)
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            text = f"another process has been delivering it for more than {PATIENCE:.0f} seconds"
+            raise BusyError(f"{text}; `dlx runs sync` sends later what it leaves out") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -19,7 +71,7 @@ def holding(folders: Iterable[Path]) -> Iterator[None]:
     with ExitStack() as stack:
         for folder in folders:
             with suppress(Timeout, OSError):
-                stack.enter_context(FileLock(folder / LOCK, timeout=0))
+                stack.enter_context(FileLock(folder / LOCK, timeout=PROBE))
         yield
 
 
@@ -34,20 +86,26 @@ def is_at_work(folder: Path) -> bool:
         return isinstance(error, Timeout)
 
 
-def wait(folder: Path) -> bool:
-    """Wait for the mirror at work on a folder; whether there was one."""
+def wait(folder: Path, say: Say = lambda _: None) -> bool:
+    """Wait for the mirror at work on a folder, and say so where it takes a while; whether there was one."""
     if not is_at_work(folder):
         return False
-    with FileLock(folder / LOCK, poll_interval=LOOK):
-        return True
+    lock = FileLock(folder / LOCK, poll_interval=LOOK)
+    try:
+        lock.acquire(timeout=UNSAID)
+    except Timeout:
+        say(folder)
+        lock.acquire()
+    lock.release()
+    return True
 
 
-def wait_all(folders: Sequence[Path]) -> set[Path]:
+def wait_all(folders: Sequence[Path], say: Say = lambda _: None) -> set[Path]:
     """Wait for the mirrors at work on folders, and return those of them that had one.
 
     A mirror begins with some while others are waited for: it is looked for until none is there.
     """
     waited: set[Path] = set()
-    while found := {folder for folder in folders if wait(folder)}:
+    while found := {folder for folder in folders if wait(folder, say)}:
         waited |= found
     return waited

@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
-from filelock import FileLock
 from pydantic import TypeAdapter
 
 from ..data import input_record
@@ -27,7 +26,7 @@ from ..errors import DlxError
 from ..runs.folder import ARTIFACTS, RunFolder, alive
 from ..runs.records import RunRecord
 from ..utils import passwords
-from . import content, model, store, system_metrics
+from . import at_work, content, model, store, system_metrics
 from .datasets import datasets
 
 if TYPE_CHECKING:
@@ -202,7 +201,7 @@ class Delivery(ABC, Generic[M]):
         state = self.state_type(uri=shown, experiment=self.experiment)
         try:
             # the mirror of a run and `dlx runs sync` may meet; the second reads the state after the first has sent
-            with FileLock(self.folder.dir / self.lock_file), warnings.catch_warnings():
+            with at_work.held(self.folder.dir / self.lock_file), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MLflow's are not for the user of dlx
                 try:
                     state = self.state_type.of(self.folder, shown, self.experiment, self.state_file)
@@ -216,6 +215,8 @@ class Delivery(ABC, Generic[M]):
                 except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
                     state.error = passwords.masked(error_text(error, shown))
                 self.folder.write_json(self.state_file, asdict(state))
+        except at_work.BusyError as busy:
+            state.error = busy.problems[0].message
         except (DlxError, OSError) as error:
             state.error = f"{self.folder.dir} cannot be written: {error}"
         return SyncResult(self.sent, not state.error, state.run_id, shown, state.error)
@@ -223,7 +224,7 @@ class Delivery(ABC, Generic[M]):
     def identify(self) -> str:
         """Return the id of its MLflow run, made where there is none. Errors of MLflow are not caught here."""
         shown = passwords.masked(self.uri)
-        with FileLock(self.folder.dir / self.lock_file):
+        with at_work.held(self.folder.dir / self.lock_file):
             self.state = self.state_type.of(self.folder, shown, self.experiment, self.state_file)  # type: ignore[assignment]
             self._find_or_create()
             return self.state.run_id

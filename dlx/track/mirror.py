@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from .system_metrics import SystemMetrics
 
 LOOK = 0.02
 """Seconds between two looks at what the mirror has delivered."""
+FILES_TIMEOUT = 10.0
+"""Seconds that the end of a command waits for a mirror to files alone. For MLflow waits `dlx runs sync --wait`."""
 PICTURES = "dlx.report.artifacts"
 """Module whose `write` draws the pictures of a folder at the end: a floor above, named and not imported here."""
 OF_RUNS, SERVICE = "dlx.track", "dlx.track.service"
@@ -66,13 +68,18 @@ class Mirror:
         if self.process is None and self.request is None:
             return f"failed: {self.error}"
         until = time.monotonic() + timeout
-        while self._goes_on():
-            if self._has_delivered():
+        one = self
+        while one._goes_on() or (one := one._taken_up())._goes_on():
+            if one._has_delivered():
                 return "delivered"  # pictures are drawn by it after that, for which nobody waits
             if time.monotonic() >= until:
-                error = self._error() if self._has_tried() else ""
+                error = one._error() if one._has_tried() else ""
                 return f"failed: {error}" if error else "behind"
             time.sleep(LOOK)
+        return one._outcome()
+
+    def _outcome(self) -> str:
+        """Return how it has ended."""
         error = self._error()
         if self._has_ended_well(error):
             return "delivered"
@@ -80,6 +87,16 @@ class Mirror:
         how = f"ended with {code}" if self.request is None else "has ended"
         log = (self.request.home if self.request is not None else self.run.dir) / LOG
         return f"failed: {error or f'the mirror {how}; {log} says more'}"
+
+    def at_end(self, until: float) -> str:
+        """Return how it stands at the end of its command: MLflow is not waited for, files are until a monotonic time.
+
+        As `finish` says it; empty where files alone were asked for, and are written.
+        """
+        if self.mlflow:
+            return self.finish(0.0)
+        state = self.finish(max(0.0, until - time.monotonic()))
+        return "" if state == "delivered" else state
 
     def _has_ended_well(self, error: str) -> bool:
         """Whether the mirror, which is at its end, has delivered all."""
@@ -93,6 +110,18 @@ class Mirror:
         if self.request is None:
             return not has_ended
         return self.request.is_open and not (has_ended and not spool.is_served(self.request.home))
+
+    def _taken_up(self) -> Mirror:
+        """Return it with a process that takes up its request, where nobody serves it and all before have ended well.
+
+        The process that was to serve it was killed, or begins anew with the code that is on disk now.
+        """
+        request = self.request
+        if request is None or (self.process is not None and self.process.poll() != 0):
+            return self
+        with suppress(OSError), FileLock(request.home / spool.DOOR, timeout=spool.DOOR_SECONDS):
+            return replace(self, process=_served(request.home)) if request.is_open else self
+        return self
 
     def _has_delivered(self) -> bool:
         """Whether the mirror has delivered all there was at the end."""
@@ -154,8 +183,7 @@ def _asked(runs: Sequence[RunFolder], uri: str | None, experiment: str | None) -
 
     The kinds that a spec's plugins define stay in a process, so those have none beside them.
     """
-    idle = spool.idle_seconds()
-    if not idle or experiment is None or any((run.dir / PLUGINS).is_dir() for run in runs):
+    if not spool.idle_seconds() or experiment is None or any((run.dir / PLUGINS).is_dir() for run in runs):
         return []
     address = store.tracking_uri(runs[0], uri, reads_spec=False)
     process, request = None, None
@@ -164,13 +192,20 @@ def _asked(runs: Sequence[RunFolder], uri: str | None, experiment: str | None) -
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(home / spool.DOOR, timeout=spool.DOOR_SECONDS):
             request = spool.ask(home, [run.dir.absolute() for run in runs], address, experiment)
-            if not spool.is_served(home):
-                process = _begin(SERVICE, [str(home), str(idle)], home / LOG, subprocess.DEVNULL)
+            process = _served(home)
     except (DlxError, OSError, Timeout):
         if request is not None:
             request.path.unlink(missing_ok=True)
         return []
     return [Mirror(run, process, shared=len(runs) > 1, request=request) for run in runs]
+
+
+def _served(home: Path) -> subprocess.Popen[bytes] | None:
+    """Start the mirror that serves a folder of requests, holding its door; None where one is there."""
+    if spool.is_served(home):
+        return None
+    words = [str(home), str(spool.idle_seconds())]
+    return _begin(SERVICE, words, home / LOG, subprocess.DEVNULL)
 
 
 def _launch(module: str, runs: Sequence[RunFolder], more: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:

@@ -18,13 +18,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from ..errors import DlxError, Problem, SpecError
 from ..runs.folder import RunFolder
 from ..runs.records import RECORDS, RunRecord
 from ..utils import files
-from . import content, store
+from . import at_work, content, store
 
 if TYPE_CHECKING:
     from ..spec import Experiment
@@ -199,7 +197,7 @@ class ScalarFiles:
         if not self.files or _size(self.run.dir / RECORDS) == self.read:
             return
         try:
-            with FileLock(self.run.dir / LOCK):
+            with at_work.held(self.run.dir / LOCK):
                 self._update()
         except ImportError as error:
             raise DlxError(f"the event file of {self.run.key} takes TensorBoard", hint=TENSORBOARD) from error

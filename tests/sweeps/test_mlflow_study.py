@@ -12,11 +12,14 @@ import pytest
 from killed import killed_behind
 
 from dlx.runs.folder import RunFolder, alive
+from dlx.show.sweep import delivered
 from dlx.sweeps import mlflow_study
+from dlx.sweeps.events import SweepResult
 from dlx.sweeps.mlflow_study import StudyDelivery
+from dlx.sweeps.run import finish
 from dlx.sweeps.study import Study
 from dlx.sweeps.trial import Refused, Trial
-from dlx.track import store
+from dlx.track import Mirror, store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
@@ -357,6 +360,18 @@ def test_the_mirror_ends_by_itself_where_the_sweep_was_killed(study):
         time.sleep(0.1)
 
     assert Reader(study).trials[0].info.status == "FINISHED"
+
+
+def test_nobody_waits_for_mlflow_at_the_end_of_a_sweep(study, monkeypatch, capsys):
+    monkeypatch.setattr(time, "sleep", pytest.fail)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        mirror = Mirror(RunFolder(study.folder), process)
+        monkeypatch.setattr(Mirror, "close_input", lambda _: None)
+        found = finish(SweepResult(study, "finished", 1.0, mirror=mirror))
+        process.kill()
+    assert found.as_json()["tracking"] == "behind"
+    delivered(found, f"sqlite:///{study.runs.absolute()}/mlflow.db")
+    assert f"`dlx runs sync --wait {study.folder}` waits for it, then `dlx ui " in capsys.readouterr().out
 
 
 def test_a_mirror_that_cannot_start_does_not_disturb(study, monkeypatch):

@@ -102,10 +102,25 @@ def test_a_training_asks_the_mirror_that_is_there_and_learns_how_it_stands(root,
         assert len(begun) == 1
         assert (one.finish(0), other.finish(0)) == ("behind", "behind")
         assert other.request.home == one.request.home
-    # whoever was to deliver is gone
+    # whoever was to deliver is gone, and another one cannot be started
     assert one.finish(0).startswith("failed: the mirror has ended; ")
+    assert len(begun) == 2
     assert service.Service(one.request.home, 0.0).serve() == 0
     assert (one.finish(0), other.finish(0)) == ("delivered", "delivered")
+
+
+def test_a_mirror_that_is_killed_or_begins_anew_as_a_training_ends_has_its_work_taken_up(
+    root, monkeypatch, copied_mirrors
+):
+    monkeypatch.setenv(spool.IDLE, "0.1")
+    run = finished(root)
+    home = spool.folder_of(uri_of(root))
+    home.mkdir(parents=True)
+    with FileLock(home / spool.SERVED):  # the mirror of another training
+        (one,) = mirror.start_all([run], None, "digits")
+    assert one.process is None
+    assert one.finish(300) == "delivered"
+    assert curves(root) == {run.key: ("FINISHED", [1, 2, 3])}
 
 
 def test_a_user_without_a_folder_for_caches_has_a_mirror_of_the_training_alone(root, monkeypatch):

@@ -8,6 +8,7 @@ import time
 from threading import Timer
 
 import pytest
+import typer
 from commands import dlx
 
 from dlx.cli import run_list
@@ -66,10 +67,10 @@ def sync(run, at, monkeypatch, capsys):
     def command(end):
         wait = at_work.wait
 
-        def waits(folder):
+        def waits(folder, say):
             if at_work.is_at_work(folder):
                 Timer(0.1, end).start()
-            return wait(folder)
+            return wait(folder, say)
 
         monkeypatch.setattr(at_work, "wait", waits)
         run_list.sync(None, None, wait=True, as_json=True, runs=run.root)
@@ -103,7 +104,7 @@ def test_a_lock_that_cannot_be_opened_keeps_nobody_from_the_other_runs(run):
 def test_a_mirror_that_takes_up_a_run_while_another_is_waited_for_is_waited_for_too(tmp_path, monkeypatch):
     first, second, _ = folders = [tmp_path / name for name in ("first", "second", "third")]
     at_its_end = iter([False, True, False, True, False, False, False, False, False])
-    monkeypatch.setattr(at_work, "wait", lambda _: next(at_its_end))
+    monkeypatch.setattr(at_work, "wait", lambda *_: next(at_its_end))
     assert at_work.wait_all(folders) == {second, first}
     assert list(at_its_end) == []
 
@@ -126,6 +127,50 @@ def test_without_the_option_nobody_waits(run, at, empty_store):
     shutil.copy(empty_store, run.root / "mlflow.db")
     run_list.sync("last", runs=run.root, uri=f"sqlite:///{run.root}/mlflow.db")
     assert at.poll() is None
+
+
+LOCKED = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(("lock", "wait"), [("mlflow.lock", True), (".scalars.lock", False)])
+def test_a_delivery_that_does_not_come_to_its_end_is_said_and_not_waited_for_without_end(
+    run, monkeypatch, capsys, wait, lock
+):
+    monkeypatch.setattr(at_work, "UNSAID", 0.01)
+    monkeypatch.setattr(at_work, "PATIENCE", 0.05)
+    run.write_text("spec.yaml", SPEC + "track: {csv: true}\n")
+    starved = [sys.executable, "-c", LOCKED, run.dir / lock]
+    with subprocess.Popen(starved, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(typer.Exit):
+            run_list.sync(None, None, wait=wait, as_json=True, runs=run.root)
+        process.stdin.close()
+    found = capsys.readouterr()
+    assert f"{run.key} is being delivered by another process, which is waited for." in " ".join(found.err.split())
+    (of_run,) = json.loads(found.out)["runs"]
+    assert not of_run["complete"]
+    assert of_run["error"] == (
+        "another process has been delivering it for more than 0 seconds; "
+        "`dlx runs sync` sends later what it leaves out"
+    )
+
+
+def test_a_mirror_that_takes_a_while_is_waited_for_with_a_word(run, at, monkeypatch):
+    monkeypatch.setattr(at_work, "UNSAID", 0.01)
+    said = []
+
+    def say(folder):
+        said.append(folder)
+        at.kill()
+
+    assert at_work.wait_all([run.dir], say) == {run.dir}
+    assert said == [run.dir]
 
 
 def test_a_folder_of_no_mirror_is_not_waited_for_and_stays_as_it_is(run):
