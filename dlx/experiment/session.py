@@ -78,7 +78,10 @@ def describe(folder: RunFolder, prepared: Prepared, more: Mapping[str, Any] | No
     prepared.experiment.keep_plugins(folder.dir)
     folder.write_text("spec.yaml", prepared.experiment.resolved())
     origin.record_overrides(folder, values_of(prepared.experiment.overrides))
-    folder.write_json("plan.json", prepared.graphs.as_json() | dict(more or {}))
+    if more:
+        folder.write_json("plan.json", prepared.graphs.as_json() | dict(more))
+    else:
+        folder.write_text("plan.json", prepared.graphs.text)
     if prepared.is_supervised:
         taken = prepared.fields_taken
         record = input_record.of(prepared.data, prepared.sets, prepared.graph.inputs, taken)

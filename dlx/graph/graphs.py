@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..spec.sections.networks import ONE
+from ..utils import json_documents
 from .graph import Graph, LayerNode, trained_values
 
 if TYPE_CHECKING:
@@ -197,3 +199,8 @@ class Graphs(Mapping[str, Graph]):
             },
             **beside,
         }
+
+    @cached_property
+    def text(self) -> str:
+        """The document as `plan.json` has it, made once for all trials of a search that have these graphs."""
+        return json_documents.dumps(self.as_json(), indent=1) + "\n"

@@ -27,7 +27,6 @@ from typing import Any, BinaryIO, Self
 
 from ..errors import DlxError, not_written, shortened
 from ..utils import files, json_documents
-from ..utils.json_documents import nonfinite_as_words
 from .records import RECORDS, RunRecord, encode, last_line, parse
 
 ENSEMBLE = "ensemble.json"
@@ -241,7 +240,7 @@ class RunFolder:
         return {name: lock[name] for name in ("threads", "packed") if name in lock}
 
     def write_json(self, name: str, value: object) -> None:
-        self.write_text(name, json.dumps(nonfinite_as_words(value), indent=1, allow_nan=False) + "\n")
+        self.write_text(name, json_documents.dumps(value, indent=1) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file of text, as `write_bytes` does."""

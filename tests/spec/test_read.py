@@ -251,3 +251,10 @@ def test_what_is_not_a_file_is_distinguished(tmp_path: Path):
     assert sentence("empty.yaml") == "DIR/empty.yaml\n  is empty\n  `dlx new` writes a spec to start from."
     assert sentence("picture.yaml").startswith("DIR/picture.yaml\n  is not a text file in UTF-8")
     assert sentence("latin.yaml").startswith("DIR/latin.yaml\n  is not a text file in UTF-8")
+
+
+def test_an_entry_that_was_written_before_is_written_again_only_where_it_is_the_same():
+    for value in (1, 1.0, True, "1", None, [1], {"a": 1}, {"a": 1.0}, [], {}, [{"a": [1, "yes: x"]}] * 3):
+        for _ in range(2):
+            document = {"name": "x", "one": value, "list": [value, "t " * 90]}
+            assert repr(parse_yaml(yaml_text(document), "spec.yaml").plain()) == repr(document)

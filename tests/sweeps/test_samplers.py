@@ -13,6 +13,7 @@ from dlx.errors import SpecError
 from dlx.spec.sections.sweep_values import Choices, NumberRange, fingerprint
 from dlx.spec.strategies import SAMPLERS
 from dlx.sweeps.samplers.base import SampleRequest
+from dlx.sweeps.samplers.by_optuna import decoded, encoded, quiet
 from dlx.sweeps.samplers.surrogate import features, gp_mean
 from dlx.sweeps.space import Space, name_of
 from dlx.sweeps.trial import Trial
@@ -280,3 +281,20 @@ def test_a_regression_through_points_gives_their_order_back():
 def test_words_have_an_axis_each_and_numbers_their_share():
     rows = features((WIDTH, KIND, SIZE), [{"width": 64, "kind": "lion", "size": 32}])
     assert rows.tolist() == [[1.0, 0.0, 0.0, 1.0, 0.5]]
+
+
+def test_points_follow_from_a_history_as_if_optuna_had_copied_it():
+    import optuna
+
+    history = searched(made("random"), MIXED, far, 3)
+    request = SampleRequest(MIXED, history, 8, 0, ["valid/error"], [False], [])
+    with quiet():
+        study = optuna.create_study(sampler=made("tpe").sampler(request.rng_seed))
+        for trial in history:
+            params = {d.key: encoded(d, trial.point[d.key]) for d in MIXED.dimensions}
+            value = trial.value("valid/error")
+            study.add_trial(optuna.create_trial(params=params, distributions=MIXED.optuna(), value=value))
+        asked = [study.ask(MIXED.optuna()).params for _ in range(8)]
+    points = [{d.key: decoded(d, params[d.key]) for d in MIXED.dimensions} for params in asked]
+    assert made("tpe").pick(request) == points
+    assert made("tpe").pick(request) == points
