@@ -4,7 +4,7 @@
 
 Trials differ in their learning rate or seed. dlx runs them as `dlx sweep` does, and keeps a journal and a folder for
 each: curves, evaluations, final weights. The hand-written loop (`loops/`, a process of its own) keeps nothing and
-evaluates nothing; it takes the best of one and two threads, and of two memory formats where there are images.
+evaluates nothing; it takes the best of one and two threads.
 
 The clock is the wall's, of seconds that somebody waits. On a machine that does other work `--clock processor` counts
 the time of all threads on the processor instead: dlx packs on all cores at once, so that its wait is shorter.
@@ -62,7 +62,6 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "16 trials of LeNet, batch 64, SGD, 3 epochs of 1,920": {
         "loop": "sixteen_lenets",
-        "formats": ("", "--channels-last"),
         "shape": (1, 28, 28),
         "layers": LENET,
         "act": "relu",
@@ -305,11 +304,10 @@ def main() -> None:
     for title, case in CASES.items():
         if asked.only not in title:
             continue
-        threads, options = best_way(case["loop"], "--steps", "150", formats=case.get("formats", ("",)))
-        options = tuple(one for one in options if one == "--channels-last")
-        named = f"hand-written loop, {threads} thread{'s' if threads > 1 else ''}{' '.join(('', *options))}"
+        threads, _ = best_way(case["loop"], "--steps", "150")
+        named = f"hand-written loop, {threads} thread{'s' if threads > 1 else ''}"
         jobs: dict[str, Callable[[], float]] = {
-            named: partial(loop, case["loop"], threads, *options, figure=asked.clock),
+            named: partial(loop, case["loop"], threads, figure=asked.clock),
             "dlx, packed": lambda case=case: dlx_run(case),  # type: ignore[misc]
             "dlx, one after the other": lambda case=case: dlx_run(case, pack=1),  # type: ignore[misc]
             "torch.func.vmap": lambda case=case: vmapped(case),  # type: ignore[misc]

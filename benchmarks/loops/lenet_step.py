@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from measure import drawn, epoch, measured
-from torch import nn
+import torch.nn.functional as F
+from measure import adam, drawn, epoch, measured
+from torch import Tensor, nn
 
 
 def network() -> nn.Module:
@@ -26,15 +27,24 @@ def network() -> nn.Module:
     )
 
 
-def train(form: torch.memory_format) -> Iterator[None]:
+def logits(weights: list[Tensor], x: Tensor) -> Tensor:
+    """The network: images in oneDNN's own layout, whose maxima are quicker, and ReLU behind them, on a quarter."""
+    w1, b1, w2, b2, w3, b3, w4, b4, w5, b5 = weights
+    x = torch.relu(torch.max_pool2d(torch.conv2d(x.to_mkldnn(), w1, b1, padding=2), 2, 2))
+    x = torch.relu(torch.max_pool2d(torch.conv2d(x, w2, b2), 2, 2))
+    x = torch.relu_(F.linear(x.to_dense().flatten(1), w3, b3))
+    return F.linear(torch.relu_(F.linear(x, w4, b4)), w5, b5)
+
+
+def train(_: torch.memory_format) -> Iterator[Tensor]:
     x, y = drawn(64 * 500, 1, 28, 28)
-    net, x = network().to(memory_format=form), x.to(memory_format=form)
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+    weights = list(network().parameters())
+    update = adam(weights, 1e-3)
     for index in epoch(len(x), 64):
-        optimizer.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(net(x[index]), y[index]).backward()
-        optimizer.step()
-        yield
+        loss = F.cross_entropy(logits(weights, x[index]), y[index])
+        loss.backward()
+        update()
+        yield loss
 
 
 if __name__ == "__main__":

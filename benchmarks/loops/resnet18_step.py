@@ -36,15 +36,16 @@ def network() -> nn.Module:
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
 
-def train(form: torch.memory_format) -> Iterator[None]:
+def train(form: torch.memory_format) -> Iterator[torch.Tensor]:
     x, y = drawn(128 * 6, 3, 32, 32)
     net, x = network().to(memory_format=form), x.to(memory_format=form)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, fused=True)
     for index in epoch(len(x), 128):
         optimizer.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(net(x[index]), y[index]).backward()
+        loss = nn.functional.cross_entropy(net(x[index]), y[index])
+        loss.backward()
         optimizer.step()
-        yield
+        yield loss
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from measure import drawn, epoch, measured
-from torch import nn
+import torch.nn.functional as F
+from measure import adam, batches, drawn, measured
+from torch import Tensor, nn
 
 RATES = np.geomspace(1e-4, 1e-2, 16)
 
@@ -22,18 +23,23 @@ def network() -> nn.Module:
     )
 
 
-def train(_: torch.memory_format) -> Iterator[None]:
+def logits(weights: list[Tensor], x: Tensor) -> Tensor:
+    w1, b1, w2, b2, w3, b3 = weights
+    return F.linear(torch.relu_(F.linear(torch.relu_(F.linear(x, w1, b1)), w2, b2)), w3, b3)
+
+
+def train(_: torch.memory_format) -> Iterator[torch.Tensor]:
     x, y = drawn(4000, 40)
     for seed, rate in enumerate(RATES):
         torch.manual_seed(seed)
-        net = network()
-        optimizer = torch.optim.Adam(net.parameters(), lr=float(rate), fused=True)
+        weights = list(network().parameters())
+        update = adam(weights, float(rate))
         for _ in range(10):
-            for index in epoch(len(x), 100):
-                optimizer.zero_grad(set_to_none=True)
-                nn.functional.cross_entropy(net(x[index]), y[index]).backward()
-                optimizer.step()
-                yield
+            for xs, ys in batches(x, y, 100):
+                loss = F.cross_entropy(logits(weights, xs), ys)
+                loss.backward()
+                update()
+                yield loss
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from measure import drawn, epoch, measured
-from torch import nn
+import torch.nn.functional as F
+from measure import batches, drawn, measured, sgd
+from torch import Tensor, nn
 
 RATES = np.geomspace(0.03, 0.5, 16)
 
@@ -20,18 +21,23 @@ def network() -> nn.Module:
     )
 
 
-def train(_: torch.memory_format) -> Iterator[None]:
+def logits(weights: list[Tensor], x: Tensor) -> Tensor:
+    w1, b1, w2, b2 = weights
+    return F.linear(torch.sigmoid_(F.linear(x, w1, b1)), w2, b2)
+
+
+def train(_: torch.memory_format) -> Iterator[torch.Tensor]:
     x, y = drawn(10_000, 784)
     for seed, rate in enumerate(RATES):
         torch.manual_seed(seed)
-        net = network()
-        optimizer = torch.optim.SGD(net.parameters(), lr=float(rate), fused=True)
+        weights = list(network().parameters())
+        update = sgd(weights, float(rate))
         for _ in range(2):
-            for index in epoch(len(x), 10):
-                optimizer.zero_grad(set_to_none=True)
-                nn.functional.cross_entropy(net(x[index]), y[index]).backward()
-                optimizer.step()
-                yield
+            for xs, ys in batches(x, y, 10):
+                loss = F.cross_entropy(logits(weights, xs), ys)
+                loss.backward()
+                update()
+                yield loss
 
 
 if __name__ == "__main__":

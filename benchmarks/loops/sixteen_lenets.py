@@ -6,26 +6,25 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from lenet_step import network
-from measure import drawn, epoch, measured
-from torch import nn
+import torch.nn.functional as F
+from lenet_step import logits, network
+from measure import batches, drawn, measured, sgd
 
 RATES = np.geomspace(0.01, 0.1, 16)
 
 
-def train(form: torch.memory_format) -> Iterator[None]:
+def train(_: torch.memory_format) -> Iterator[torch.Tensor]:
     x, y = drawn(1920, 1, 28, 28)
-    x = x.to(memory_format=form)
     for seed, rate in enumerate(RATES):
         torch.manual_seed(seed)
-        net = network().to(memory_format=form)
-        optimizer = torch.optim.SGD(net.parameters(), lr=float(rate), fused=True)
+        weights = list(network().parameters())
+        update = sgd(weights, float(rate))
         for _ in range(3):
-            for index in epoch(len(x), 64):
-                optimizer.zero_grad(set_to_none=True)
-                nn.functional.cross_entropy(net(x[index]), y[index]).backward()
-                optimizer.step()
-                yield
+            for xs, ys in batches(x, y, 64):
+                loss = F.cross_entropy(logits(weights, xs), ys)
+                loss.backward()
+                update()
+                yield loss
 
 
 if __name__ == "__main__":

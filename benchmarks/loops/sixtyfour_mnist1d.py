@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from measure import drawn, epoch, measured
-from torch import nn
+import torch.nn.functional as F
+from measure import batches, drawn, measured, sgd
+from torch import Tensor, nn
 
 RATES = np.full(64, 0.01)
 
@@ -25,18 +26,27 @@ def network() -> nn.Module:
     )
 
 
-def train(_: torch.memory_format) -> Iterator[None]:
+def logits(weights: list[Tensor], x: Tensor) -> Tensor:
+    """The network on (batch, place, channel): each convolution is one product, of windows and its kernel."""
+    *kernels, w, b = weights
+    x = x.transpose(1, 2)
+    for kernel, bias in zip(kernels[::2], kernels[1::2], strict=True):
+        x = torch.relu_(F.linear(x.unfold(1, 3, 2).flatten(2), kernel.flatten(1), bias))
+    return F.linear(x.transpose(1, 2).flatten(1), w, b)
+
+
+def train(_: torch.memory_format) -> Iterator[torch.Tensor]:
     x, y = drawn(4000, 1, 40)
     for seed, rate in enumerate(RATES):
         torch.manual_seed(seed)
-        net = network()
-        optimizer = torch.optim.SGD(net.parameters(), lr=float(rate), fused=True)
+        weights = list(network().parameters())
+        update = sgd(weights, float(rate))
         for _ in range(5):
-            for index in epoch(len(x), 100):
-                optimizer.zero_grad(set_to_none=True)
-                nn.functional.cross_entropy(net(x[index]), y[index]).backward()
-                optimizer.step()
-                yield
+            for xs, ys in batches(x, y, 100):
+                loss = F.cross_entropy(logits(weights, xs), ys)
+                loss.backward()
+                update()
+                yield loss
 
 
 if __name__ == "__main__":
