@@ -176,7 +176,7 @@ def start_job(
         about += (*following.notes(prepared.graphs, job.total_steps), *_tracking_notes(experiment, prepared.device))
         notes = (*about, *taken, *frozen, *computed.notes(), *recorder.resume(job))
         notes += pruning.checked_notes(experiment, prepared.graphs, job.learner.pruning)  # the masks are there now
-        if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
+        if measure_threads and (times := thread_timing.measure(job, prepared.graphs)):
             threads = next(iter(times))
             torch.set_num_threads(threads)
             lock |= {"threads": threads, "milliseconds_by_threads": times}

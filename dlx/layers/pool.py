@@ -86,7 +86,9 @@ class AvgPool(Layer):
         return pooled_plan(x, window, "avg_pool")
 
     def module(self, *xs: Shape) -> Module:
-        kinds = by_rank(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+        from ..modules.pool import AvgPool2d
+
+        kinds = by_rank(nn.AvgPool1d, AvgPool2d, nn.AvgPool3d)
         made: Module = kinds[len(xs[0]) - 1](**self.options())
         return made
 

@@ -261,22 +261,29 @@ class Phased(Learner):
     def plan_timeline(self) -> Timeline:
         return span(self.objective, self.train, self.feed.batches)
 
+    def weights_of_phases(self) -> list[list[Tensor]]:
+        """Return the weights that each phase moves."""
+        groups = {name: scheduled.optimizer.param_groups for name, scheduled in self.optimizers.items()}
+        moving = [self.moving[phase.name] for phase in self.phases]
+        return [
+            [p for name in names for g in groups[name] for p in g["params"] if p.requires_grad] for names in moving
+        ]
+
+    def gradients_of_phases(self) -> list[PhaseGradients]:
+        """Return what computes the gradients of each phase."""
+        return [PhaseGradients(self, *one) for one in zip(self.phases, self.weights_of_phases(), strict=True)]
+
     def build_phases(self) -> None:
         """Build what computes the gradients of each phase, and what moves its weights then."""
-        groups = {name: scheduled.optimizer.param_groups for name, scheduled in self.optimizers.items()}
-        weights = {
-            phase: [p for name in names for g in groups[name] for p in g["params"] if p.requires_grad]
-            for phase, names in self.moving.items()
-        }
         built = {name: self.fast_step(scheduled.optimizer) for name, scheduled in self.optimizers.items()}
         steps = {name: self.pruning.holding(one) for name, one in built.items()}
-        self.gradients = [PhaseGradients(self, phase, weights[phase.name]) for phase in self.phases]
+        self.gradients = self.gradients_of_phases()
         self.moves = [
             [
-                *(steps[name] for name in self.moving[phase.name]),
-                *([] if phase.clip is None else [Clip(weights[phase.name], phase.clip)]),
+                *(steps[name] for name in self.moving[one.phase.name]),
+                *([] if one.phase.clip is None else [Clip(one.weights, one.phase.clip)]),
             ]
-            for phase in self.phases
+            for one in self.gradients
         ]
 
     def repetitions(self, take: Callable[[str], T]) -> Iterator[tuple[int, T | None]]:

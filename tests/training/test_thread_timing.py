@@ -1,6 +1,7 @@
 """The number of threads that is quicker, found before the first step."""
 
 import json
+from copy import deepcopy
 
 import pytest
 import torch
@@ -11,11 +12,29 @@ from dlx.experiment import session
 from dlx.experiment.runner import prepare
 from dlx.runs.folder import RunFolder
 from dlx.training import thread_timing
+from dlx.training.phase_gradients import PhaseGradients
 
 SPEC = """
 name: middling
 data: {{synthetic: {{shape: [64], classes: 3, train: 400, valid: 10, seed: 1}}}}
 network: {{layers: [{{linear: {width}}}, batch_norm, {{dropout: 0.5}}, relu, {{linear: 3}}]}}
+train: {{steps: {steps}, batch_size: 100{more}}}
+track: {{mlflow: false}}
+"""
+
+PHASES = """
+name: middling
+data: {{unpaired: {{train: 400, valid: 10, size: 4}}}}
+blocks:
+  translate:
+    layers: [batch_norm, {{dropout: 0.5}}, {{conv: {{out_channels: 3, kernel_size: 1}}}}]
+  score: {{layers: [flatten, {{linear: {width}}}, {{leaky_relu: 0.2}}, {{linear: 1}}]}}
+networks:
+  generator_ab: {{inputs: {{picture: [3, 4, 4]}}, layers: [translate]}}
+  generator_ba: {{inputs: {{picture: [3, 4, 4]}}, layers: [translate]}}
+  discriminator_a: {{inputs: {{picture: [3, 4, 4]}}, layers: [score]}}
+  discriminator_b: {{inputs: {{picture: [3, 4, 4]}}, layers: [score]}}
+objective: {{cycle: {{pool: 50}}}}
 train: {{steps: {steps}, batch_size: 100{more}}}
 track: {{mlflow: false}}
 """
@@ -46,32 +65,47 @@ def clock(monkeypatch):
     return takes
 
 
-def ready(width=200, steps=400, more=""):
-    experiment = experiment_of(SPEC.format(width=width, steps=steps, more=more))
+def ready(width=200, steps=400, more="", spec=SPEC):
+    experiment = experiment_of(spec.format(width=width, steps=steps, more=more))
     made = prepare(experiment)
     torch.manual_seed(0)
-    return session.job_of(made), made.graph
+    return session.job_of(made), made.graphs
 
 
 def test_two_are_taken_where_they_save_more_than_a_seventh(clock):
-    job, graph = ready()
-    assert list(thread_timing.measure(job, graph)) == [1, 2]
+    job, graphs = ready()
+    assert list(thread_timing.measure(job, graphs)) == [1, 2]
     clock[2] = 0.9
-    assert thread_timing.measure(job, graph) == {1: 1000.0, 2: 900.0}
+    assert thread_timing.measure(job, graphs) == {1: 1000.0, 2: 900.0}
     clock[2] = 0.8
-    assert list(thread_timing.measure(job, graph).items()) == [(2, 800.0), (1, 1000.0)]
+    assert list(thread_timing.measure(job, graphs).items()) == [(2, 800.0), (1, 1000.0)]
 
 
-def test_nothing_of_the_training_moves_meanwhile():
-    job, graph = ready()
+@pytest.mark.parametrize("spec", [SPEC, PHASES], ids=["one network", "phases"])
+def test_nothing_of_the_training_moves_meanwhile(spec):
+    job, graphs = ready(spec=spec)
+    state = {**deepcopy(job.learner.state()), **deepcopy(job.feed.state())}
     before = {name: tensor.clone() for name, tensor in job.network.state_dict().items()}
     rng_state, threads = torch.get_rng_state(), torch.get_num_threads()
-    assert thread_timing.measure(job, graph).keys() == {1, 2}
+    assert thread_timing.measure(job, graphs).keys() == {1, 2}
     assert all(torch.equal(tensor, before[name]) for name, tensor in job.network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), rng_state)
     assert torch.get_num_threads() == threads
     assert all(param.grad is None for param in job.network.parameters())
     assert (job.progress.step, job.feed.epoch) == (0, 0)
+    torch.testing.assert_close({**job.learner.state(), **job.feed.state()}, state, rtol=0, atol=0)
+
+
+def test_all_phases_of_a_step_are_timed(monkeypatch):
+    seen = []
+    plain = PhaseGradients.__call__
+    monkeypatch.setattr(
+        PhaseGradients,
+        "__call__",
+        lambda self, batch: (seen.append((torch.get_num_threads(), self.phase.name)), plain(self, batch))[1],
+    )
+    thread_timing.measure(*ready(spec=PHASES))
+    assert set(seen) == {(count, phase) for count in (1, 2) for phase in ("generators", "discriminators")}
 
 
 @pytest.mark.parametrize(
