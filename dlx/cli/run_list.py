@@ -137,17 +137,26 @@ def sync(
     ended = [one.dir for one in chosen if one.status() != "running"] if wait else []
     ended += [folder for folder in studies if not is_running(folder)] if wait else []
     waited = at_work.wait_all(ended, listings.waiting)
-    incomplete = [one.dir for one in chosen if run or arrivals.is_behind(one)]
+    stores, each = arrivals.Stores(), [*chosen, *map(RunFolder, studies)]
+    # who names a run, or another store, wants MLflow to be asked
+    asked = bool(run or uri)
+    states = {one.dir: None if asked or one.dir in waited else stores.unchanged(one) for one in each}
+
+    def delivered(one: RunFolder) -> track.SyncResult:
+        if (state := states[one.dir]) is not None:
+            return track.SyncResult(0, True, state["run_id"], state["uri"])
+        is_study = one.dir in studies
+        if run or is_study or arrivals.is_behind(one):
+            for problem in artifacts.write_all([one.dir]):
+                console.say(problem)
+        if is_study:
+            return mlflow_study.deliver(one.dir, uri).with_waiting(one.dir in waited)
+        return track.sync(one, uri, waited=one.dir in waited)
+
     with at_work.impatient(listings.waiting):
-        for problem in artifacts.write_all([*incomplete, *studies]):
-            console.say(problem)
-        done = [(one, track.sync(one, uri, waited=one.dir in waited)) for one in chosen]
-        done += [
-            (RunFolder(folder), mlflow_study.deliver(folder, uri).with_waiting(folder in waited))
-            for folder in studies
-        ]
-    listings.synced(done, as_json)
-    if not all(result.complete for _, result in done):
+        due = sum(state is None for state in states.values())
+        complete = listings.synced(((one, delivered(one)) for one in each), due, as_json)
+    if not complete:
         raise typer.Exit(1)
 
 

@@ -342,8 +342,11 @@ def _tracking_notes(experiment: Experiment, target: torch.device) -> tuple[str, 
 
 
 def check_tracking(experiment: Experiment) -> None:
-    """Raise SpecError where `track` asks for what this installation lacks."""
-    if experiment.track.tensorboard:
+    """Raise SpecError where `track` asks for what this installation lacks, DlxError where the environment misleads
+    its mirror.
+    """
+    if experiment.track.mirrors:
         from .. import track
 
         track.check(experiment)
+        track.check_environment()

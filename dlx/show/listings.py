@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .console import TextTable, document, out, say
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from ..reference.vocabulary import Page
     from ..runs.folder import RunFolder
     from ..track import SyncResult
+
+MANY = 20
+"""Runs of which each is no longer a line of its own."""
 
 
 def vocabulary(families: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
@@ -74,12 +78,32 @@ def waiting(folder: Path) -> None:
     say(f"{folder.parent.name}/{folder.name} is being delivered by another process, which is waited for.")
 
 
-def synced(done: Sequence[tuple[RunFolder, SyncResult]], as_json: bool) -> None:
-    """Print `dlx runs sync`: the state of each run that was delivered."""
-    if as_json:
-        document({"runs": [{"run": run.key, **result.as_json()} for run, result in done]})
-        return
+def synced(done: Iterable[tuple[RunFolder, SyncResult]], due: int, as_json: bool) -> bool:
+    """Print `dlx runs sync`: the state of each run as it is delivered; return whether all is in MLflow.
+
+    `due` of them are delivered or asked for in MLflow. Where those that it has already are many, they are counted.
+    """
+    if due >= MANY and not as_json:
+        say(f"{due:,} runs are looked at, one after the other; Ctrl-C loses nothing.")
+    found, same = [], []
     for run, result in done:
-        out(f"{run.key}  {result}")
-    if not done:
+        found.append((run, result))
+        if result.complete and not (result.sent or result.waited):
+            same.append((run, result))
+        elif not as_json:
+            _synced(run, result)
+    if as_json:
+        document({"runs": [{"run": run.key, **result.as_json()} for run, result in found]})
+    elif len(same) >= MANY:
+        out(f"{len(same):,} runs  nothing new")
+    else:
+        for run, result in same:
+            _synced(run, result)
+    if not found and not as_json:
         say("There are no runs to deliver.")
+    return all(result.complete for _, result in found)
+
+
+def _synced(run: RunFolder, result: SyncResult) -> None:
+    out(f"{run.key}  {result}")
+    sys.stdout.flush()  # in a pipe too: a thousand take minutes

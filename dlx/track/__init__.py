@@ -5,7 +5,7 @@ that process calls, and `dlx runs sync` as well. `mlflow.json` in the run folder
 """
 
 from .delivery import SyncResult
-from .mirror import FILES_TIMEOUT, Mirror, start, start_all
+from .mirror import FILES_TIMEOUT, Mirror, check_environment, start, start_all
 from .scalars import check, scalar_files
 from .store import tracking_uri
 from .sync import sync
@@ -15,6 +15,7 @@ __all__ = [
     "Mirror",
     "SyncResult",
     "check",
+    "check_environment",
     "scalar_files",
     "start",
     "start_all",

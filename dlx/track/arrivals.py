@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DlxError
-from ..runs.folder import ID, RunFolder
+from ..runs.folder import ARTIFACTS, ID, RunFolder
 from ..runs.records import RECORDS
 from ..utils import passwords
 from . import store
@@ -87,6 +87,61 @@ def arrivals(root: Path) -> Arrivals:
         if is_behind(run):
             behind.append(run)
     return Arrivals(root, newest, tuple(behind), models)
+
+
+class Stores:
+    """What stores have, each asked once: a thousand runs that have arrived are passed over without MLflow."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, frozenset[str] | None] = {}
+
+    def unchanged(self, folder: RunFolder) -> dict[str, Any] | None:
+        """Return the state of a run or study that has arrived as a whole, and has not changed since; else None.
+
+        A local store must still have it. A server is not asked: for that a run is named.
+        """
+        try:
+            state, when = folder.read_json(STATE_FILE), (folder.dir / STATE_FILE).stat().st_mtime_ns
+            known = bool(state) and not _lacks_something(folder, state) and self._has(state)
+        except (DlxError, OSError):
+            return None
+        whole = state.get("status", state.get("state")) not in {"", "RUNNING", None}
+        return state if known and whole and not _has_changed(folder.dir, when) else None
+
+    def _has(self, state: dict[str, Any]) -> bool:
+        uri = str(state.get("uri"))
+        asked = passwords.masked(os.environ.get("MLFLOW_TRACKING_URI", ""))
+        if asked and asked != uri:  # the run may be meant for another store by now
+            return False
+        if uri not in self.ids:
+            self.ids[uri] = _ids_in(uri)
+        ids = self.ids[uri]
+        return ids is None or state.get("run_id") in ids
+
+
+def _ids_in(uri: str) -> frozenset[str] | None:
+    """Return the MLflow runs of an SQLite store that are not deleted, read without MLflow; None of a server."""
+    path = store.sqlite_path(uri)
+    if path is None:
+        return None
+    import sqlite3
+    from contextlib import closing
+
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as tables:
+            found = tables.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'")
+            return frozenset(number for (number,) in found)
+    except sqlite3.Error:  # it is gone, or its tables are others than those of MLflow 3: MLflow itself is asked
+        return frozenset()
+
+
+def _has_changed(folder: Path, when: int) -> bool:
+    """Whether a file that is delivered was written after a time, in nanoseconds; those of mirrors are none."""
+    with os.scandir(folder) as entries:
+        each = [one for one in entries if not one.name.startswith((".", "mlflow")) and not one.name.endswith(".lock")]
+    if any(one.stat().st_mtime_ns > when for one in each):
+        return True
+    return any(made.stat().st_mtime_ns > when for made in (folder / ARTIFACTS).rglob("*"))
 
 
 def is_shown(run: RunFolder) -> bool:

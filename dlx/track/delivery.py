@@ -28,6 +28,7 @@ from ..runs.records import RunRecord
 from ..utils import passwords
 from . import at_work, content, model, store, system_metrics
 from .datasets import datasets
+from .store_errors import error_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -454,20 +455,3 @@ def follow(each: Sequence[Follower], gone: Callable[[], bool]) -> int:
         if all(one.code is not None for one in each):
             return max(one.code or 0 for one in each)
         time.sleep(pause)
-
-
-def error_text(error: Exception, uri: str) -> str:
-    """Describe an error of a delivery in one line."""
-    text = " ".join(str(error).split())
-    if isinstance(error, DlxError):
-        return text
-    unreachable = (
-        "Max retries exceeded",
-        "timed out",
-        "Connection refused",
-        "Connection aborted",
-        "RemoteDisconnected",
-    )
-    if any(word in text for word in unreachable):
-        return f"MLflow at {uri} cannot be reached; `dlx runs sync` delivers the rest once it can"
-    return f"MLflow at {uri} did not take it: {content.cut(text or type(error).__name__, 500)}"

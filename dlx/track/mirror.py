@@ -21,10 +21,10 @@ from filelock import FileLock, Timeout
 from ..errors import DlxError
 from ..plugins import FOLDER as PLUGINS
 from ..runs.folder import RunFolder, alive
-from ..utils import passwords
+from ..utils import environment, passwords
 from . import arrivals, at_work, spool, store
 from .delivery import LOG, STATE_FILE, Delivery, Follower, follow
-from .keeper import with_keeper
+from .keeper import PRIORITY, with_keeper
 from .system_metrics import SystemMetrics
 
 LOOK = 0.02
@@ -183,11 +183,13 @@ def _asked(runs: Sequence[RunFolder], uri: str | None, experiment: str | None) -
 
     The kinds that a spec's plugins define stay in a process, so those have none beside them.
     """
-    if not spool.idle_seconds() or experiment is None or any((run.dir / PLUGINS).is_dir() for run in runs):
+    if experiment is None or any((run.dir / PLUGINS).is_dir() for run in runs):
         return []
     address = store.tracking_uri(runs[0], uri, reads_spec=False)
     process, request = None, None
     try:
+        if not spool.idle_seconds():
+            return []
         home = spool.folder_of(address)
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(home / spool.DOOR, timeout=spool.DOOR_SECONDS):
@@ -282,9 +284,21 @@ def _followed(each: Sequence[Delivery[Any]], args: argparse.Namespace, files: Ca
     return code
 
 
+def draws_nothing() -> bool:
+    """Whether the environment asks for no pictures. DlxError where it says something else."""
+    return environment.is_set(FIGURES, "none")
+
+
+def check_environment() -> None:
+    """Raise DlxError where an environment variable of mirrors says nothing that it takes."""
+    spool.idle_seconds()
+    environment.is_set(PRIORITY, "normal")
+    draws_nothing()
+
+
 def pictures_of(run: RunFolder) -> list[str]:
     """Draw the pictures of a folder that has been delivered; return what kept some from being drawn."""
-    if os.environ.get(FIGURES) == "none":
+    if draws_nothing():
         return []
     try:
         problems: list[str] = import_module(PICTURES).write(run.dir)
@@ -295,7 +309,7 @@ def pictures_of(run: RunFolder) -> list[str]:
 
 def draw(each: Sequence[Delivery[Any]]) -> None:
     """Draw the pictures of folders that have been delivered, and deliver these; what is wrong goes to the log."""
-    wanted = os.environ.get(FIGURES) != "none"
+    wanted = not draws_nothing()
     for one in each:
         if not wanted and not one.is_behind():
             continue

@@ -24,7 +24,7 @@ from .. import __version__
 from ..data.cache import cache_folder
 from ..errors import DlxError
 from ..runs.folder import RunFolder, alive
-from ..utils import files, json_documents, passwords
+from ..utils import environment, files, json_documents, passwords
 from .keeper import STEPS
 
 IDLE = "DLX_MIRROR_IDLE"
@@ -37,6 +37,8 @@ TRIES = 2 + len(STEPS)
 """How often a request is begun: its keeper may have ended as many mirrors as it has steps."""
 DOOR_SECONDS = 0.5
 """Seconds after which nobody waits for a busy mirror any longer, and a training starts its own."""
+LONGEST_IDLE = 86_400.0
+"""Seconds that it stays at most: it holds memory."""
 LONGEST = 7 * 86_400.0
 """Seconds after which a folder of requests is removed."""
 OF_TERMINALS = (
@@ -47,11 +49,8 @@ OF_TERMINALS = (
 
 
 def idle_seconds() -> float:
-    """Return the seconds that a mirror stays when all is delivered."""
-    try:
-        return max(0.0, float(os.environ.get(IDLE, SECONDS)))
-    except ValueError:
-        return SECONDS
+    """Return the seconds that a mirror stays when all is delivered. DlxError where the environment says no time."""
+    return environment.seconds(IDLE, SECONDS, LONGEST_IDLE)
 
 
 def folder_of(uri: str) -> Path:

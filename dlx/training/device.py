@@ -13,6 +13,7 @@ from ..lazy import torch
 from ..shapes import bytes_text
 from ..spec import Experiment, Train
 from ..spec.sections.train import MOST_THREADS
+from ..utils import environment
 from ..utils.system import cores
 
 if TYPE_CHECKING:
@@ -114,13 +115,14 @@ def packing_threads(train: Train) -> int:
 def available_threads() -> int:
     """Return the CPU threads where a spec leaves them open: DLX_THREADS, OMP_NUM_THREADS, else all cores.
 
-    As OpenMP reads it, OMP_NUM_THREADS may be a list, `4,2`: the first number is of a loop that is in no other.
+    DlxError where the first is no number of threads. As OpenMP reads it, OMP_NUM_THREADS may be a list, `4,2`: the
+    first number is of a loop that is in no other.
     """
-    for name in ("DLX_THREADS", "OMP_NUM_THREADS"):
-        count = os.environ.get(name, "").partition(",")[0].strip()
-        if count.isdecimal() and int(count):
-            return min(int(count), MOST_THREADS)
-    return cores()
+    own = environment.count("DLX_THREADS", MOST_THREADS)
+    of_openmp = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if own is None and of_openmp.isdecimal() and int(of_openmp):
+        return min(int(of_openmp), MOST_THREADS)
+    return own or cores()
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from dlx import track
 from dlx.runs.folder import RunFolder
 from dlx.runs.records import RECORDS
 from dlx.track import content, store
+from dlx.track.store_errors import error_text
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
@@ -836,6 +837,25 @@ def test_a_mirror_that_breaks_is_reported(root, monkeypatch):
     mirror.process.kill()
 
     assert mirror.finish(5) == f"failed: the mirror ended with -9; {run.dir / 'mlflow.log'} says more"
+
+
+def test_what_a_user_can_mend_is_said_in_words(monkeypatch):
+    from mlflow.exceptions import MlflowException
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as of a container whose user has no name
+    with pytest.raises(RuntimeError) as homeless:
+        Path("~").expanduser()
+    assert error_text(homeless.value, "http://x") == (
+        "MLflow needs a home folder, which this user lacks: set HOME to one, and `dlx runs sync` delivers"
+    )
+    refused = (
+        "API request to endpoint /api/2.0/mlflow/runs/create failed with error code {} != 200. Response body: 'x'"
+    )
+    assert "does not know this user or password: put MLFLOW_TRACKING_USERNAME " in error_text(
+        MlflowException(refused.format(401)), "http://x"
+    )
+    assert "does not let this user write there" in error_text(MlflowException(refused.format(403)), "http://x")
 
 
 def test_a_store_that_no_one_knows_is_reported(root):

@@ -1,0 +1,35 @@
+"""Errors of MLflow and its stores in one line, with the way out where there is one."""
+
+from __future__ import annotations
+
+from ..errors import DlxError
+from . import content
+
+REFUSED = {
+    401: "does not know this user or password: put MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD into the "
+    "environment, and `dlx runs sync` delivers",
+    403: "does not let this user write there: who runs it grants the right, and then `dlx runs sync` delivers",
+}
+"""What a server says by its HTTP status, in words."""
+
+
+def error_text(error: Exception, uri: str) -> str:
+    """Describe an error of a delivery in one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, DlxError):
+        return text
+    unreachable = (
+        "Max retries exceeded",
+        "timed out",
+        "Connection refused",
+        "Connection aborted",
+        "RemoteDisconnected",
+    )
+    if any(word in text for word in unreachable):
+        return f"MLflow at {uri} cannot be reached; `dlx runs sync` delivers the rest once it can"
+    for code, why in REFUSED.items():
+        if f"error code {code} " in text:
+            return f"MLflow at {uri} {why}"
+    if "home directory" in text:  # pathlib's words, where MLflow looks for its own folder
+        return "MLflow needs a home folder, which this user lacks: set HOME to one, and `dlx runs sync` delivers"
+    return f"MLflow at {uri} did not take it: {content.cut(text or type(error).__name__, 500)}"
