@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class MissingNameError(Exception):
@@ -35,6 +38,13 @@ def attribute(value: Any, name: str) -> Any:
 def schema_of(op: Any) -> Any:
     """Return the schema of an operation: name, arguments, results. MissingNameError."""
     return attribute(op, "_schema")
+
+
+def storage(tensor: Tensor) -> int:
+    """Return a number that the storage of a tensor alone has while it lives. MissingNameError."""
+    # `data_ptr()`, which is public, is 0 for each storage without bytes
+    number: int = attribute(tensor.untyped_storage(), "_cdata")
+    return number
 
 
 def _found(value: Any, part: str, name: str) -> Any:

@@ -204,6 +204,26 @@ def test_a_chunk_is_as_long_as_the_steps_are_quick_and_nothing_comes_between(tmp
     assert found == wanted
 
 
+def test_updates_that_were_taken_elsewhere_are_counted_as_if_each_had_been_taken_here(tmp_path):
+    from dlx.training.batches.step_chunk import step_chunks
+
+    here, elsewhere = (job(tmp_path, "epochs: 2, batch_size: 2, log_every: 3, schedule: cosine") for _ in range(2))
+    for one, other in zip(step_chunks(here, most=5), step_chunks(elsewhere, most=5), strict=True):
+        one.run(lambda index: torch.zeros(()))
+        other.advance(other.count)
+        assert one.remaining == other.remaining == 0
+        (first,), (second,) = here.learner.optimizers.values(), elsewhere.learner.optimizers.values()
+        assert first.state()["optimizer"]["param_groups"] == second.state()["optimizer"]["param_groups"]
+        assert (first.rate, here.progress.step, here.feed.position) == (
+            second.rate,
+            elsewhere.progress.step,
+            elsewhere.feed.position,
+        )
+    assert here.progress.step == 70
+    assert [step for step, _, _ in here.progress.pending_points] == list(range(3, 70, 3))
+    assert here.progress.pending_points == elsewhere.progress.pending_points
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_evaluation_does_not_depend_on_the_size_of_its_batches(tmp_path, monkeypatch, reduction):
     from dlx.training import fit as module

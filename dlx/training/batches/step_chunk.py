@@ -99,9 +99,20 @@ class StepChunk:
         return still and all(scheduled.set_momentum is None for scheduled in self.optimizers)
 
     def advance(self, count: int) -> None:
-        """Count updates that were taken elsewhere, with the learning rates of their steps."""
-        for _ in range(count):
-            # the steps had their rates as numbers; this is for the points of the curve, and for a step after them
+        """Count updates that were taken elsewhere, with the learning rates of their steps.
+
+        Only where `changes_only_rates`.
+        """
+        progress = self.progress
+        end = progress.step + count
+        while progress.step < end:
+            # the steps had their rates as numbers: only those of points of the curve, and of the last one, are set
+            point = progress.step + self.log_every - progress.step % self.log_every
+            skipped = min(point, end) - progress.step - 1
+            self.done += skipped
+            progress.step += skipped
+            if self.indices is not None:
+                self.feed.position += skipped  # type: ignore[attr-defined]
             self.before()
             self.after()
 

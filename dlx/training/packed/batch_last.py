@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..replay.tape import RecordedCall, geometry, storage
+from ...utils.torch_private import storage
+from ..replay.tape import RecordedCall, geometry
 from . import pair_pooling, strip_convolution
 from .pair_pooling import POOL, POOL_BACKWARD
 
@@ -35,7 +36,7 @@ def storages(stack: Stack, calls: Sequence[RecordedCall]) -> set[int]:
     strips = {strip_convolution.key_of(call) for call in convolutions}
     if not strips:
         return set()
-    found, fixed = _images(calls) & stack.filters[0].created - set(stack.memory), _with_indices(calls)
+    found, fixed = _images(calls) & stack.filter.created - set(stack.memory), _with_indices(calls)
     before: set[int] = set()
     while before != found:
         before = set(found)

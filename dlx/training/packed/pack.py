@@ -142,7 +142,7 @@ class Pack:
             losses.append(loss)
         jobs = {number: self.jobs[number] for number in first_indices}
         steps = {number: self.steps[number] for number in first_indices}
-        size = sum(map(tape.memory, tapes))
+        size = tape.memory(tapes[0]) * len(tapes)
         if size > MAX_BYTES * len(self.jobs) // self.total:
             raise fallback.UntraceableError(f"stacked they would keep {size // 2**20:,} MiB")
         self.stacked = StackedJobs(jobs, tapes, inputs, losses, self.rngs, steps)

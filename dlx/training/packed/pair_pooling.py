@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...utils.torch_private import storage
 from ..replay.script import Operation, copy, operation
-from ..replay.tape import RecordedCall, storage
+from ..replay.tape import RecordedCall
 
 if TYPE_CHECKING:
     from .stack import Stack

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...utils.torch_private import schema_of
+from ...utils.torch_private import schema_of, storage
 from ..fallback import UntraceableError
 from ..replay.script import Operation, copy, operation
-from ..replay.tape import CallFilter, RecordedCall, Values, geometry, out_variant, simplified, storage
-from . import aligned_memory, batch_last, convolution, cross_entropy, pair_pooling, strip_convolution
+from ..replay.tape import CallFilter, RecordedCall, Values, out_variant, simplified
+from . import aligned_memory, batch_last, convolution, cross_entropy, pair_pooling, same_steps, strip_convolution
 
 LARGE = 32_768
 """Values of one network's result above which operations run row by row: on all rows at once, what one operation
@@ -47,14 +47,13 @@ class Stack:
         """With `by_row` each operation runs row by row, as it does for a network alone."""
         self.by_row = by_row
         self.tapes, self.rows, self.rngs = tapes, len(tapes), rngs
-        if len({tuple(call.op for call in tape) for tape in tapes}) > 1:
-            raise UntraceableError("the networks do not take the same steps")
-        self.filters = [CallFilter(tape, own) for tape, own in zip(tapes, inputs, strict=True)]
+        same_steps.check(tapes, inputs)
+        self.filter = CallFilter(tapes[0], inputs[0])
         self.memory = dict(memory)
         """Rows, by the storage of the first network that they replace."""
         self.shared: set[int] = set()
         """Storages that all networks read, such as the examples."""
-        self.unshared = {storage(t) for t in (*held, *inputs[0].values())} | self.filters[0].created
+        self.unshared = {storage(t) for t in (*held, *inputs[0].values())} | self.filter.created
         """Storages that always become rows: weights, buffers and indices of the first network, and what its step
         makes. A stack of one network has no second one to tell them from shared memory."""
         self.operations: list[Operation] = []
@@ -70,16 +69,16 @@ class Stack:
         """Storages of the first network whose rows lie batch last, whatever their strides were when recorded."""
         with torch.no_grad():
             for index, calls in enumerate(zip(*tapes, strict=True)):
-                self._add(index, [simplified(call) for call in calls], list(calls))
+                self._add(index, calls)
             self._flush_row_wise()
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
-    def join(self, tensors: list[Tensor]) -> None:
-        """Join the networks' storages of one tensor to rows, with their values, unless all networks share it."""
-        key = storage(tensors[0])
-        if key in self.memory or key in self.shared:
-            return
+    def join(self, key: int, tensors: list[Tensor]) -> None:
+        """Join the networks' storages of one tensor to rows, with their values, unless all networks share it.
+
+        `key` is that of the first network.
+        """
         if key not in self.unshared and len({storage(t) for t in tensors}) == 1:
             self.shared.add(key)
             return
@@ -106,10 +105,10 @@ class Stack:
 
     def row_of(self, tensor: Tensor | None, index: int) -> Tensor | None:
         """Return the same for a result, whose copy from another storage may have been removed."""
-        return None if tensor is None else self.row(self.filters[0].resolve(tensor), index)
+        return None if tensor is None else self.row(self.filter.resolve(tensor), index)
 
     def stacked_of(self, tensor: Tensor) -> Tensor:
-        return self.stacked(self.filters[0].resolve(tensor))
+        return self.stacked(self.filter.resolve(tensor))
 
     def rows_of(self, tensors: Sequence[Tensor]) -> dict[int, Tensor]:
         """Return the rows of tensors of the first network by their storages, where the step uses them."""
@@ -123,23 +122,29 @@ class Stack:
 
     # --- operations -------------------------------------------------------------------------------------------------
 
-    def _add(self, index: int, calls: list[RecordedCall], originals: list[RecordedCall]) -> None:
-        must_run = [s.must_run(index, call) for s, call in zip(self.filters, originals, strict=True)]
-        if len(set(must_run)) > 1:
-            raise UntraceableError("the networks do not use their memory in the same way")
-        placed = [self._resolved(call, own) for call, own in zip(calls, self.filters, strict=True)]
-        for tensors in zip(*([*call.inputs, *call.results] for call in placed), strict=True):
-            if len({geometry(t) for t in tensors}) > 1:
-                raise UntraceableError("the networks are not of one shape")
-            self.join(list(tensors))
-        # a call that need not run has been joined all the same: others read its result
-        if must_run[0]:
-            together = self._batched(placed)
-            if together:
-                self._flush_row_wise()
-                self.operations += together
-            else:
-                self.row_wise.append(self._by_row_rule(placed) or self._one_by_one(placed))
+    def _add(self, index: int, calls: Sequence[RecordedCall]) -> None:
+        """Add a call, of which each network has one."""
+        first, *others = calls
+        must_run = self.filter.must_run(index, first)
+        # a call that need not run is joined all the same: others read its result
+        self._join_all(calls)
+        if not must_run:
+            return
+        placed = [self._resolved(simplified(first), self.filter), *map(simplified, others)]
+        together = self._batched(placed)
+        if together:
+            self._flush_row_wise()
+            self.operations += together
+        else:
+            self.row_wise.append(self._by_row_rule(placed) or self._one_by_one(placed))
+
+    def _join_all(self, calls: Sequence[RecordedCall]) -> None:
+        """Join all memory that a call uses, but for copies that fall away: their sources are in rows already."""
+        every = [[*call.inputs, *call.results] for call in calls]
+        for place, tensor in enumerate(every[0]):
+            key = storage(tensor)
+            if key not in self.memory and key not in self.shared and key not in self.filter.copied_from:
+                self.join(key, [tensors[place] for tensors in every])
 
     def _flush_row_wise(self) -> None:
         """Add the operations that run row by row: all on one row, which stays in the cache, then on the next."""

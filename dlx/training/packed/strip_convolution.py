@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...utils.torch_private import storage
 from ..replay.script import Operation, copy, operation
-from ..replay.tape import RecordedCall, geometry, storage
+from ..replay.tape import RecordedCall, geometry
 from . import aligned_memory, convolution
 
 if TYPE_CHECKING:

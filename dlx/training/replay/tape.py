@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...utils.torch_private import attribute, private, schema_of
+from ...utils.torch_private import attribute, private, schema_of, storage
 from ..fallback import UntraceableError
 
 Values = dict[str, Tensor]
@@ -412,10 +412,6 @@ def _is_alias(call: RecordedCall) -> bool:
     return all(shared)
 
 
-def storage(tensor: Tensor) -> int:
-    return int(attribute(tensor.untyped_storage(), "_cdata"))
-
-
 def geometry(tensor: Tensor) -> tuple[Any, ...]:
     return tuple(tensor.size()), tuple(tensor.stride()), tensor.storage_offset(), tensor.dtype
 
@@ -428,9 +424,13 @@ def _tensors(value: Any) -> list[Tensor]:
     """Return all tensors in arguments or results, nested ones too."""
     if isinstance(value, Tensor):
         return [value]
-    if isinstance(value, dict):
-        return [tensor for item in value.values() for tensor in _tensors(item)]
-    return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, list | tuple) else []
+    found: list[Tensor] = []
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        if isinstance(item, Tensor):  # without a call for each: a step has thousands of arguments
+            found.append(item)
+        elif isinstance(item, dict | list | tuple):
+            found += _tensors(item)
+    return found
 
 
 def generators(calls: list[RecordedCall]) -> list[torch.Generator]:
