@@ -100,6 +100,10 @@ def report(
     ] = 0,
     band: AboutMean = "auto",
     each: Annotated[bool, typer.Option("--each", help="Each run by itself, and no others of its spec.")] = False,
+    most: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Curves, specs and pictures of the best N of many; 0 for all."),
+    ] = 50,
     title: Annotated[str, typer.Option(metavar="WORDS", help="Title of the page.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Write it anew until the training has ended.")] = False,
     inside: Annotated[
@@ -121,7 +125,7 @@ def report(
     from ..show import plot as shown
 
     pages.check_file(output)
-    options = pages.PageOptions(band, each, mistakes, title, inside=inside)
+    options = pages.PageOptions(band, each, mistakes, title, inside=inside, most=most)
     if watch:
         from ..report.watch import watch as watched
 

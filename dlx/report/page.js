@@ -122,6 +122,38 @@
     }
   }
 
+  // --- tables that are sorted by the column whose title is pressed ---------------------------------------------------
+
+  function sortBy(table, column, descending) {
+    const [body] = table.tBodies, numeric = table.tHead.rows[0].cells[column].classList.contains("number");
+    const worded = (row) => row.cells[column].textContent;
+    const keyOf = (row) => numeric ? Number.parseFloat(worded(row).replaceAll(",", "")) : worded(row);
+    const keyed = [...body.rows].map((row) => ({ row, key: keyOf(row) }));
+    const missing = (key) => key === "" || Number.isNaN(key);
+    keyed.sort((one, other) => {
+      if (missing(one.key) || missing(other.key)) return missing(one.key) - missing(other.key);
+      const order = numeric ? one.key - other.key : one.key.localeCompare(other.key, undefined, { numeric: true });
+      return descending ? -order : order;
+    });
+    body.append(...keyed.map(({ row }) => row));
+  }
+
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const titles = [...table.tHead.rows[0].cells];
+    titles.forEach((title, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = title.textContent;
+      title.replaceChildren(button);
+      button.addEventListener("click", () => {
+        const descending = title.getAttribute("aria-sort") === "ascending";
+        titles.forEach((other) => other.removeAttribute("aria-sort"));
+        title.setAttribute("aria-sort", descending ? "descending" : "ascending");
+        sortBy(table, column, descending);
+      });
+    });
+  }
+
   // --- a page that is written anew while its runs go on -------------------------------------------------------------
 
   const root = document.documentElement, every = Number(root.dataset.reload || 0), MOST_ALIKE = 25;

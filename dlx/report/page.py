@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import DlxError, plural
 from ..sweeps.study import Study
-from . import output, page_analyses, page_curves, page_looks, page_results, page_runs
+from . import output, page_analyses, page_best, page_curves, page_looks, page_results, page_runs
 from .kinds import Band
 from .page_bundle import bundle
 from .page_html import Markup, chart, joined, paragraph, section, text
@@ -37,6 +37,8 @@ class PageOptions:
     """Seconds after which the page loads itself anew, for it is written anew; 0 for a page that stays."""
     inside: bool = False
     """Whether networks are called anew for their filters, feature maps, attention, fields and calibration."""
+    most: int = page_best.MOST
+    """Groups of runs that are shown in full, the best ones; 0 for all. The table of results has all of them."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,15 @@ def check_file(path: Path) -> None:
 
 def page(names: Sequence[str], root: Path, options: PageOptions) -> Page:
     """Return the report of the runs and studies that are named. DlxError where one is not there."""
-    drawing = Drawing(tuple(groups(names, root, options.each)), Options(band=options.band))
-    title = options.title or ", ".join(group.label for group in drawing.groups[:4])
+    whole = Drawing(tuple(groups(names, root, options.each)), Options(band=options.band))
+    title = options.title or ", ".join(group.label for group in whole.groups[:4])
+    drawing, left_out = page_best.best(whole, options.most)
+    whole.notes += [left_out] if left_out else []
     parts: dict[str, tuple[str, Callable[[], Sequence[Markup]]]] = {
-        "results": ("Results", lambda: page_results.results(drawing)),
+        "results": (
+            "Results",
+            lambda: [*page_results.results(whole), *([paragraph(left_out, "note")] if left_out else [])],
+        ),
         "search": ("Search", lambda: page_results.searches(names, root)),
         "network": ("Networks", lambda: page_runs.networks(drawing)),
         "curves": ("Curves", lambda: [page_curves.charts(drawing)]),
@@ -92,11 +99,11 @@ def page(names: Sequence[str], root: Path, options: PageOptions) -> Page:
     }
     sections = {name: section(name, heading, *_safely(make)) for name, (heading, make) in parts.items()}
     there = {name: parts[name][0] for name, inner in sections.items() if inner}
-    notes = tuple(dict.fromkeys(drawing.notes))
+    notes = tuple(dict.fromkeys(whole.notes))
     if notes:
         sections["notes"] = section("notes", "Notes", *(paragraph(note) for note in notes))
         there["notes"] = "Notes"
-    runs = tuple(run.key for group in drawing.groups for run in group.runs)
+    runs = tuple(run.key for group in whole.groups for run in group.runs)
     html = _whole(title, there, joined(sections.values()), _count(names, root, len(runs)))
     if options.reload:
         about = f'data-reload="{options.reload:.1f}" data-written="{time.time():.1f}" '

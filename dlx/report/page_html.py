@@ -38,8 +38,13 @@ def section(name: str, title: str, *parts: Markup) -> Markup:
     )
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Markup:
-    """Return a table. A title that starts with `>` aligns its column to the right."""
+def table(
+    titles: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "", *, sortable: bool = False
+) -> Markup:
+    """Return a table. A title that starts with `>` aligns its column to the right.
+
+    A `sortable` one is sorted by the page's script, by the column whose title is pressed.
+    """
     right = [title.startswith(">") for title in titles]
     names = [title.removeprefix(">") for title in titles]
     cells = (
@@ -54,8 +59,9 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]], caption: str 
     )
     above = f"<caption>{text(caption)}</caption>" if caption else ""
     body = "\n".join(f"<tr>{row}</tr>" for row in cells)
+    kind = " class=sortable" if sortable else ""
     return Markup(
-        f'<div class="wide" tabindex="0"><table>{above}<thead><tr>{head}</tr></thead>'
+        f'<div class="wide" tabindex="0"><table{kind}>{above}<thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

@@ -75,7 +75,7 @@ def _stages(drawing: Drawing) -> list[Markup]:
 def _narrow(titles: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Markup:
     """Return a table of runs that is no wider than a page: each is a column where it has more figures than runs."""
     if len(titles) <= MOST_COLUMNS or len(rows) >= len(titles):
-        return table(titles, rows, caption)
+        return table(titles, rows, caption, sortable=len(rows) > 2)
     names = [title.removeprefix(">") for title in titles]
     turned = [list(one) for one in zip(names, *rows, strict=True)]
     return table([turned[0][0], *(f">{label}" for label in turned[0][1:])], turned[1:], caption)
@@ -97,7 +97,7 @@ def _single_runs(drawing: Drawing, names: Sequence[str]) -> list[Markup]:
         if len(group.runs) > 1
     ]
     titles = ["runs", "run", ">seed", *(f">{name}" for name in names)]
-    return [folded("Run by run", table(titles, rows))] if rows else []
+    return [folded("Run by run", table(titles, rows, sortable=True))] if rows else []
 
 
 def _cell(values: dict[str, float], name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from ..runs import lookup
 from ..runs.folder import RunFolder
 from ..sweeps.study import Study, is_study
 from ..trained import difference
-from ..trained.difference import RunGroup, siblings
+from ..trained.difference import Finished, RunGroup, siblings
 from ..trained.run_settings import differing, settings
 
 MOST_KEYS = 3
@@ -30,13 +31,13 @@ def groups(names: Sequence[str], root: Path, each: bool = False, trials: bool = 
 
     DlxError where a name is that of no run.
     """
-    found: list[RunGroup] = []
+    found, finished = list[RunGroup](), Finished()
     for name in names:
         folder = study_of(name, root) if trials else None
         if folder is not None:
             found.append(RunGroup(folder.name, _runs_of(folder)))
         else:
-            found += _singles(name, root) if each else _groups_of(name, root)
+            found += _singles(name, root) if each else _groups_of(name, root, finished)
     unique = list({tuple(run.dir.absolute() for run in group.runs): group for group in found}.values())
     return [replace(group, label=label) for group, label in zip(unique, labels(unique), strict=True)]
 
@@ -51,19 +52,19 @@ def _runs_of(folder: Path) -> tuple[RunFolder, ...]:
     return finished
 
 
-def _groups_of(name: str, root: Path) -> list[RunGroup]:
+def _groups_of(name: str, root: Path, finished: Finished) -> list[RunGroup]:
     if study_of(name, root) is not None:
         return difference.groups_of(name, root)
     run = lookup.find(name, root)
     beside = difference.baselines_of([one for one in lookup.of_name(name, root) if difference.has_finished(one)])
     if members := run.members():
         return [RunGroup(run.name, tuple(RunFolder(run.root / key) for key in members)), *beside]
-    return beside if beside and run.baseline() else [RunGroup(run.name, _alike(run)), *beside]
+    return beside if beside and run.baseline() else [RunGroup(run.name, _alike(run, finished)), *beside]
 
 
-def _alike(run: RunFolder) -> tuple[RunFolder, ...]:
+def _alike(run: RunFolder, finished: Finished) -> tuple[RunFolder, ...]:
     """Return a run with those of its spec that have finished; of one that runs, also those that run beside it."""
-    found = siblings(run)
+    found = siblings(run, finished)
     if run.status() != "running":
         return found
     own, known = difference.spec_without_draw(difference.spec_of_run(run)), {difference.draw_of(one) for one in found}
@@ -79,7 +80,7 @@ def study_of(name: str, root: Path) -> Path | None:
 
 def _singles(name: str, root: Path) -> list[RunGroup]:
     if lookup.of_name(name, root) or any(is_study(folder) for folder in (Path(name), root / name)):
-        runs = [one for group in _groups_of(name, root) for one in group.runs]
+        runs = [one for group in _groups_of(name, root, Finished()) for one in group.runs]
     else:
         run = lookup.find(name, root)
         runs = [RunFolder(run.root / key) for key in run.members()] or [run]
@@ -94,8 +95,11 @@ def labels(groups: Sequence[RunGroup]) -> list[str]:
         return _shortened(names)
     apart = {name: _apart([g for n, g in zip(names, groups, strict=True) if n == name]) for name in set(names)}
     found = [f"{name}{apart[name][group.runs[0].dir]}" for name, group in zip(names, groups, strict=True)]
-    if len(set(found)) < len(found):
-        found = [f"{name} {group.runs[0].id}" for name, group in zip(names, groups, strict=True)]
+    count = Counter(found)
+    found = [
+        f"{name} {group.runs[0].id}" if count[label] > 1 else label
+        for name, group, label in zip(names, groups, found, strict=True)
+    ]
     return _shortened(found)
 
 
@@ -113,8 +117,9 @@ def _shortened(labels: Sequence[str]) -> list[str]:
     """Return labels of at most `LONGEST` characters; those that begin alike are numbered."""
     found = [_short(label) for label in labels]
     number = [found[:i].count(label) + 1 for i, label in enumerate(found)]
+    count = Counter(found)
     return [
-        f"{_short(label, LONGEST - 5)} ({n})" if found.count(label) > 1 else label
+        f"{_short(label, LONGEST - 5)} ({n})" if count[label] > 1 else label
         for label, n in zip(found, number, strict=True)
     ]
 

@@ -6,7 +6,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
@@ -224,16 +224,37 @@ def baselines_of(runs: Sequence[RunFolder]) -> list[RunGroup]:
     return [RunGroup(f"{newest[label].name}: {label}", siblings(newest[label])) for label in order]
 
 
-def siblings(run: RunFolder) -> tuple[RunFolder, ...]:
+class Finished:
+    """Finished runs by what they are runs of, each read once however many of them are named."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[Path, str], dict[str, list[RunFolder]]] = {}
+        self._draws: dict[Path, Draw] = {}
+
+    def alike(self, run: RunFolder) -> list[RunFolder]:
+        """Return the finished runs of the same spec, the newest first."""
+        place = run.root, run.name
+        if place not in self._found:
+            by_spec = self._found[place] = {}
+            for other in lookup.all_runs(run.root):
+                if other.name == run.name and has_finished(other):
+                    by_spec.setdefault(_spec_of(other), []).append(other)
+        return self._found[place].get(_spec_of(run), [])
+
+    def draw_of(self, run: RunFolder) -> Draw:
+        if run.dir not in self._draws:
+            self._draws[run.dir] = draw_of(run)
+        return self._draws[run.dir]
+
+
+def siblings(run: RunFolder, finished: Finished | None = None) -> tuple[RunFolder, ...]:
     """Return a run with the finished ones of the same spec, in order of their seeds and folds; of equal ones the
     newest.
     """
-    own = _spec_of(run)
-    alike = [other for other in lookup.all_runs(run.root) if other.name == run.name and has_finished(other)]
-    chosen: dict[Draw, RunFolder] = {draw_of(run): run}
-    for other in alike:
-        if _spec_of(other) == own:
-            chosen.setdefault(draw_of(other), other)
+    known = finished or Finished()
+    chosen: dict[Draw, RunFolder] = {known.draw_of(run): run}
+    for other in known.alike(run):
+        chosen.setdefault(known.draw_of(other), other)
     return tuple(chosen[draw] for draw in sorted(chosen, key=lambda d: (d[0], d[1] or 0)))
 
 
@@ -249,6 +270,11 @@ def has_finished(run: RunFolder) -> bool:
 def spec_of_run(run: RunFolder) -> dict[str, Any]:
     """Return the resolved spec of a run, as plain values."""
     path = run.file("spec.yaml")
+    return dict(_parsed(path, path.stat().st_mtime_ns))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(path: Path, written: int) -> dict[str, Any]:  # noqa: ARG001 - the time of writing tells versions apart
     plain = read(path).plain()
     return plain if isinstance(plain, dict) else {}
 

@@ -266,6 +266,49 @@ def test_the_browser_tells_of_a_page_whose_script_fails(root, tmp_path):
     assert any("vegaEmbed" in line for line in console)
 
 
+def three(root):
+    """Three runs whose accuracy differs, not in its order."""
+    for name, accuracy in (("poor", 0.5), ("good", 0.9), ("fair", 0.7)):
+        final = {"metrics": {"valid/accuracy": accuracy, "valid/error": 1 - accuracy}}
+        made_run(root, name, evaluations=errors(0.4, 0.3), end=final)
+    return ["poor", "good", "fair"]
+
+
+def test_of_many_runs_the_table_has_all_and_the_best_are_shown_in_full(tmp_path):
+    names = three(tmp_path)
+    made = page(names, tmp_path, PageOptions(most=2))
+    table = made.html.partition('id="results"')[2].partition("</table>")[0]
+    assert all(f"<td>{name}</td>" in table for name in names)
+    assert re.findall(r"Spec of (\w+)", made.html) == ["good", "fair"]
+    words = "those of the best 2 of 3 by valid/accuracy: `--most N` shows N of them, `--most 0` all."
+    assert words in made.html
+    assert [note for note in made.notes if words in note]
+    whole = page(names, tmp_path, PageOptions(most=0))
+    assert re.findall(r"Spec of (\w+)", whole.html) == names
+    assert "--most" not in whole.html
+
+
+@browser
+def test_the_results_are_sorted_by_the_title_that_is_pressed(tmp_path):
+    act = """
+        const table = document.querySelector("#results table");
+        const order = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent).join(" ");
+        const press = (words) =>
+            [...table.querySelectorAll("th button")].find((one) => one.textContent === words).click();
+        said.before = order();
+        press("valid/accuracy"); said.up = order();
+        press("valid/accuracy"); said.down = order();
+        press("runs"); said.words = order();
+    """
+    _, said, _ = in_browser(page(three(tmp_path), tmp_path, PageOptions()).html, tmp_path, act)
+    assert said == {
+        "before": "poor good fair",
+        "up": "poor fair good",
+        "down": "good fair poor",
+        "words": "fair good poor",
+    }
+
+
 @browser
 def test_texts_with_markup_run_nothing(root, tmp_path):
     made_run(

@@ -18,6 +18,7 @@ from dlx.report.charts import chart
 from dlx.report.charts_files import content_of
 from dlx.report.plot import Options, plot
 from dlx.report.plot_figure import Figure, Series
+from dlx.report.plot_groups import groups
 from dlx.report.plot_records import curves_of
 
 
@@ -495,3 +496,15 @@ def test_the_command_says_where_the_picture_is(root):
     assert document["file"] == "a.csv"
     assert document["series"][0]["y"] == pytest.approx([0.4, 0.2])
     assert document["band"] == "95 % interval of the mean"
+
+
+def test_a_label_has_an_id_only_where_another_would_be_the_same(tmp_path):
+    ends = [(0.01, 0, {}), (0.02, 0, {}), (0.02, 1, None)]
+    made = [
+        made_run(tmp_path, seed=seed, number=i, rate=rate, evaluations={4: {"valid/error": 0.5}}, end=end)
+        for i, (rate, seed, end) in enumerate(ends)
+    ]
+    first, *others = [group.label for group in groups([str(run.dir) for run in made], tmp_path)]
+    assert "0.01" in first
+    assert made[0].id not in first
+    assert all(label.startswith(f"wide {made[1].id}") for label in others)
