@@ -15,6 +15,7 @@ from ..errors import DlxError
 from ..runs import lookup
 from ..spec import Experiment
 from ..spec.one_stage import stage_of
+from ..spec.syntax.read import Node
 from ..track.delivery import STATE_FILE
 from .recorder import TrainingStarted
 from .runner import run
@@ -104,32 +105,48 @@ def forecast(experiment: Experiment, runs: Path = Path("runs")) -> TrainingTime:
     names = [stage.name for stage in experiment.stages]
     starts: list[float] = []
     parts: dict[str, PartForecast] = {}
-    for name in names or [""]:
-        parts[name], start = _part(stage_of(experiment, name) if name else experiment)
-        starts.append(start)
+    called = {str(node.value) for one in experiment.stages for node in _sources(one.experiment)}
+    with tempfile.TemporaryDirectory(prefix="dlx-forecast-") as folder:
+        for name in names or [""]:
+            one = _untracked(stage_of(experiment, name) if name else experiment)
+            parts[name], start = _part(one, Path(folder))
+            starts.append(start)
+            if name in called:
+                _leave_run(one, name, Path(folder))
     start = starts[0]
     mirrored = experiment.track.mirrors
     return TrainingTime(start, parts, delivery_of(lookup.all_runs(runs)) if mirrored else None, mirrored)
 
 
-def _part(experiment: Experiment) -> tuple[PartForecast, float]:
+def _sources(experiment: Experiment) -> list[Node]:
+    """Return where the networks of a stage come from that have the weights of a run or of an earlier stage."""
+    found = (network.at("from") for network in experiment.networks.values())
+    return [node for node in found if node is not None]
+
+
+def _leave_run(stage: Experiment, name: str, runs: Path) -> None:
+    """Leave a run of one step of a stage for the later ones that call its networks: no weights change their time."""
+    epochs = ["~train.epochs"] if stage.written.at("train", "epochs") is not None else []
+    run(replace(stage.changed([*epochs, "++train.steps=1", "++train.seeds=1"]), name=name), runs)
+
+
+def _part(experiment: Experiment, runs: Path) -> tuple[PartForecast, float]:
     """Return the seconds of a training, and those up to its first step."""
     train = experiment.train
     count = 1
     if train is not None:
         count = train.ensemble.members or 1 if train.ensemble is not None else train.seeds
     begun, whole = _Begun(), False
-    with tempfile.TemporaryDirectory(prefix="dlx-forecast-") as folder:
-        try:
-            results = run(_untracked(experiment), Path(folder), begun, on_forecast=_stop)
-        except _EnoughError as enough:
-            found = enough.forecast
-            by = {name: getattr(found, name) * count for name in ("steps", "evaluations", "checkpoints", "end")}
-            counts, at_most = found.counts, found.at_most
-        else:
-            whole, at_most = True, False
-            by = {"steps": sum(one.seconds for one in results.results)}
-            counts = {"steps": results.results[0].steps}
+    try:
+        results = run(experiment, runs, begun, on_forecast=_stop)
+    except _EnoughError as enough:
+        found = enough.forecast
+        by = {name: getattr(found, name) * count for name in ("steps", "evaluations", "checkpoints", "end")}
+        counts, at_most = found.counts, found.at_most
+    else:
+        whole, at_most = True, False
+        by = {"steps": sum(one.seconds for one in results.results)}
+        counts = {"steps": results.results[0].steps}
     return PartForecast(by, counts, count, begun.packed, at_most, whole), begun.seconds_since_process_began()
 
 

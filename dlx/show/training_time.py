@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import plural
 from . import forms, live
@@ -13,6 +13,7 @@ from .forms import Number
 if TYPE_CHECKING:
     from ..experiment.forecast import PartForecast, TrainingTime
     from ..spec import Experiment
+    from ..sweeps.study_time import StudyTime
     from ..training.fit import Job
     from ..training.pace import TimeForecast
 
@@ -21,22 +22,34 @@ TELL_FROM = 60.0
 WORDS = {"steps": "step", "evaluations": "evaluation", "checkpoints": "checkpoint"}
 
 
-def of(experiment: Experiment) -> TrainingTime:
-    """Return how long the training of a spec will take; torch is imported for it."""
+class Asked(NamedTuple):
+    """The time of a training, and those of the studies that its spec declares."""
+
+    training: TrainingTime
+    studies: Sequence[StudyTime]
+
+
+def of(experiment: Experiment) -> Asked:
+    """Return how long the training of a spec will take, and its studies; torch is imported for it."""
     from ..experiment import forecast
+    from ..sweeps.study_time import studies_of
 
-    return forecast.forecast(experiment)
+    found = forecast.forecast(experiment)
+    return Asked(found, studies_of(experiment, found))
 
 
-def document(found: TrainingTime | None) -> dict[str, Any]:
+def document(asked: Asked | None) -> dict[str, Any]:
     """Return what `dlx inspect --time --json` has besides; empty where no time was asked for."""
-    return {} if found is None else {"time": found.as_json()}
+    if asked is None:
+        return {}
+    return {"time": asked.training.as_json() | {one.command: one.as_json() for one in asked.studies}}
 
 
-def table(found: TrainingTime | None) -> None:
+def table(asked: Asked | None) -> None:
     """Print a row for each thing that the time is spent on, and the whole; nothing where no time was asked for."""
-    if found is None:
+    if asked is None:
         return
+    found = asked.training
     grid = TextTable("time", ">seconds", styles=["cyan"])
     grid.add("start: imports, data, networks", _seconds(found.start))
     for name, part in found.parts.items():
@@ -45,11 +58,26 @@ def table(found: TrainingTime | None) -> None:
     grid.add("at most, in all" if found.at_most else "in all", _seconds(found.seconds))
     if found.mirrored and found.delivery is not None:
         grid.add("delivery to MLflow, after the command", _seconds(found.delivery))
+    for study in asked.studies:
+        grid.add(_study_row(study), _seconds(study.seconds))
     out()
     grid.print()
     if forms.FORM.get() == "table":
-        for sentence in sentences(found):
+        for sentence in (*sentences(found), *map(study_sentence, asked.studies)):
             out(sentence)
+
+
+def _study_row(one: StudyTime) -> str:
+    seeds = f" of {plural(one.seeds, 'seed')}" if one.seeds > 1 else ""
+    return f"`dlx {one.command}`{', at most' if one.at_most else ''}: {plural(one.count, one.unit)}{seeds} in turn"
+
+
+def study_sentence(one: StudyTime) -> str:
+    """Return how long a study takes, in words."""
+    before = "at most " if one.at_most else "about "
+    count = f"{plural(one.count, one.unit)}{f' of {one.seeds} seeds each' if one.seeds > 1 else ''}"
+    whole = f"{before}{live.time_text(one.seconds)} in turn, each as long as this one"
+    return f"`dlx {one.command}` trains {count}: {whole}; packed ones and `--jobs` make it less."
 
 
 def sentences(found: TrainingTime) -> list[str]:

@@ -67,6 +67,53 @@ def test_early_stopping_makes_it_at_most(spec, tmp_path):
     assert "at most" in training_time.sentences(found)[0]
 
 
+def test_a_study_takes_its_trainings_in_turn_each_as_long_as_that_of_the_spec(spec):
+    space = ["++sweep.space={train.steps: [100, 200, 400]}", "++sweep.seeds=2"]
+    asked = training_time.of(load(spec, space))
+    training = asked.training
+    one = training.parts[""].seconds
+    assert [(s.command, s.count, s.seeds) for s in asked.studies] == [("sweep", 3, 2)]
+    assert asked.studies[0].seconds == pytest.approx(training.start + 6 * one)
+    assert training_time.document(asked)["time"]["sweep"]["trials"] == 3
+    assert training_time.study_sentence(asked.studies[0]).startswith(
+        "`dlx sweep` trains 3 trials of 2 seeds each: about"
+    )
+    (early,) = training_time.of(load(spec, [*space[:1], "++sweep.scheduler=median"])).studies
+    assert early.at_most
+    assert "at most" in training_time.study_sentence(early)
+    assert not training_time.of(load(spec)).studies
+
+
+def test_a_cross_validation_takes_the_time_of_all_its_folds(tmp_path):
+    path = tmp_path / "folded.yaml"
+    data = "{digits: {folds: 5, fold: 1, test: 0.2}}"
+    network = "{layers: [flatten, {linear: 10}]}"
+    train = "{steps: 200, seeds: 2, optimizer: {adam: 0.01}}"
+    path.write_text(
+        f"dlx: 1\nname: folded\ndata: {data}\nnetwork: {network}\ntrain: {train}\ntrack: {{mlflow: false}}\n"
+    )
+    asked = training_time.of(load(path))
+    (folds,) = asked.studies
+    assert (folds.command, folds.count, folds.seeds) == ("crossval", 5, 2)
+    assert folds.seconds == pytest.approx(asked.training.start + 5 * asked.training.parts[""].seconds)
+    assert training_time.document(asked)["time"]["crossval"]["folds"] == 5
+
+
+def test_a_stage_that_calls_the_network_of_an_earlier_one_has_its_time_too(tmp_path):
+    path = tmp_path / "taught.yaml"
+    network = "{layers: [{linear: 2}]}"
+    path.write_text(
+        SPEC.replace(f"network: {network}", f"networks: {{teacher: {{from: first}}, student: {network}}}").replace(
+            "objective: classification", "objective: {distillation: {temperature: 2, alpha: 0.5}}"
+        )
+        + f"stages: [{{name: first, network: {network}, objective: classification}}, {{name: second}}]\n"
+    )
+    found = forecast.forecast(load(path), tmp_path / "runs")
+    assert list(found.parts) == ["first", "second"]
+    assert all(one.seconds > 0 for one in found.parts.values())
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_training_that_is_over_at_once_is_its_own_forecast(spec, tmp_path, monkeypatch):
     monkeypatch.setattr(pace, "MEASURED_SECONDS", 60.0)
     found = forecast.forecast(load(spec, ["train.steps=3"]), tmp_path / "runs").parts[""]
