@@ -37,10 +37,9 @@ def check_outputs(
     for name, problem in objective.check_aux(outputs).items():
         keys = ("objective", objective.kind, "aux", name)
         problems.add(replace(problem, mark=experiment.place(*keys), path=".".join(keys)))
-    for problem in _noise_of_values(experiment, objective, facts):
-        problems.add(problem)
-    for problem in _unfit_fields(experiment, objective, facts):
-        problems.add(problem)
+    for unfit in (_noise_of_values, _unfit_fields, _unfit_metrics):
+        for problem in unfit(experiment, objective, facts):
+            problems.add(problem)
     for head in objective.heads(list(facts.targets)):
         own = facts.of_target(head.field) if head.field in facts.targets else facts
         if (other := _other_target(experiment, head, own, facts)) is not None:
@@ -98,6 +97,17 @@ def _unfit_fields(experiment: Experiment, objective: Supervised, facts: Facts) -
         if (found := head.objective.check_fields(facts.fields)) is not None:
             keys = keys_of_head(experiment, head)
             yield replace(found, mark=experiment.place(*keys), path=".".join(keys))
+
+
+def _unfit_metrics(experiment: Experiment, objective: Supervised, facts: Facts) -> Iterator[Problem]:
+    """Yield the metrics that tell nothing of as many classes as there are."""
+    for head in objective.heads(list(facts.targets)):
+        classes = facts.of_target(head.field).classes if head.field in facts.targets else facts.classes
+        for metric in head.objective.metrics if classes is not None else ():
+            if message := metric.check(classes or 0):
+                keys = (*keys_of_head(experiment, head), "metrics")
+                hint = f"Take a smaller one, such as `{metric.kind}: {max(1, (classes or 0) // 2)}`, or drop it."
+                yield Problem(message, hint, experiment.place(*keys), ".".join(keys))
 
 
 def _noise_of_values(experiment: Experiment, objective: Supervised, facts: Facts) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from ..spec.sections.freeze import FreezePattern
 from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
-from . import claimed_metrics, expect, oddities, unused
+from . import claimed_metrics, expect, no_effect, oddities, unused
 from .borrowed import set_apart
 from .expansion import data_facts
 from .expansion.dormant import Dormant
@@ -114,7 +114,7 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         found = [problem for problem in problems.found if problem.message not in follows]
         raise SpecError(*sorted(with_values(found, experiment), key=in_file_order))
     warned = Problems()
-    for note in unused.warnings(experiment):
+    for note in (*unused.warnings(experiment), *no_effect.warnings(experiment)):
         next(iter(walks.values())).placer.warned.add(note)
     graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
     sources = {name: source.as_json() for name, source in experiment.sources.items()}

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from ..errors import ShapeError, first_line
 from ..registry import FAMILIES, Declared, Registry, family
-from ..shapes import Shape, Window
+from ..shapes import Shape, Window, by_x
 from .arithmetic import Line, default_lines
 
 if TYPE_CHECKING:
@@ -416,17 +416,25 @@ def axis_of(x: Shape, dim: int, kind: str, inputs: Sequence[Shape] = ()) -> int:
     return where - 1
 
 
-def unseen_warning(window: Window, size: Sequence[int]) -> tuple[str, ...]:
-    """Return sentences about positions at the end that a stride never reads; axes with equal numbers share one."""
+def window_warnings(window: Window, size: Sequence[int], padded: bool = True) -> tuple[str, ...]:
+    """Return sentences about positions at the end that a stride never reads, and about windows on padding alone.
+
+    Not `padded` is for a padding that holds values of the input.
+    """
     alike: dict[tuple[int, int], list[str]] = {}
     for axis, (n, of) in enumerate(zip(window.uncovered(size), size, strict=True)):
         if n:
             alike.setdefault((n, of), []).append(f"axis {axis}")
-    return tuple(
+    unseen = (
         f"the stride skips the end: the last {n} of {of} positions on "
         f"{'each axis' if len(axes) == len(size) > 1 else ' and '.join(axes)} {'is' if n == 1 else 'are'} never seen"
         for (n, of), axes in alike.items()
     )
+    wide = padded and any(p >= extent for p, extent in zip(window.before, window.extent, strict=True))
+    on_zeros = (
+        f"padding {by_x(window.before)} is as wide as a window of {by_x(window.extent)}, or wider: outputs at the "
+    )
+    return (*unseen, *([f"{on_zeros}edge see padding alone"] if wide else []))
 
 
 def by_rank(*classes: Any) -> dict[int, Any]:

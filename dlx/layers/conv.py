@@ -12,7 +12,7 @@ from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape, Window, by_x, per_axis
 from .arithmetic import Line, line, sliding
-from .base import Example, Extent, Layer, Margin, Plan, Saved, by_rank, floats, positions, unseen_warning
+from .base import Example, Extent, Layer, Margin, Plan, Saved, by_rank, floats, positions, window_warnings
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -73,7 +73,7 @@ class Conv(Layer):
             by_channel=self.groups == x.channels == self.out_channels,
             saved=saved,
             saved_bytes=padded,
-            warnings=unseen_warning(window, size),
+            warnings=window_warnings(window, size, padded=self.padding_mode == "zeros"),
         )
 
     def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:

@@ -19,7 +19,7 @@ from .base import (
     Plan,
     floats,
     positions,
-    unseen_warning,
+    window_warnings,
 )
 from .conv import Conv, check_groups
 
@@ -96,7 +96,7 @@ class DeformableConv(Layer):
             macs=(prod(weight) + prod(offset)) * places,
             window=AxisMap((None, None, None)),
             saved_bytes=FLOAT * held,
-            warnings=unseen_warning(window, x.size),
+            warnings=window_warnings(window, x.size),
         )
 
     def _window(self) -> Window:
@@ -147,7 +147,7 @@ class _Mixed(Layer):
             macs=prod(filters) * prod(stops) + mixing + matrices,
             window=InputPaths(((0, window), (0, AxisMap((None,) * len(x))))),
             saved_bytes=FLOAT * (prod(filters) + self.held(x)),
-            warnings=unseen_warning(window, size),
+            warnings=window_warnings(window, size),
         )
 
     def held(self, x: Shape) -> int:

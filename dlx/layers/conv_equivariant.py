@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape, Window
-from .base import OWN, Example, Layer, Plan, SavedIf, floats, positions, unseen_warning
+from .base import OWN, Example, Layer, Plan, SavedIf, floats, positions, window_warnings
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -56,7 +56,7 @@ class _P4(Layer):
             window=window,
             saved_if=(SavedIf((0, OWN), fixed=4 * FLOAT * prod(weight)),),
             derived_bytes=4 * FLOAT * prod(weight),
-            warnings=unseen_warning(window, x.size),
+            warnings=window_warnings(window, x.size),
         )
 
     def module(self, *xs: Shape) -> Module:

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape, Window, by_x
-from .base import Example, Extent, Layer, Margin, Plan, floats, positions, unseen_warning
+from .base import Example, Extent, Layer, Margin, Plan, floats, positions, window_warnings
 from .conv import Conv
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class SeparableConv(Layer):
             macs=macs,
             window=window,
             saved_bytes=4 * out * prod(size) + between - 4 * out * prod(stops),
-            warnings=unseen_warning(window, size),
+            warnings=window_warnings(window, size),
         )
 
     def module(self, *xs: Shape) -> Module:

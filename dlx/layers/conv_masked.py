@@ -23,7 +23,7 @@ from .base import (
     all_floats,
     floats,
     positions,
-    unseen_warning,
+    window_warnings,
 )
 from .conv import Conv
 
@@ -140,7 +140,7 @@ class PartialConv(Layer):
             saved=(),
             saved_bytes=x.bytes + (5 if self.bias else 4) * prod(stops),  # what is let through, and how much
             saved_if=(SavedIf((0,), input=1),),
-            warnings=unseen_warning(window, size),
+            warnings=window_warnings(window, size),
         )
 
     def results(self, *xs: Shape) -> Mapping[str, Shape]:

@@ -12,7 +12,7 @@ from pydantic import Field
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape, Window, by_x
-from .base import Example, Extent, Layer, Margin, Plan, by_rank, floats, positions, unseen_warning
+from .base import Example, Extent, Layer, Margin, Plan, by_rank, floats, positions, window_warnings
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -151,7 +151,7 @@ def pooled_plan(x: Shape, window: Window, kind: str) -> Plan:
             inputs=[x],
         )
     return Plan(
-        shape=Shape((x.channels, *stops)), window=window, by_channel=True, warnings=unseen_warning(window, x.size)
+        shape=Shape((x.channels, *stops)), window=window, by_channel=True, warnings=window_warnings(window, x.size)
     )
 
 

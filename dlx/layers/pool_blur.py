@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape, Window, by_x
-from .base import Example, Extent, Layer, Margin, Plan, positions, unseen_warning
+from .base import Example, Extent, Layer, Margin, Plan, positions, window_warnings
 from .pool import pooled_plan
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class MaxBlurPool(Layer):
             window=window,
             by_channel=True,
             saved_bytes=8 * largest.count + largest.bytes + 4 * x.channels * blurred,
-            warnings=unseen_warning(window, x.size),
+            warnings=window_warnings(window, x.size),
         )
 
     def module(self, *xs: Shape) -> Module:

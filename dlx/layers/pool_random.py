@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Number, Shape, Window, by_x, per_axis, whole
-from .base import Example, Extent, Layer, Plan, floats, positions, unseen_warning
+from .base import Example, Extent, Layer, Plan, floats, positions, window_warnings
 
 if TYPE_CHECKING:
     from typing import Self
@@ -51,7 +51,7 @@ class StochasticPool(Layer):
             window=window,
             by_channel=True,
             saved_bytes=8 * shape.count + self._values(x, window, shape),  # which one, as int64, of which values
-            warnings=unseen_warning(window, x.size),
+            warnings=window_warnings(window, x.size),
         )
 
     @staticmethod
@@ -103,7 +103,7 @@ class MaxPoolDropout(Layer):
             window=window,
             by_channel=True,
             saved_bytes=(8 + prod(window.kernel)) * shape.count,  # which one, as int64; what is dropped, a byte each
-            warnings=unseen_warning(window, x.size),
+            warnings=window_warnings(window, x.size),
         )
 
     def module(self, *xs: Shape) -> Module:

@@ -67,6 +67,10 @@ class Metric(Declared):
         """Name in the results."""
         return self.kind
 
+    def check(self, classes: int) -> str:
+        """Return why the metric tells nothing of so many classes; empty where it does."""
+        return ""
+
     def label_meter(self, thresholds: Tensor) -> Meter:
         """Return a new meter of several labels, which takes logits and targets (N, labels).
 

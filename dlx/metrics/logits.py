@@ -43,6 +43,11 @@ class TopKError(Metric):
     def name(self) -> str:
         return f"top_{self.k}_error"
 
+    def check(self, classes: int) -> str:
+        if self.k < classes:
+            return ""
+        return f"`k: {self.k:,}` of top_k_error takes in all {classes:,} classes, so that it is always 0"
+
     def meter(self, output: Tensor, ignore: int | None) -> Meter:
         k = min(self.k, output.shape[1])
         return _Each(lambda x, y: (x.topk(k).indices != y[:, None]).all(1).float(), ignore)

@@ -91,6 +91,11 @@ class Optimizer(Declared):
         """Whether the optimizer applies weight decay."""
         return bool(getattr(self, "weight_decay", 0))
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether the rate is 0, so that no weight moves."""
+        return not self.lr
+
     def build(self, params: Iterable[Tensor] | Iterable[WeightGroup]) -> torch.optim.Optimizer:
         """Return the torch optimizer for `params`, with fused kernels where torch has them."""
         groups = as_groups(params)

@@ -60,6 +60,10 @@ class Muon(Optimizer):
     def decays(self) -> bool:
         return super().decays or self.rest.decays
 
+    @property
+    def stands_still(self) -> bool:
+        return super().stands_still and self.rest.stands_still
+
     def build(self, params: Iterable[Tensor] | Iterable[WeightGroup]) -> torch.optim.Optimizer:
         from ..modules.optim import CombinedOptimizer
 

@@ -28,6 +28,10 @@ class Rprop(Optimizer):
     torch_name: ClassVar[str] = "Rprop"
     state_per_param: ClassVar[int] = 2
 
+    @property
+    def stands_still(self) -> bool:
+        return False  # the smallest of `step_sizes` is above 0
+
     @model_validator(mode="after")
     def _down_and_up(self) -> Self:
         if not self.etas[0] < 1 < self.etas[1]:

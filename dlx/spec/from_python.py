@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..errors import Mark, Problem, SpecError
 from ..utils.passwords import mask_and_remember
-from .syntax.nodes import MAX_DEPTH, MAX_VALUES, Node, refuse_too_large
+from .syntax.nodes import MAX_DEPTH, MAX_VALUES, Node, refuse_out_of_range
 from .syntax.read import parsed
 
 TEXT: Final = Path("<text>")
@@ -80,7 +80,7 @@ class _Builder:
             message = f"a spec holds {SCALARS}, and no {type(value).__name__}"
             self.problems.append(Problem(message, "", mark, path))
             return Node(None, mark)
-        refuse_too_large(value, mark, path)
+        refuse_out_of_range(value, mark, path)
         return Node(mask_and_remember(value) if isinstance(value, str) and "${" not in value else value, mark)
 
     def children(self, mapping: Mapping[Any, Any], path: str, depth: int) -> dict[str, Node]:

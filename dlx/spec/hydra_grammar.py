@@ -9,12 +9,15 @@ from itertools import islice
 from typing import Any
 
 from ..utils.passwords import mask_and_remember
+from .syntax.nodes import Underflow, float_of
 
 SWEEP_IS_WHOLE_VALUE = "and a sweep is the whole value of a key"
 MOST_JOINED = 12
 """Values of a choice that a hint writes out."""
 
 
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+NUMBER = re.compile(r"(?<![\w.])(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?(?![\w.])")
 _PART = r"(?:[A-Za-z_]\w*|0|[1-9]\d*)"
 SIMPLE = re.compile(
     rf"(?P<sign>\+{{0,2}})(?P<key>[A-Za-z_]\w*(?:\.{_PART})*)="
@@ -129,6 +132,12 @@ def plain(value: Any) -> Any:
         return {str(plain(k)): plain(v) for k, v in value.items()}
     value = getattr(value, "text", value)  # of a QuotedString
     return mask_and_remember(value) if isinstance(value, str) and "${" not in value else value
+
+
+def underflow_in(text: str) -> Underflow | None:
+    """Return the number of an override, outside of quotes, that underflows to 0; None where there is none."""
+    numbers = (float_of(found) for found in NUMBER.findall(QUOTED.sub("", text.partition("=")[2])))
+    return next((number for number in numbers if isinstance(number, Underflow)), None)
 
 
 def sweep_inside(key: str, value: Any) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from .compose import find, group_file
 from .plugin_list import add, taken
 from .sections.expect import CLAIMING
 from .sections.kinds import BY_NETWORK, are_networks, choice_at
-from .syntax.nodes import OVERRIDE, OriginalItems, refuse_too_large, too_large_number
+from .syntax.nodes import OVERRIDE, OriginalItems, refuse_out_of_range, too_large_number, too_small_number
 from .syntax.read import Node, located
 from .validation import ENTRY_KEYS, shown
 
@@ -85,6 +85,8 @@ def parse(text: str, mark: Mark | None = None) -> Any:
         raise SpecError(Problem(f"`{error}` is given twice in one mapping", "Keep one of the two.", mark)) from error
     except ValueError as error:
         raise SpecError(too_large_number(mark)) from error
+    if (number := hydra_grammar.underflow_in(text)) is not None:
+        raise SpecError(too_small_number(number, mark, override.key_or_group))
     if inner := hydra_grammar.sweep_inside(override.key_or_group.replace("/", "."), override.value()):
         raise SpecError(Problem(*inner, mark, override.key_or_group))
     return override
@@ -142,7 +144,7 @@ def content_of(name: str, value: Any, spec: Path, mark: Mark) -> Node:
     # As in Hydra, the name of an option in a config group means its file.
     if isinstance(value, str) and find(f"{group}/{value}", spec):
         return group_file(group, value, spec, mark)
-    refuse_too_large(value, mark, name)
+    refuse_out_of_range(value, mark, name)
     return located(value, mark)
 
 

@@ -608,6 +608,20 @@ def test_a_stride_that_skips_the_end_says_how_many_positions_are_lost(tmp_path):
     assert not warnings_of(tmp_path, strided, "[3, 7, 7]")
 
 
+def test_a_padding_as_wide_as_the_window_lets_outputs_see_nothing_else(tmp_path):
+    wide = "- conv: {out_channels: 4, kernel_size: 3, padding: 3, dilation: DILATION, padding_mode: MODE}"
+    told = wide.replace("DILATION", "1").replace("MODE", "zeros")
+    assert warnings_of(tmp_path, told) == [
+        "4: padding 3x3 is as wide as a window of 3x3, or wider: outputs at the edge see padding alone"
+    ]
+    assert warnings_of(tmp_path, "- conv: {out_channels: 4, kernel_size: [5, 1], padding: [2, 1]}") == [
+        "4: padding 2x1 is as wide as a window of 5x1, or wider: outputs at the edge see padding alone"
+    ]
+    assert not warnings_of(tmp_path, told.replace("padding: 3", "padding: 2"))
+    assert not warnings_of(tmp_path, told.replace("dilation: 1", "dilation: 2"))
+    assert not warnings_of(tmp_path, told.replace("zeros", "circular"))
+
+
 def test_layers_on_the_last_axis_of_a_map_say_what_they_take(tmp_path):
     layers = """
     - {layer_norm: , name: first}

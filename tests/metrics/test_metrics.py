@@ -5,9 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import experiment_of
 from sklearn.metrics import f1_score, jaccard_score, precision_score, r2_score, recall_score, roc_auc_score
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from dlx.errors import SpecError
+from dlx.graph import trace_all
 from dlx.metrics import METRICS, Mean, Metric
 
 
@@ -85,6 +88,17 @@ def test_the_top_k_error_is_the_share_outside_the_first_k(k, by_hand):
     metric = METRICS["top_k_error"](k=k)
     assert measured(metric, logits, torch.arange(4)) == by_hand
     assert metric.name == f"top_{k}_error"
+
+
+def test_a_top_k_error_of_as_many_guesses_as_classes_is_refused_before_it_is_always_0():
+    data = "network: {layers: [linear: 3]}\ndata: {blobs: {classes: 3, features: 2}}\nobjective:\n"
+    with pytest.raises(SpecError) as error:
+        trace_all(experiment_of(data + "  classification:\n    metrics: [{top_k_error: 1000}, f1]\n"))
+    (problem,) = error.value.problems
+    assert problem.message == "`k: 1,000` of top_k_error takes in all 3 classes, so that it is always 0"
+    assert problem.hint == "Take a smaller one, such as `top_k_error: 1`, or drop it."
+    assert (problem.path, problem.mark.line) == ("objective.classification.metrics", 5)
+    trace_all(experiment_of(data + "  classification: {metrics: [{top_k_error: 2}]}\n"))
 
 
 def test_perplexity_is_the_number_of_classes_for_one_that_knows_nothing():

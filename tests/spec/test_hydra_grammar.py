@@ -93,6 +93,19 @@ def test_a_long_whole_number_is_refused(tmp_path, text):
     assert "a whole number has at most 300 digits" in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["a=1e-2000", "a={b: [2, .3e-400]}", "a=1,1e-999"])
+def test_a_number_that_would_become_0_is_refused(text):
+    with pytest.raises(SpecError) as error:
+        parse(text)
+    assert "is nearer to 0 than any number but 0 itself: the smallest is 5e-324" in str(error.value)
+    assert error.value.problems[0].hint == "Write 0, where that is meant."
+
+
+def test_what_is_no_number_or_is_0_is_taken():
+    values = {"a='1e-2000'": "1e-2000", "a=v1e-999": "v1e-999", "a=[0e-999]": [0.0], "a={b: 5e-324}": {"b": 5e-324}}
+    assert {text: hydra_grammar.plain(parse(text).value()) for text in values} == values
+
+
 def test_hydras_other_forms_are_as_hydra_has_them():
     """https://hydra.cc/docs/advanced/override_grammar/basic/: types, quotes, escapes and casts."""
     values = {"a=1_000": 1000, "a=1e3": 1000.0, "a='1'": "1", "a=[1,b]": [1, "b"], r"a=b\,c": "b,c", "a=int(3.7)": 3}

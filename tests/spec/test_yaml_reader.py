@@ -84,6 +84,28 @@ def test_a_long_whole_number_of_toml_is_refused_at_its_place(digits):
     assert text.startswith(f"s:3:{1 if digits < 4300 else 5}\n  a whole number has at most 300 digits")
 
 
+@pytest.mark.parametrize(
+    ("text", "parse", "sentence"),
+    [
+        (
+            "a: 1\nb: 1e-2000",
+            parse_yaml,
+            "s:2:4\n  1e-2000 is nearer to 0 than any number but 0 itself: the smallest",
+        ),
+        ("a: [1, -.0_3E-999]", parse_yaml, "s:1:8\n  -.0_3E-999 is nearer to 0 than any number but 0 itself"),
+        (f"a: 0.{'0' * 400}1", parse_yaml, "is nearer to 0 than any number but 0 itself: the smallest is 5e-324"),
+        ("a = 1\nb = 2e-400", parse_toml, "s:2:5\n  2e-400 is nearer to 0 than any number but 0 itself"),
+    ],
+)
+def test_a_number_that_would_become_0_is_refused_at_its_place(text, parse, sentence):
+    assert sentence in error_of(text, parse)
+
+
+def test_the_smallest_numbers_and_0_itself_are_read():
+    for text, parse in (("a: {}", parse_yaml), ("a = {}", parse_toml)):
+        assert [parse(text.format(one), "s").at("a").value for one in ("5e-324", "0e-2000", "-0.0")] == [5e-324, 0, 0]
+
+
 # --- merge keys -----------------------------------------------------------------------------------------------------
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from ...errors import Mark, Problem, SpecError
+from ...errors import Mark, Problem, SpecError, shortened
 
 MAX_DEPTH = 100
 MAX_VALUES = 200_000
@@ -15,6 +17,8 @@ OVERRIDE = "override `"
 """The beginning of the mark of what an override has set."""
 MAX_WHOLE = 10**300 - 1
 """The largest whole number: it has a float."""
+SMALLEST = math.ulp(0.0)
+"""The smallest float above 0."""
 
 
 class Broken(Enum):
@@ -138,16 +142,42 @@ def located(value: Any, mark: Mark) -> Node:
     return Node(value, mark)
 
 
-def refuse_too_large(value: Any, mark: Mark, path: str = "") -> None:
-    """Raise SpecError where a whole number, also inside a list or mapping, has more than 300 digits."""
+class Underflow(float):
+    """The 0 that a number nearer to 0 than any float would become, with its text."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Underflow:
+        zero = super().__new__(cls, 0.0)
+        zero.text = text
+        return zero
+
+
+def float_of(text: str) -> float:
+    """Convert the digits of a number; an `Underflow` where they are not 0, and their float is."""
+    value = float(text)
+    fits = value or not any(digit in "123456789" for digit in re.split("[eE]", text)[0])
+    return value if fits else Underflow(text)
+
+
+def refuse_out_of_range(value: Any, mark: Mark, path: str = "") -> None:
+    """Raise SpecError where a number, also inside a list or mapping, has more than 300 digits or would become 0."""
     if isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
-            refuse_too_large(inner, mark, path)
+            refuse_out_of_range(inner, mark, path)
     elif isinstance(value, int) and abs(value) > MAX_WHOLE:
         raise SpecError(too_large_number(mark, path))
+    elif isinstance(value, Underflow):
+        raise SpecError(too_small_number(value, mark, path))
 
 
 def too_large_number(mark: Mark, path: str = "") -> Problem:
     """Return the problem of a whole number with too many digits."""
     message = f"a whole number has at most {len(str(MAX_WHOLE))} digits, and this one has more"
     return Problem(message, "Write it with an exponent (1e30), or as a text in quotes.", mark, path)
+
+
+def too_small_number(number: Underflow, mark: Mark, path: str = "") -> Problem:
+    """Return the problem of a number that would become 0."""
+    message = f"{shortened(number.text, 30)} is nearer to 0 than any number but 0 itself: the smallest is {SMALLEST}"
+    return Problem(message, "Write 0, where that is meant.", mark, path)

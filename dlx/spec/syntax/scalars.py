@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .nodes import MAX_WHOLE
+from .nodes import MAX_WHOLE, float_of
 
 MOST_DIGITS = 1000
 """Characters of a number that is converted, leading zeros and `_` included; Python refuses 4,300 digits."""
@@ -24,7 +24,9 @@ _WORDS: dict[str, bool | float | None] = {
 
 
 def plain_scalar(text: str) -> bool | int | float | str | None:
-    """Return the value of an unquoted scalar. A whole number with too many digits becomes MAX_WHOLE + 1."""
+    """Return the value of an unquoted scalar.
+    A whole number with too many digits becomes MAX_WHOLE + 1, and one too near to 0 an `Underflow`.
+    """
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "+-.0123456789":
@@ -33,7 +35,7 @@ def plain_scalar(text: str) -> bool | int | float | str | None:
         return int(text) if len(text) < MOST_DIGITS else MAX_WHOLE + 1
     if _BASED.fullmatch(text):
         return int(text, 0) if len(text) < MOST_DIGITS else MAX_WHOLE + 1
-    return float(text) if _FLOAT.fullmatch(text) else text
+    return float_of(text) if _FLOAT.fullmatch(text) else text
 
 
 _TAGGED: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "bool": (bool,), "null": (type(None),)}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import Mark, Problem, SpecError
-from .nodes import MAX_DEPTH, Node, refuse_too_large, too_large_number
+from .nodes import MAX_DEPTH, Node, float_of, refuse_out_of_range, too_large_number
 from .toml_hints import way_out
 from .toml_positions import key_marks
 from .yaml_causes import cause_before
@@ -19,7 +19,7 @@ _AT = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", r
 def parse_toml(text: str, file: str) -> Node:
     """Parse a TOML document. SpecError where it is malformed."""
     try:
-        values = tomllib.loads(text)
+        values = tomllib.loads(text, parse_float=float_of)
     except tomllib.TOMLDecodeError as error:
         found = _AT.match(str(error))
         lines = text.split("\n")
@@ -51,7 +51,7 @@ def _from_toml(value: Any, path: tuple[str | int, ...], marks: dict[tuple[str | 
         return Node([below(child, index) for index, child in enumerate(value)], mark)
     if not isinstance(value, bool | int | float | str):
         raise SpecError(Problem("a spec has no dates and times", "Put it in quotes.", mark))
-    refuse_too_large(value, mark)
+    refuse_out_of_range(value, mark)
     return Node(value, mark)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ...errors import Mark, Problem, SpecError
-from .nodes import MAX_DEPTH, MAX_VALUES, Node, refuse_too_large
+from .nodes import MAX_DEPTH, MAX_VALUES, Node, refuse_out_of_range
 from .scalars import TAG, plain_scalar, tagged_scalar
 from .yaml_hints import problem_of
 from .yaml_source import LibyamlText
@@ -222,7 +222,7 @@ class _NodeBuilder:
             return text
         try:
             value = plain_scalar(text) if tag is None else tagged_scalar(tag, text)
-            refuse_too_large(value, mark)
+            refuse_out_of_range(value, mark)
         except ValueError:
             message = f'"{text[:60]}" is not what its tag `!!{tag}` says'
             raise self.fail(message, mark, "Drop the tag, or mend the value.") from None

@@ -1,0 +1,96 @@
+"""Warnings of settings of `train` that change nothing: rates of 0, and times beyond the end of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ..errors import Problem, plural
+from ..spec import Experiment
+from ..spec.sections.train import Train
+from ..spec.syntax.nodes import OVERRIDE
+
+EVERY = {
+    "evaluate_every": "it is evaluated at its end alone",
+    "save_every": "no state is saved on the way",
+    "log_every": "its curve has no point on the way",
+    "samples.every": "samples are made at its end alone",
+}
+"""Fields of `train` that hold the steps between two of something, and what comes of one beyond the end."""
+NO_DROP = "the rate never drops"
+
+
+class Time(NamedTuple):
+    """A time in a training: the keys that say it, after how many, of what, and what is so where it never comes."""
+
+    keys: tuple[str, ...]
+    moment: int
+    unit: str
+    otherwise: str
+    at_end: bool = False
+    """Whether one that is the end itself comes too late as well."""
+
+
+def warnings(experiment: Experiment) -> Iterator[Problem]:
+    """Yield the warnings of one training; one that an override has cut short is told nothing about its times."""
+    train = experiment.train
+    if train is None:
+        return
+    yield from _rates_of_zero(experiment, train)
+    unit, length = ("step", train.steps) if train.steps is not None else ("epoch", train.epochs or 0)
+    for time in _times(experiment, train):
+        late = time.moment >= length if time.at_end else time.moment > length
+        if time.unit == unit and late and not _is_cut_short(experiment, time, f"{unit}s"):
+            where = "beyond" if time.moment > length else "at the end of"
+            last = plural(length, unit)
+            message = f"`{time.keys[-1]}: {time.moment:,}` is {where} the {last} of the training: {time.otherwise}"
+            hint = f"Let it be below {last}, or leave it out."
+            yield Problem(message, hint, experiment.place(*time.keys), ".".join(time.keys))
+
+
+def _is_cut_short(experiment: Experiment, time: Time, length: str) -> bool:
+    """Whether an override sets the length of the training, as for a trial of some steps, and none the time."""
+    written = experiment.place("train", length).file
+    return written.startswith(OVERRIDE) and not experiment.place(*time.keys).file.startswith(OVERRIDE)
+
+
+def _rates_of_zero(experiment: Experiment, train: Train) -> Iterator[Problem]:
+    """Yield a warning for each optimizer whose rate of 0 moves no weight."""
+    if any(group.lr for group in train.groups):
+        return
+    for name, optimizer in (train.optimizers or {"": train.optimizer}).items():
+        if optimizer.stands_still:
+            keys = ("train", "optimizer", *filter(None, [name]), optimizer.kind, "lr")
+            hint = "Give a rate above 0; `freeze` holds some weights and moves the others."
+            message = f"`lr: 0` of {optimizer.kind} moves no weight: the network stays as it begins"
+            yield Problem(message, hint, experiment.place(*keys), ".".join(keys))
+
+
+def _times(experiment: Experiment, train: Train) -> Iterator[Time]:
+    """Yield the times that a spec names."""
+    for name, otherwise in EVERY.items():
+        count = train.samples.every if name == "samples.every" and train.samples else getattr(train, name, None)
+        if count is not None:
+            yield Time(("train", *name.split(".")), count, "step", otherwise)
+    for name, schedule in (train.schedules or {"": train.schedule}).items():
+        yield from _times_of(schedule, ("train", "schedule", *filter(None, [name]), schedule.kind))
+    if train.batch_schedule is not None:
+        first = min(train.batch_schedule.milestones)
+        yield Time(("train", "batch_schedule", "milestones"), first, "epoch", "batches never grow", at_end=True)
+    for pattern in experiment.freeze:
+        if pattern.until is not None:
+            unit = "step" if pattern.until.step else "epoch"
+            count = pattern.until.step or pattern.until.epoch or 0
+            yield Time(("freeze", unit), count, unit, f"`{pattern.text}` never moves", at_end=True)
+
+
+def _times_of(schedule: Any, keys: tuple[str, ...]) -> Iterator[Time]:
+    """Yield the times of a schedule; its class is not imported, as few specs have one."""
+    if schedule.kind == "warmup":
+        unit = "step" if schedule.steps else "epoch"
+        count = schedule.steps or schedule.epochs
+        yield Time((*keys, f"{unit}s"), count, unit, "the rate never comes to the whole `lr`")
+    elif schedule.kind == "step":
+        yield Time((*keys, "step_size"), schedule.step_size, schedule.unit, NO_DROP, at_end=True)
+    elif schedule.kind == "multi_step":
+        yield Time((*keys, "milestones"), min(schedule.milestones), schedule.unit, NO_DROP, at_end=True)
