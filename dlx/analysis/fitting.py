@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from ..errors import DlxError, Problem, did_you_mean
@@ -15,22 +15,25 @@ from .subject import Subject, of_spec
 
 def of_declared(experiment: Experiment, graphs: Graphs) -> Iterator[Problem]:
     """Yield the reasons why declared analyses, or claims on them, do not fit, at their places."""
-    subject = of_spec(experiment, graphs)
+    subject, fit = of_spec(experiment, graphs), set[str]()
     for name, one in experiment.analyses.items():
         mark, path = subject.mark("analyses", name), f"analyses.{name}"
-        for problem in problems_of(one, subject, declared=True):
+        found = problems_of(one, subject, declared=True)
+        for problem in found:
             yield replace(problem, mark=problem.mark or mark, path=problem.path or path)
-    yield from _without_figure(experiment)
+        fit |= set() if found else {name}
+    yield from _without_figure(experiment, subject, fit)
 
 
-def _without_figure(experiment: Experiment) -> Iterator[Problem]:
-    """Yield a problem for each claim on a figure that its analysis never has."""
+def _without_figure(experiment: Experiment, subject: Subject, fit: Collection[str]) -> Iterator[Problem]:
+    """Yield a problem for each claim on a figure that its analysis never has; `fit` are those of no mistake."""
     for claim in claims_of(experiment.root, variables=experiment.vars)[0]:
         name, figure = claim.analysis or ("", "")
-        kind = type(experiment.analyses[name]) if name in experiment.analyses else None
-        if kind is not None and not kind.may_have(figure):
-            hint = did_you_mean(figure, kind.figures, "the figures")
-            yield Problem(f"`{kind.kind}` has no figure `{figure}`", hint, claim.mark, claim.path)
+        one = experiment.analyses.get(name)
+        known = one.words(subject) if one is not None and name in fit else {}
+        if one is not None and not one.may_have(figure, known):
+            hint = did_you_mean(figure, one.figures_of(known), "the figures")
+            yield Problem(f"`{one.kind}` has no figure `{figure}`", hint, claim.mark, claim.path)
 
 
 def problems_of(analysis: Analysis, subject: Subject, *, declared: bool = False) -> list[Problem]:

@@ -6,7 +6,8 @@ Their kinds are in `dlx/analysis/kinds`, which has the networks and data that th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -20,6 +21,7 @@ ANALYSES: Registry[Analysis] = FAMILIES["analysis"]
 SECTION = "analyses"
 PLACEHOLDER = re.compile("[A-Z]+")
 NUMBER = r"[-+\d.e]+"
+NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
 MOST_NETWORKS = 10_000
 """Draws of weights, or trainings, of one analysis."""
 
@@ -67,10 +69,29 @@ class Analysis(Declared):
         return next((name for name in cls.model_fields if name not in Analysis.model_fields), None)
 
     @classmethod
-    def may_have(cls, figure: str) -> bool:
-        """Whether a figure is one that it may have."""
-        patterns = (PLACEHOLDER.sub(lambda part: NUMBER if part[0] == "N" else ".+", one) for one in cls.figures)
+    def may_have(cls, figure: str, known: Mapping[str, Collection[str]] = NOTHING) -> bool:
+        """Whether a figure is one that it may have; `known` are the words that a part in capitals stands for."""
+
+        def pattern(part: re.Match[str]) -> str:
+            words = known.get(part[0])
+            open_end = NUMBER if part[0] == "N" else ".+"
+            return open_end if words is None else f"(?:{'|'.join(map(re.escape, words))})"
+
+        patterns = (PLACEHOLDER.sub(pattern, one) for one in cls.figures)
         return not cls.figures or any(re.fullmatch(one, figure) for one in patterns)
+
+    @classmethod
+    def figures_of(cls, known: Mapping[str, Collection[str]]) -> list[str]:
+        """Return its figures, each with the words that a part in capitals stands for, where they are `known`."""
+        found = list(cls.figures)
+        for part, words in known.items():
+            whole = re.compile(f"(?<![A-Z]){part}(?![A-Z])")
+            found = [whole.sub(word, one) for one in found for word in (words if whole.search(one) else [part])]
+        return found
+
+    def words(self, subject: Any) -> Mapping[str, Collection[str]]:
+        """Return what parts in capitals of `figures` stand for, as far as options and the network say it."""
+        return NOTHING
 
     @property
     def of_trained(self) -> bool:

@@ -145,6 +145,34 @@ def test_a_misspelt_figure_is_told_at_its_line_before_anything_runs(tmp_path, de
     assert hint in found
 
 
+@pytest.mark.parametrize(
+    ("declared", "figure", "hint"),
+    [
+        ("{distances: {n: [1, inf]}}", "accuracy_k1_l2", "Did you mean `accuracy_kN_l1` or `accuracy_kN_linf`?"),
+        ("{inversion: {layers: [relu_1]}}", "code_error_linear_1", "Did you mean `code_error_relu_1`?"),
+        ("{inversion: {}}", "code_error_linear_3", "Did you mean `code_error_linear_2` or `code_error_linear_1`?"),
+        ("{batch_norm_noise: {batch_sizes: [4, 8], points: 9}}", "blur_5", "Did you mean `blur_8` or `blur_4`?"),
+        ("{forward_time: {batch_sizes: [16]}}", "seconds_cpu_8", "Did you mean `seconds_DEVICE_16`?"),
+    ],
+)
+def test_a_figure_of_a_layer_or_option_that_there_is_not_is_told_before_anything_runs(
+    tmp_path, declared, figure, hint
+):
+    text = "analyses: {{a: {}}}\nexpect:\n  params: {{at_least: 1}}\n  analysis/a/{}: 1\n"
+    found = "\n".join(told(spec(tmp_path, text.format(declared, figure))))
+
+    assert f"has no figure `{figure}`" in found
+    assert hint in found
+
+
+def test_figures_of_optimizers_are_those_of_their_names():
+    known = {"NAME": ["sgd", "my_adam"]}
+    paths = ANALYSES["optimizer_paths"]
+    assert paths.may_have("my_adam_loss", known)
+    assert not paths.may_have("adam_loss", known)
+    assert paths.figures_of(known)[:4] == ["minimum", "condition_number", "sgd_loss", "my_adam_loss"]
+
+
 def test_figures_whose_parts_options_set_are_no_mistakes():
     names = {
         "distances": ["accuracy_k1_l2", "tied_k3_linf"],

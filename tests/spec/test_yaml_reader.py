@@ -94,7 +94,7 @@ def test_a_long_whole_number_of_toml_is_refused_at_its_place(digits):
         ),
         ("a: [1, -.0_3E-999]", parse_yaml, "s:1:8\n  -.0_3E-999 is nearer to 0 than any number but 0 itself"),
         (f"a: 0.{'0' * 400}1", parse_yaml, "is nearer to 0 than any number but 0 itself: the smallest is 5e-324"),
-        ("a = 1\nb = 2e-400", parse_toml, "s:2:5\n  2e-400 is nearer to 0 than any number but 0 itself"),
+        ("a = 1\nb = 2e-400", parse_toml, "s:2:1\n  2e-400 is nearer to 0 than any number but 0 itself"),
     ],
 )
 def test_a_number_that_would_become_0_is_refused_at_its_place(text, parse, sentence):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
@@ -41,6 +42,9 @@ class BatchNormNoise(Analysis):
     points: PositiveInt = Field(30, le=100_000, ge=3, description="training examples")
     layer: str = Field("", description="node whose values are normalised; empty: the input of the network")
     draws: PositiveInt = Field(400, le=100_000, ge=2, description="times that each point is in a batch")
+
+    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+        return {"N": [str(size) for size in self.batch_sizes]}
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return batches that are no part of the points, and a layer that there is not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -66,6 +66,9 @@ class BiasVariance(Trains):
     resample: Literal["bootstrap", "noise", "data", "weights"] = Field(
         "bootstrap", description="what each training has of its own"
     )
+
+    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+        return {"N": [f"{value:g}" for value in self.values]}
 
     def plans(self, subject: Subject) -> list[Plan]:
         """Return a plan for each value. SpecError where the data cannot be resampled so, or targets are neither."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -79,6 +79,9 @@ class DepthWidth(Varied):
         if problems:
             raise SpecError(*problems)
         return found
+
+    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+        return {"N": [str(depth) for depth in self.depths]}
 
     def run(self, subject: Subject) -> Result:
         """Train all of them, and compare the errors by depth."""

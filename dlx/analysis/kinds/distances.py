@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -48,6 +49,9 @@ class Distances(Analysis):
     k: list[PositiveInt] = Field([1, 3, 5], min_length=1, description="numbers of neighbours")
     examples: PositiveInt = Field(1000, description="training examples, and held-out ones, at most")
     resolution: PositiveInt = Field(120, le=2_000, ge=2, description="places of a map along each axis")
+
+    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+        return {"ORDER": [str(n) for n in self.n]}
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return what the data lacks: classes."""

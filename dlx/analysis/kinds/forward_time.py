@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -37,6 +38,9 @@ class ForwardTime(Analysis):
         [], description="where it runs; empty: the CPU, and a GPU if there is one"
     )
     repeats: PositiveInt = Field(30, description="passes that are timed")
+
+    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+        return {"N": [str(size) for size in self.batch_sizes]}
 
     def run(self, subject: Subject) -> Result:
         """Time the passes, the smallest batch first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
@@ -51,9 +52,16 @@ class Inversion(Analysis):
         """Return layers that the network has not."""
         return one_input_problems(subject) or unknown_names(subject.graph, self.layers, "layers")
 
+    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+        return {"LAYER": [_in_figures(name) for name in self._names(subject)]}
+
+    def _names(self, subject: Subject) -> list[str]:
+        """Return the nodes whose values are inverted."""
+        return self.layers or _evenly([node.name for node in subject.graph.nodes])
+
     def run(self, subject: Subject) -> Result:
         """Invert each layer of each network."""
-        names = self.layers or _evenly([node.name for node in subject.graph.nodes])
+        names = self._names(subject)
         space = space_of(subject)
         x0 = space.to_raw(subject.examples(self.examples).inputs[0])
         each, made = [], list[list["Tensor"]]()
@@ -66,7 +74,7 @@ class Inversion(Analysis):
         codes = over_seeds(table[..., 0])
         figures = {"first": float(errors[0][0]), "last": float(errors[0][-1])}
         for i, name in enumerate(names):
-            words = name.replace("/", "_").replace(".", "_")
+            words = _in_figures(name)
             figures |= {f"input_error_{words}": float(errors[0][i]), f"code_error_{words}": float(codes[0][i])}
         shown = [("input", one) for one in x0]
         for name, images in zip(names, made[0], strict=True):
@@ -96,6 +104,11 @@ class Inversion(Analysis):
             code = relative_error(network(space.to_network(made)), wanted).mean()
         error = (made - x0).square().sum() / (start - x0).square().sum().clamp_min(1e-12)
         return float(code), float(error), made
+
+
+def _in_figures(name: str) -> str:
+    """Return the name of a node as figures have it."""
+    return name.replace("/", "_").replace(".", "_")
 
 
 def _evenly(names: list[str]) -> list[str]:

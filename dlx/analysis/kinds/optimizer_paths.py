@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -93,6 +93,9 @@ class OptimizerPaths(Analysis):
         rate = self.lr or (getattr(train.optimizer, "lr", None) if train is not None else None) or 0.1
         each = {name: next(iter(one.items())) for name, one in USUAL.items()}
         return {name: OPTIMIZERS[kind].model_validate({"lr": rate, **more}) for name, (kind, more) in each.items()}
+
+    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+        return {"NAME": list(self.chosen(subject))}
 
     def without_effect(self) -> dict[str, str]:
         return {"lr": "beside `optimizers`, which have rates of their own"} if self.optimizers else {}
