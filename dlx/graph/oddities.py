@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ..errors import Problem
 from ..shapes import Shape, Window
+from ..spec import Experiment
 from .expansion.place import Placer
 from .graph import LayerNode
+from .unused import words_of_expressions
 
 SEES = {
     "layer_norm": (
@@ -25,10 +27,10 @@ ONCE = {"relu", "relu6", "flatten", "heaviside"}
 """Layers that change nothing of what they have made."""
 
 
-def warn(placer: Placer, outputs: Mapping[str, str], shapes: Mapping[str, Shape], written: Sequence[str]) -> None:
-    """Add the warnings of a network to those of its layers; `written` are the inputs that the spec names."""
+def warn(placer: Placer, outputs: Mapping[str, str], shapes: Mapping[str, Shape], experiment: Experiment) -> None:
+    """Add the warnings of a network, which `experiment` is the view of, to those of its layers."""
     _of_unused(placer, outputs)
-    _of_inputs(placer, outputs, written)
+    _of_inputs(placer, outputs, experiment)
     _of_axes(placer, shapes)
     _of_repeats(placer)
 
@@ -45,13 +47,17 @@ def _of_unused(placer: Placer, outputs: Mapping[str, str]) -> None:
             placer.warned.add(Problem(message, "", node.mark, path), "leads to no output")
 
 
-def _of_inputs(placer: Placer, outputs: Mapping[str, str], written: Sequence[str]) -> None:
-    """Warn of inputs that no layer takes."""
+def _of_inputs(placer: Placer, outputs: Mapping[str, str], experiment: Experiment) -> None:
+    """Warn of inputs that the spec names and no layer takes."""
     taken = {name for node in placer.nodes for name in node.inputs} | set(outputs.values())
-    for name in written:
+    inputs = experiment.network.at("inputs")
+    for name in inputs.map if inputs is not None else ():
         if name not in taken and placer.nodes:
             path = f"{placer.path.removesuffix('layers')}inputs.{name}"
-            message, hint = f"no layer takes the input `{name}`", f"`from: {name}` takes it; else drop it."
+            in_layers = experiment.network.at("layers"), experiment.blocks
+            needed = any(name in words_of_expressions(node) for node in in_layers if node is not None)
+            way_out = "an expression needs its shape." if needed else "else drop it."
+            message, hint = f"no layer takes the input `{name}`", f"`from: {name}` takes it; {way_out}"
             placer.warned.add(Problem(message, hint, placer.marks.get(name), path))
 
 

@@ -245,8 +245,7 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     # Only now: which axis of an input holds its channels is learned from the layers that read it
     for warning in propagation.set_receptive_fields(shapes, placer.nodes, placer.channel_axes):
         placer.warned.add(replace(warning, path=f"{placer.path}.{warning.path}"))
-    written = experiment.network.at("inputs")
-    oddities.warn(placer, outputs, shapes, list(written.map) if written is not None else [])
+    oddities.warn(placer, outputs, shapes, experiment)
     for note in unmasked(experiment, placer, text_inputs(experiment, facts, shapes)):
         placer.warned.add(note)
     _warn_of_data(experiment, facts, placer)

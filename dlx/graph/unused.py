@@ -50,10 +50,15 @@ def _unused_variables(experiment: Experiment) -> Iterator[tuple[str, Node, Colle
     variables = experiment.written.at("vars")
     if variables is None or not variables.map or experiment.within is not None:
         return  # of a network that is taken out of a spec, the rest of it is not there
-    used = {word for text in _texts(experiment.written) if "${" in text for word in WORD.findall(text)}
+    used = words_of_expressions(experiment.written)
     for name, node in variables.map.items():
         if name not in used:
             yield name, node, used
+
+
+def words_of_expressions(root: Node) -> set[str]:
+    """Return the words that stand in expressions."""
+    return {word for text in _texts(root) if "${" in text for word in WORD.findall(text)}
 
 
 def _words(root: Node, wanted: Collection[str]) -> set[str]:

@@ -10,6 +10,42 @@ from ..errors import shortened
 GRAMMAR = "Overrides read `key=value`, `+key=value` (new), `~key` (drop); quote lists and spaces for the shell."
 CLOSES = {"[": "]", "{": "}", "(": ")"}
 
+COMMA = re.compile(r"(?:^|[\[{(,])\s*,|,\s*(?:$|[\]})])")
+"""A comma at the beginning or end of a list, a mapping or the whole value, or two of them."""
+INNERMOST = re.compile(r"\{([^{}]*)\}")
+ANTLR = {
+    r"(?:mismatched|extraneous) input '<EOF>'.*": "something is missing at its end",
+    r"(?:mismatched|extraneous) input '(.*?)' expecting.*": "`{}` stands where nothing like it can",
+    r"no viable alternative at input '(.*)'": "nothing can be made of `{}`",
+    r"token recognition error at: '(.*)'": "`{}` stands where nothing like it can",
+}
+"""Messages of Hydra's parser in words."""
+
+
+def in_words(message: str) -> str:
+    """Return a message of Hydra's parser without its terms."""
+    for pattern, words in ANTLR.items():
+        if (found := re.fullmatch(pattern, message, re.DOTALL)) is not None:
+            return words.format(*(shortened(part, 40) for part in found.groups()))
+    return message
+
+
+def _without_comma(key: str, value: str, unquoted: str) -> str:
+    """Return the way out of a comma too many: the value without it, where no quotes are in the way."""
+    if value != unquoted:
+        return "Drop it, or write what is missing."
+    mended = value
+    while (found := COMMA.search(mended)) is not None:
+        at = found[0].rindex(",") if found[0].lstrip("[{( ").startswith(",") else found[0].index(",")
+        mended = mended[: found.start() + at] + mended[found.start() + at + 1 :]
+    return f"Write `{key}={shortened(mended, 40)}`, or what is missing." if mended else "Write its value."
+
+
+def _lacks_a_value(inner: str) -> bool:
+    """Whether what stands between the braces of a mapping has a key alone."""
+    flat = re.sub(r"\[[^\]]*\]|\([^)]*\)", "x", inner)
+    return any(item.strip() and not item.partition(":")[2].strip() for item in flat.split(","))
+
 
 def slip(text: str) -> tuple[str, str] | None:
     """Return what is wrong in an override that is not in the grammar, and the way out; None where it is not known."""
@@ -66,7 +102,9 @@ def _of_value(key: str, value: str) -> Iterator[tuple[str, str]]:
         yield "a key of its mapping stands in quotes", "Keys of a mapping have none: `{test/error: 0.1}`."
     elif re.search(r"\{[^:{}]*=", unquoted):
         yield "`=` stands in its mapping", f"Write `:` in it: `{key}={shortened(value.replace('=', ': '), 40)}`."
-    elif re.fullmatch(r"\{[^:{}]*\}", unquoted):
+    elif COMMA.search(unquoted):
+        yield "a comma stands in its value with nothing beside it", _without_comma(key, value, unquoted)
+    elif any(_lacks_a_value(inner) for inner in INNERMOST.findall(unquoted)):
         yield "its mapping has a key without a value", "Write `{key: value}`, or a list `[a, b]`."
     elif '"' in unquoted or "'" in unquoted:
         whole = re.sub("^[\"']|[\"']$", "", shortened(value, 30))

@@ -78,7 +78,8 @@ def parse(text: str, mark: Mark | None = None) -> Any:
         if "=" not in text and not text.startswith("~") and not re.match(r"\+?[\w.]+:", text):
             hint = "Behind the spec stand changes of it, `key=value`; each spec takes a command of its own."
             raise SpecError(Problem("changes nothing: it has no `=`", hint, mark)) from error
-        known = (shortened(_of_hydra(str(error).split("\n")[0]), 100), override_hints.GRAMMAR)
+        said = override_hints.in_words(_of_hydra(str(error).split("\n")[0]))
+        known = (shortened(said, 100), override_hints.GRAMMAR)
         what, hint = override_hints.slip(text) or known
         raise SpecError(Problem(f"is not in Hydra's override grammar: {what}", hint, mark)) from error
     except hydra_grammar.DuplicateKeyError as error:

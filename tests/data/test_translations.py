@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,9 @@ from dlx.data.generated.translations import (
     Translations,
     vocabulary,
 )
+from dlx.errors import SpecError
+from dlx.graph import trace
+from dlx.spec import load
 
 SOME = Sentence(Phrase(0, 5, 0), 0, True, Phrase(1, 7, 1))
 CHAIN = {"from": "portuguese", "to": "spanish", "pairs": [["portuguese", "english"], ["english", "spanish"]]}
@@ -136,6 +140,12 @@ def test_sentences_of_training_are_in_the_pairs_in_turn_and_the_test_is_in_anoth
             assert pair == ((f"2en {one.text('portuguese')}", into[0]), (f"2es {into[0]}", into[1]))[i % 2]
     for one, pair in zip(source.sentences(2), read(source, "test"), strict=True):
         assert pair == (f"2es {one.text('portuguese')}", one.text("spanish"))
+
+
+def test_a_misspelt_side_is_one_mistake_and_not_that_of_its_vocabulary_too():
+    with pytest.raises(SpecError) as error:
+        trace(load(Path("zoo/translation"), ["network.layers.2.from=so_fra"]))
+    assert [one.message for one in error.value.problems] == ["there is no node `so_fra` above this one"]
 
 
 def test_languages_of_pairs_have_one_vocabulary_of_all_words():

@@ -678,6 +678,10 @@ def test_an_input_that_no_layer_takes_is_named_with_its_place(tmp_path):
         "no layer takes the input `other`",
         "`from: other` takes it; else drop it.",
     )
+    path.write_text(of_layers('- linear: "${2 * other[0]}"', "{image: [4], other: [4]}"))
+    assert [one.hint for one in trace(load(path)).warnings] == [
+        "`from: other` takes it; an expression needs its shape."
+    ]
     path.write_text(of_layers("- relu\n- {concat: , from: [prev, other]}", "{image: [4], other: [4]}"))
     assert not trace(load(path)).warnings
 

@@ -9,6 +9,7 @@ from dlx.spec.overrides import parse
 
 IS_NOT = "is not in Hydra's override grammar: "
 SLASH = "a `/` and a dot stand in one key"
+COMMA = "a comma stands in its value with nothing beside it"
 SLIPS = {
     "expect.test/error=0.1": (SLASH, "Set the mapping around it whole: `expect={test/error: 0.1}`."),
     "+init.by_name.match.a/b=zeros": (
@@ -57,11 +58,30 @@ SLIPS = {
         "its mapping has a key without a value",
         "Write `{key: value}`, or a list `[a, b]`.",
     ),
+    "train.optimizer={adam:{lr}}": (
+        "its mapping has a key without a value",
+        "Write `{key: value}`, or a list `[a, b]`.",
+    ),
+    "train.optimizer={adam:{lr:}}": (
+        "its mapping has a key without a value",
+        "Write `{key: value}`, or a list `[a, b]`.",
+    ),
+    "vars={a: [1, 2], b}": ("its mapping has a key without a value", "Write `{key: value}`, or a list `[a, b]`."),
+    "vars.b=1,": (COMMA, "Write `vars.b=1`, or what is missing."),
+    "vars.b=,1": (COMMA, "Write `vars.b=1`, or what is missing."),
+    "vars.b=[1,,2]": (COMMA, "Write `vars.b=[1,2]`, or what is missing."),
+    "vars.b=[1,{a:2,},]": (COMMA, "Write `vars.b=[1,{a:2}]`, or what is missing."),
+    "vars.b=['a',]": (COMMA, "Drop it, or write what is missing."),
+    "vars.b=,": (COMMA, "Write its value."),
+    "vars.b=f(": (
+        "the `(` in its value is not closed",
+        "Write `)` where it ends; the shell wants quotes about it all.",
+    ),
     "name=it's": ("a quote in its value has no partner", "Put the whole text into quotes: `'name=\"it's\"'`."),
     "name=a=b": ("`=` stands in its value", "Such a text wants quotes of its own: `'name=\"a=b\"'`."),
     "name=a;b": ("`;` stands in its value", "Such a text wants quotes of its own: `'name=\"a;b\"'`."),
     'name="a" b': (
-        "mismatched input ' ' expecting <EOF>",
+        "` ` stands where nothing like it can",
         "Overrides read `key=value`, `+key=value` (new), `~key` (drop); quote lists and spaces for the shell.",
     ),
 }

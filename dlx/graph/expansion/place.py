@@ -88,7 +88,7 @@ class Placer:
         """Add a node of `kind` and return its output; a wire without a shape where there is a mistake."""
         broken, wires = Wire(full, None), arriving.wires
         self.marks[full] = mark
-        layer = self.layer(kind, options, full, arriving.names, wires[0].name if wires else "")
+        layer = self.layer(kind, options, full, arriving.names, wires[0] if wires else broken)
         if layer is None or any(wire.shape is None for wire in wires) or not wires:
             return broken
         shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
@@ -105,7 +105,7 @@ class Placer:
             node.borrow(first, shared.network)
         return wire
 
-    def layer(self, kind: str, options: Node, full: str, takes: tuple[str, ...] = (), of: str = "") -> Layer | None:
+    def layer(self, kind: str, options: Node, full: str, takes: tuple[str, ...], of: Wire) -> Layer | None:
         """Build the declared layer; equal options give one object, and are validated once.
 
         `takes` are the inputs that it is given by name, `of` is what it takes first. None where the options have a
@@ -133,15 +133,18 @@ class Placer:
         if unread and not LAYERS[kind].from_data.keys() <= options.map.keys():
             raise UnknownValue
 
-    def _with_facts(self, kind: str, options: Node, of: str) -> Node:
+    def _with_facts(self, kind: str, options: Node, of: Wire) -> Node:
         """Return the options of a layer with those that it leaves to the data: the vocabulary of an embedding.
 
-        Of several texts it is that of the input `of`, which the layer takes.
+        Of several texts it is that of the input `of`, which the layer takes; any of them behind a mistake, where the
+        layer is not planned and its other options are looked at.
         """
         facts = self.globals.get(data_facts.NAME)
         if not options.is_map or not isinstance(facts, data_facts.DataFacts) or facts.facts is None:
             return options
-        source = facts.texts.get(of) or (facts.facts if len(facts.texts) < 2 else None)
+        source = facts.texts.get(of.name) or (facts.facts if len(facts.texts) < 2 else None)
+        if source is None and of.shape is None:
+            source = next(iter(facts.texts.values()))
         values = {field: getattr(source, fact, None) for field, fact in LAYERS[kind].from_data.items()}
         more = {name: Node(value, options.mark) for name, value in values.items() if value is not None}
         return replace(options, value={**more, **options.map})
