@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import Problem, plural
 from ..spec import Experiment
-from ..spec.sections.train import Train
 from ..spec.syntax.nodes import OVERRIDE
+
+if TYPE_CHECKING:
+    from ..spec.sections.train import Train
 
 EVERY = {
     "evaluate_every": "it is evaluated at its end alone",
