@@ -95,6 +95,15 @@ def _be(work: Work, nice: int | None) -> NoReturn:
     os._exit(code)
 
 
+def share_priority(process: int) -> None:
+    """Give a child process the priority of this one, which may have been raised since it was started."""
+    if not hasattr(os, "sched_getscheduler"):
+        return
+    with suppress(OSError):
+        os.sched_setscheduler(process, os.sched_getscheduler(0), os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, process, os.getpriority(os.PRIO_PROCESS, 0))
+
+
 def _become_idle(process: int) -> None:
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, process, LOWEST)

@@ -228,10 +228,7 @@ def _begin(module: str, words: Sequence[str], log: Path, stdin: int) -> subproce
             stdin=stdin,
             stdout=out,
             stderr=out,
-            env={"OMP_NUM_THREADS": "1"}
-            | os.environ
-            | {"PYTHONPATH": _path(), "CUDA_VISIBLE_DEVICES": ""}
-            | passwords.for_children(),
+            env=child_environment(),
             # Ctrl-C is for the training. No session of its own: priorities would hold among its processes alone
             process_group=0,
         )
@@ -239,10 +236,15 @@ def _begin(module: str, words: Sequence[str], log: Path, stdin: int) -> subproce
     return process
 
 
-def _path() -> str:
-    """Return PYTHONPATH with the folder of this dlx first: `-P` keeps the working directory out of `sys.path`."""
+def child_environment() -> dict[str, str]:
+    """Return the environment of a mirror: one thread, no GPU, and this dlx first.
+
+    `-P` keeps the working directory out of `sys.path`.
+    """
     known = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])
+    own = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+    return {"OMP_NUM_THREADS": "1"} | os.environ | own | passwords.for_children()
 
 
 def main(kind: type[Delivery[Any]], prog: str, files: Callable[[Path], Follower]) -> int:

@@ -1,8 +1,8 @@
 """The mirror that serves many trainings of a store: `python -m dlx.track.service HOME IDLE`.
 
 Importing MLflow and torch takes longer than a small training: this process does it once, and stays for some seconds
-after the last delivery. It takes requests of `spool`, follows their runs, draws their pictures in a process of
-its own, and ends. A file of a package that has changed, or a store that was replaced, makes it begin anew.
+after the last delivery. It takes requests of `spool`, follows their runs, has their pictures drawn in another process
+(`drawing`), and ends. A file of a package that has changed, or a store that was replaced, makes it begin anew.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
 from . import at_work, spool, store
 from .delivery import Follower
+from .drawing import Drawer
 from .keeper import is_orphan, with_keeper
-from .mirror import draw, pictures_of
+from .mirror import draw, draws_nothing
 from .scalars import ScalarFiles
 from .sync import RunDelivery
 
@@ -45,8 +44,8 @@ class Job:
         self.followers: list[Follower] = [*(ScalarFiles(run) for run in request.runs), *self.each]
         self.locks = ExitStack()
         self.locks.enter_context(at_work.holding(request.runs))
-        self.drawing = 0
-        """The process that draws, if one does."""
+        self.draws = False
+        """Whether its pictures are being drawn."""
 
     def poll(self) -> float:
         """Deliver what is new; return the seconds until the next look."""
@@ -63,23 +62,21 @@ class Job:
         """Whether all of its folders were removed."""
         return not any(run.is_dir() for run in self.request.runs)
 
-    def draw(self, may_begin: bool) -> bool:
-        """Draw the pictures of what has arrived, in a process of its own; return whether that has come to its end."""
+    def draw(self, drawer: Drawer) -> bool:
+        """Have the pictures of what has arrived drawn, and deliver them; return whether that has come to its end."""
         if any(one.code for one in self.followers):
             return True
-        if not self.drawing and not may_begin:
-            return False
-        if not hasattr(os, "fork"):
+        if draws_nothing() or os.name != "posix":
             draw(self.each)
             return True
-        if not self.drawing:
-            self.drawing = os.fork()
-            if not self.drawing:
-                _draw(self.each)
-        if os.waitpid(self.drawing, os.WNOHANG)[0] == 0:
+        if not self.draws:
+            drawer.begin([one.folder.dir for one in self.each])
+            self.draws = True
+        if (problems := drawer.problems()) is None:
             return False
-        for one in self.each:
-            one.tell(one.sync().error)
+        for one, own in zip(self.each, problems, strict=True):
+            for problem in [*own, one.sync().error]:
+                one.tell(problem)
         return True
 
     def leave(self) -> None:
@@ -101,6 +98,7 @@ class Service:
         self.jobs: list[Job] = []
         self.served = 0
         self.files = Files()
+        self.drawer = Drawer(home)
         self.store: object = None
         """Which file the store was when it was first seen."""
         self.is_old = False
@@ -114,6 +112,12 @@ class Service:
         except Timeout:
             return 0
         spool.prune(self.home)
+        try:
+            return self._serve(lock)
+        finally:
+            self.drawer.close()
+
+    def _serve(self, lock: FileLock) -> int:
         last = time.monotonic()
         while not is_orphan():
             self.take()
@@ -150,8 +154,10 @@ class Service:
         try:
             if not job.is_delivered and not job.is_gone:
                 return job.poll()
-            # one at a time: each has the memory of this process, as far as it changes
-            if not job.is_gone and not job.draw(may_begin=not any(other.drawing for other in self.jobs)):
+            # one at a time: there is one process that draws
+            if not job.is_gone and any(other.draws for other in self.jobs if other is not job):
+                return LOOK
+            if not job.is_gone and not job.draw(self.drawer):
                 return LOOK
         except Exception as error:  # noqa: BLE001  `dlx runs sync` tries again; the other requests go on
             self.lose(job.request, error)
@@ -212,19 +218,6 @@ def identity(path: Path) -> object:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _draw(each: Sequence[RunDelivery]) -> NoReturn:
-    """Draw the pictures of runs in this forked process, which ends then."""
-    code = 1
-    try:
-        os.closerange(3, 65536)  # locks and connections are its parent's, and so are their ends
-        for one in each:
-            for problem in pictures_of(one.folder):
-                one.tell(problem)
-        code = 0
-    finally:
-        os._exit(code)
 
 
 def main() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..errors import DlxError
 from . import content
 
@@ -18,6 +20,9 @@ def error_text(error: Exception, uri: str) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, DlxError):
         return text
+    if answer := re.search(r"too many (5\d\d) error responses", text):
+        why = f"answers with error {answer[1]}: its own log says why, as that its disk is full"
+        return f"MLflow at {uri} {why}; `dlx runs sync` delivers the rest once it can"
     unreachable = (
         "Max retries exceeded",
         "timed out",

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from commands import dlx, started
 from filelock import FileLock
@@ -17,7 +18,7 @@ from dlx import track
 from dlx.data import cache, known_facts
 from dlx.errors import DataError
 from dlx.runs.folder import RunFolder
-from dlx.track import keeper, mirror, service, spool, store
+from dlx.track import drawing, keeper, mirror, service, spool, store
 from dlx.utils import passwords
 
 DEAD = 2**22 + 7
@@ -320,22 +321,54 @@ def test_folders_that_nobody_has_had_for_a_week_are_removed(root):
     assert sorted(one.name for one in home.parent.iterdir()) == sorted([home.name, "used", "new"])
 
 
-def test_pictures_are_drawn_beside_it_and_arrive(root, monkeypatch):
+def test_pictures_are_drawn_beside_it_by_one_process_and_arrive(root, monkeypatch):
     monkeypatch.setenv("DLX_MIRROR_FIGURES", "")
+    each, drawers = [finished(root), finished(root)], set()
+    for run in each:
+        asked(root, run)
+    begin = drawing.Drawer.begin
 
-    def draw(run):
-        run.write_text("artifacts/figures/who.txt", str(os.getpid()))
-        return ["one is missing"]
+    def noted(drawer, folders):
+        begin(drawer, folders)
+        drawers.add(drawer.process.pid)
 
-    monkeypatch.setattr(service, "pictures_of", draw)
-    run = finished(root)
-    asked(root, run)
+    monkeypatch.setattr(drawing.Drawer, "begin", noted)
     assert served(root) == 0
-    who = int((run.dir / "artifacts/figures/who.txt").read_text())
-    assert who != os.getpid()
-    client, state = store.connect(uri_of(root)), run.read_json("mlflow.json")
-    assert [found.path for found in client.list_artifacts(state["run_id"], "figures")] == ["figures/who.txt"]
-    assert (run.dir / "mlflow.log").read_text().endswith("one is missing\n")
+    assert len(drawers) == 1
+    assert not drawers & set(psutil.pids())
+    for run in each:
+        client, state = store.connect(uri_of(root)), run.read_json("mlflow.json")
+        assert [found.path for found in client.list_artifacts(state["run_id"], "figures")] == ["figures/curves.svg"]
+        assert f"network.svg of {run.key} was not drawn: " in (run.dir / "mlflow.log").read_text()
+
+
+@pytest.mark.parametrize("end", ["late", "killed"])
+def test_pictures_that_do_not_come_to_an_end_are_left_to_the_command(root, monkeypatch, end):
+    monkeypatch.setenv("DLX_MIRROR_FIGURES", "")
+    if end == "late":
+        monkeypatch.setattr(drawing, "LONGEST", 0.0)
+    first, second = finished(root), finished(root)
+    drawer = drawing.Drawer(root)
+    job = service.Job(asked(root, first))
+    while not job.is_delivered:
+        job.poll()
+    drawer.begin([first.dir])
+    hanging = drawer.process
+    hanging.send_signal(signal.SIGSTOP if end == "late" else signal.SIGKILL)
+    job.draws = True
+    while not job.draw(drawer):
+        time.sleep(0.05)
+    job.close()
+    assert hanging.poll() == -signal.SIGKILL
+    why = "they take more than 0 seconds" if end == "late" else "the process that draws them was ended"
+    assert f"there are no pictures: {why}" in (first.dir / "mlflow.log").read_text()
+    monkeypatch.setattr(drawing, "LONGEST", 600.0)
+    drawer.begin([second.dir])  # the next has its pictures
+    while (problems := drawer.problems()) is None:
+        time.sleep(0.05)
+    drawer.close()
+    assert (second.dir / "artifacts/figures/curves.svg").exists()
+    assert len(problems) == 1
 
 
 SPEC = """\
@@ -377,8 +410,6 @@ def test_killed_at_any_moment_and_everything_with_it_the_rest_arrives_once(root,
 
 def _kill_mirrors(runs):
     """Kill the processes that serve the store of a folder: those whose arguments name the folder of its requests."""
-    import psutil
-
     homes = {path.parent.name for path in Path(os.environ["DLX_CACHE"]).glob("mirrors/*/served.lock")}
     for process in psutil.process_iter():
         try:

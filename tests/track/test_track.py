@@ -855,6 +855,11 @@ def test_what_a_user_can_mend_is_said_in_words(monkeypatch):
     assert "does not know this user or password: put MLFLOW_TRACKING_USERNAME " in error_text(
         MlflowException(refused.format(401)), "http://x"
     )
+    failing = "HTTPConnectionPool(host='x'): Max retries exceeded with url: /api (Caused by ResponseError('{}'))"
+    assert error_text(MlflowException(failing.format("too many 500 error responses")), "http://x") == (
+        "MLflow at http://x answers with error 500: its own log says why, as that its disk is full; "
+        "`dlx runs sync` delivers the rest once it can"
+    )
     assert "does not let this user write there" in error_text(MlflowException(refused.format(403)), "http://x")
 
 
