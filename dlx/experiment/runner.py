@@ -76,11 +76,19 @@ def _run_stages(experiment: Experiment, runs: Path, session: Session, like: RunF
             folder.write_json("lock.json", like.numeric_settings())
         packed = packed or bool(like.numeric_settings().get("packed"))
     packed = packed and packing.packing_key(each[0].each[0]) is not None
-    packed = packed and not any(packing.beyond_memory(one, len(each)) for one in each[0].each)
+    # one that is trained as another was goes that one's way, whatever is free now
+    if packed and like is None and (why := _beyond_memory(each[0], len(each))):
+        packed = False
+        each = [replace(one, each=(packing.one_by_one(one.each[0], why), *one.each[1:])) for one in each]
     if packed:
         packing.record_packing(folders, each[0].each[0])
     trained = stages.train(list(zip(folders, each, strict=True)), session, packed=packed)
     return Results(trained, whole.graphs)
+
+
+def _beyond_memory(whole: stages.PreparedStages, count: int) -> str:
+    """Return why `count` trainings of one of the stages do not fit into memory at once; empty where all do."""
+    return next(filter(None, (packing.beyond_memory(one, count) for one in whole.each)), "")
 
 
 def _train_seeds(

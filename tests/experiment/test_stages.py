@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from dlx.errors import DlxError, SpecError
-from dlx.experiment import runner
+from dlx.experiment import packing, runner
 from dlx.experiment.recorder import TrainingStarted
 from dlx.experiment.stages import prepared_stages
 from dlx.runs.folder import RunFolder
@@ -165,6 +165,19 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(tmp_path, moment, seeds):
         for stage in ("", "pretrain"):
             ours, theirs = final(one.run, stage), final(run, stage)
             assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_seeds_that_memory_does_not_hold_at_once_say_why_and_what_was_packed_is_reproduced_so(tmp_path, monkeypatch):
+    packed = trained(tmp_path, "++train.seeds=2")[1].run
+    monkeypatch.setattr(packing, "beyond_memory", lambda _, count: f"{count} trainings want more than there is")
+    events = []
+    found = trained(tmp_path, "++train.seeds=2", callback=events.append)
+    assert [(one.run.lock().get("packed"), one.run.lock()["way"]["step"] == "packed") for one in found] == [
+        (None, False)
+    ] * 2
+    told = [note for event in events if isinstance(event, TrainingStarted) for note in event.notes]
+    assert told.count("2 trainings want more than there is: the trainings come one after the other.") == 2
+    assert reproduce.reproduce(packed, tmp_path / "again").verdict == "bitwise equal"
 
 
 def test_it_is_reproduced_and_other_data_of_an_earlier_stage_is_refused(tmp_path):

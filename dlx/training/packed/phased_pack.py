@@ -164,7 +164,7 @@ class PhasedPack(Pack):
         """Record each phase of each job, without effect on the training, and stack the networks."""
         try:
             jobs = {number: self.jobs[number] for number in numbers}
-            recorded = [self._recorded(number, usual_batch_size(job)) for number, job in jobs.items()]
+            recorded = self._recorded_all(jobs, usual_batch_size)
             stacked = StackedPhases(jobs, recorded, self.rngs, self._recorded_shorter(jobs))
             stacked.check()
             self.stacked = stacked
@@ -186,9 +186,21 @@ class PhasedPack(Pack):
         ):
             return []
         try:
-            return [self._recorded(number, last_batch_size(job)) for number, job in jobs.items()]
+            return self._recorded_all(jobs, last_batch_size)
         except Exception:  # noqa: BLE001 - each takes such batches by itself, and what is wrong with them comes then
             return []
+
+    def _recorded_all(self, jobs: Mapping[int, Job], size: Callable[[Job], int]) -> list[list[Recorded]]:
+        """Record the phases of each job on batches of a size. UntraceableError where they would keep much memory."""
+        from ..replay import tape
+
+        found: list[list[Recorded]] = []
+        for number, job in jobs.items():
+            found.append(self._recorded(number, size(job)))
+            # the others keep as much as the first one, or are not stacked
+            if len(found) == 1 and sum(tape.memory(one.calls) for one in found[0]) > MAX_BYTES // self.total:
+                raise fallback.UntraceableError(f"stacked they would keep more than {MAX_BYTES // 2**20:,} MiB")
+        return found
 
     def _recorded(self, number: int, size: int) -> list[Recorded]:
         from ..replay import tape
@@ -206,8 +218,6 @@ class PhasedPack(Pack):
             with self.own_rng(number), fallback.Rollback(job.network, [learner.rng]):
                 calls, terms = tape.record(partial(_computed, gradients, feed, index))
             found.append(Recorded(calls, index, terms, [weight.grad for weight in gradients.weights]))
-        if sum(tape.memory(one.calls) for one in found) > MAX_BYTES // self.total:
-            raise fallback.UntraceableError(f"stacked they would keep more than {MAX_BYTES // 2**20:,} MiB")
         learner.name_losses()
         return found
 

@@ -339,7 +339,15 @@ DRAWS = {"randn": torch.ops.aten.normal_.default, "rand": torch.ops.aten.uniform
 """Operations that fill new memory, with those that fill a given one by the same draws."""
 CONVOLUTIONS = {"convolution": convolution.forward, "convolution_backward": convolution.backward}
 AXES = ["_log_softmax", "_log_softmax_backward_data", "_softmax", "_softmax_backward_data", "amax", "amin", "cumsum"]
-POINTWISE = ["leaky_relu_backward", "hardtanh_backward"]
+POINTWISE = [
+    "leaky_relu_backward",
+    "hardtanh_backward",
+    "softplus_backward",
+    "elu_backward",
+    "hardsigmoid_backward",
+    "hardswish_backward",
+    "mish_backward",
+]
 """Pointwise operations that torch does not mark as such, and that are exact wherever a row begins."""
 RULES: dict[str, Callable[[Stack, RecordedCall], RecordedCall | None]] = {
     "clone": _clone,
