@@ -62,9 +62,11 @@ def loop(name: str, threads: int, *options: str, figure: str = "wall") -> float:
     return float(json.loads(completed.stdout.splitlines()[-1])[figure])
 
 
-def best_way(name: str, *options: str, formats: Sequence[str] = ("",)) -> tuple[int, tuple[str, ...]]:
+def best_way(
+    name: str, *options: str, formats: Sequence[str] = ("",), counts: Sequence[int] | None = None
+) -> tuple[int, tuple[str, ...]]:
     """Threads and options by which a loop is quickest here: one thread or all, and each of some memory formats."""
-    counts = sorted({1, len(os.sched_getaffinity(0))})
+    counts = counts or sorted({1, len(os.sched_getaffinity(0))})
     ways = [(n, (*([form] if form else []), *options)) for n in counts for form in formats]
     return min(ways, key=lambda way: loop(name, way[0], *way[1], figure="step"))
 

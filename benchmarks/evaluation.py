@@ -25,6 +25,7 @@ process.tune()
 import torch  # noqa: E402
 from common import publish  # noqa: E402
 from loops import evaluation as by_hand  # noqa: E402
+from loops.blocked import Blocked  # noqa: E402
 from torch import nn  # noqa: E402
 
 from dlx.experiment.session import job_of  # noqa: E402
@@ -81,7 +82,7 @@ def contestants(trained: Job, net: nn.Sequential) -> dict[str, Callable[[], tupl
     part = trained.parts["test"]
     last = copy.deepcopy(net).to(memory_format=torch.channels_last)
     forms = {
-        "oneDNN's layout": (by_hand.Blocked(net), part.x),
+        "oneDNN's layout": (Blocked(net), part.x),
         "channels last": (last, part.x.contiguous(memory_format=torch.channels_last)),
     }
 

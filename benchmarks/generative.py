@@ -2,8 +2,9 @@
 
     python benchmarks/generative.py [--rounds N] [--clock processor] [--threads N] [vae] [dcgan] [16-vae] [16-gan]
 
-The loops by hand have all pictures in one tensor, one permutation an epoch, fused optimizers, gradients cleared to
-None and no `.item()`; convolutions are tried with channels first and last. The one whose median is lower counts. Of
+The loops by hand (`loops/`, a process of its own) have all pictures in one tensor, one permutation an epoch, fused
+optimizers, gradients cleared to None and no `.item()`; they are tried on one thread and on all, convolutions with
+channels first and last. The quickest way counts. Of
 dlx the run of `dlx train` is timed behind the first third of its steps, in which it chooses its way; curve, records
 and checkpoints are on, the mirror in MLflow is off.
 
@@ -15,19 +16,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # what dlx sets; the other loops get it too
 
-import torch
-from common import interleaved, publish, table
+from common import best_way, interleaved, loop, publish, table
 from texts import CLOCKS, CORES, steady
-from torch import nn
-from torch.nn import functional as F
 
 FOLDER = Path(tempfile.mkdtemp(prefix="dlx-bench-"))
 RATES = [1e-4 * 1.3**i for i in range(16)]
@@ -71,88 +69,9 @@ objective: gan
 """
 NETWORKS = {"vae": VAE, "dcgan": DCGAN, "gan": GAN}
 STEPS = {"vae": 1500, "dcgan": 400}
+FORMS = {"vae": ("",), "dcgan": ("", "--channels-last")}
 BATCH = 64
 METRICS = {"vae": "valid/loss", "gan": "valid/generator/loss"}
-
-
-# ---- the same by hand ----------------------------------------------------------------------------------------------
-
-
-def digits() -> torch.Tensor:
-    """Return the pictures that the specs train on, (1438, 1, 8, 8)."""
-    from sklearn.datasets import load_digits
-
-    pictures = torch.from_numpy(load_digits().images.astype("float32") / 16)[:, None]
-    return pictures[: len(pictures) - round(0.2 * len(pictures))]
-
-
-def vae_by_hand(steps: int, clock: Callable[[], float], _: torch.memory_format) -> list[float]:
-    x, times = digits(), []
-    encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 24))
-    decoder = nn.Sequential(nn.Linear(12, 128), nn.ReLU(), nn.Linear(128, 64), nn.Unflatten(1, (1, 8, 8)))
-    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
-    while len(times) < steps:
-        for index in torch.randperm(len(x)).split(BATCH):
-            some = x[index]
-            mean, log_variance = encoder(some).chunk(2, 1)
-            z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-            error = F.binary_cross_entropy_with_logits(decoder(z), some, reduction="sum")
-            divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
-            optimizer.zero_grad(set_to_none=True)
-            ((error + divergence) / len(some)).backward()
-            optimizer.step()
-            times.append(clock())
-    return times
-
-
-def dcgan_by_hand(steps: int, clock: Callable[[], float], form: torch.memory_format) -> list[float]:
-    x, times = digits(), []
-    generator = nn.Sequential(
-        nn.Linear(32, 512, bias=False),
-        nn.Unflatten(1, (128, 2, 2)),
-        nn.BatchNorm2d(128),
-        nn.ReLU(),
-        nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(64),
-        nn.ReLU(),
-        nn.ConvTranspose2d(64, 1, 4, 2, 1),
-        nn.Sigmoid(),
-    ).to(memory_format=form)
-    discriminator = nn.Sequential(
-        nn.Conv2d(1, 32, 4, 2, 1),
-        nn.LeakyReLU(0.2),
-        nn.Conv2d(32, 64, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(64),
-        nn.LeakyReLU(0.2),
-        nn.Flatten(),
-        nn.Linear(256, 1),
-    ).to(memory_format=form)
-    first, second = (torch.optim.Adam(n.parameters(), lr=1e-3, fused=True) for n in (discriminator, generator))
-    moved = list(generator.parameters())
-    while len(times) < steps:
-        for index in torch.randperm(len(x)).split(BATCH):
-            some = x[index]
-            with torch.no_grad():
-                made = generator(torch.randn(len(some), 32))
-            first.zero_grad(set_to_none=True)
-            (F.softplus(-discriminator(some)).mean() + F.softplus(discriminator(made)).mean()).backward()
-            first.step()
-            second.zero_grad(set_to_none=True)
-            loss = F.softplus(-discriminator(generator(torch.randn(len(some), 32)))).mean()
-            loss.backward(inputs=moved)
-            second.step()
-            times.append(clock())
-    return times
-
-
-HANDS = {"vae": vae_by_hand, "dcgan": dcgan_by_hand}
-FORMS = {"vae": [torch.contiguous_format], "dcgan": [torch.contiguous_format, torch.channels_last]}
-
-
-def by_hand(name: str, threads: int, form: torch.memory_format, clock: Callable[[], float]) -> float:
-    """Seconds a step of the loop with autograd."""
-    torch.set_num_threads(threads)
-    return steady(HANDS[name](STEPS[name], clock, form))
 
 
 # ---- dlx -----------------------------------------------------------------------------------------------------------
@@ -185,21 +104,17 @@ def dlx_run(name: str, chosen: dict[str, str], clock: Callable[[], float], threa
     return steady(times) / 10
 
 
-def steps_of(name: str, rounds: int, clock: Callable[[], float], threads: int) -> list[str]:
+def steps_of(name: str, rounds: int, clock: str, threads: int) -> list[str]:
     """Return the lines of one case."""
     chosen: dict[str, str] = {}
-    counts = [threads] if threads else sorted({1, CORES})
-    tries = [(n, form) for n in counts for form in FORMS[name]]
-    jobs: dict[str, Callable[[], float]] = {
-        f"{n} {form}": (lambda n=n, form=form: by_hand(name, n, form, clock)) for n, form in tries
-    }
+    counts = [threads] if threads else None
+    way, options = best_way(f"{name}_step", "--clock", clock, formats=FORMS[name], counts=counts)
+    hand = partial(loop, f"{name}_step", way, *options, figure="step")
     asked = str(threads) if threads else "auto"
-    times = interleaved(jobs | {"dlx": lambda: dlx_run(name, chosen, clock, asked)}, rounds)
-    tried = {title: times.pop(title) for title in jobs}
-    best = min(tried, key=lambda title: statistics.median(tried[title]))
-    every = {"hand-written": tried[best], **times}
+    run = partial(dlx_run, name, chosen, CLOCKS[clock], asked)
+    every = interleaved({"hand-written": hand, "dlx": run}, rounds)
     title = f"## {name} on digits, batch {BATCH}, Adam: milliseconds a step"
-    best_form = f"The best loop by hand: {best.replace('torch.', '')} (threads, memory format)."
+    best_form = f"The best loop by hand: {way} of {CORES} threads {' '.join(options)}."
     return [title, f"{chosen[name]} {best_form}", table(every, "hand-written", 1e-3, "ms")]
 
 
@@ -240,7 +155,7 @@ def main() -> None:
     parser.add_argument("what", nargs="*", default=["vae", "dcgan", "16-vae", "16-gan"])
     asked = parser.parse_args()
     clock = CLOCKS[asked.clock]
-    jobs = {name: lambda name=name: steps_of(name, asked.rounds, clock, asked.threads) for name in HANDS}
+    jobs = {name: lambda name=name: steps_of(name, asked.rounds, asked.clock, asked.threads) for name in STEPS}
     packs = {f"16-{name}": lambda name=name: many(name, asked.rounds, clock) for name in ("vae", "gan")}
     every = {**jobs, **packs}
     publish("generative", "Several networks", [line for name in asked.what for line in every[name]()])

@@ -3,7 +3,7 @@
 LeNet on 28x28 at batch 64, ResNet-18 on 32x32 at batch 128; `texts.py` has an LSTM and a GPT. The naive loop is
 that of a tutorial: a data loader, contiguous memory, `loss.item()` at each step, an optimizer that is not fused. The
 best one (`loops/`, a process of its own) has its data in one tensor and a fused optimizer, and is tried on one thread
-and on all, ResNet-18 with channels first and last: the quickest counts. dlx chooses by itself, and takes all of its
+and on all: the quicker way counts. dlx chooses by itself, and takes all of its
 steps, of which the first are to choose by; a loop by hand is as quick at its thirtieth step as later, and ends after
 seconds.
 
@@ -116,7 +116,6 @@ def optimizer_of(name: str, net: nn.Module, fused: bool) -> torch.optim.Optimize
 
 LOOPS = {"lenet": "lenet_step", "resnet": "resnet18_step"}
 STEPS = {"lenet": ("--steps", "300"), "resnet": ("--steps", "4")}
-FORMATS = {"lenet": ("",), "resnet": ("", "--channels-last")}
 
 
 # ---- contestants ---------------------------------------------------------------------------------------------------
@@ -208,7 +207,7 @@ def dlx_run(name: str, chosen: dict[str, Any]) -> float:
 def held(who: str) -> int:
     """Bytes that a process of its own held at most."""
     if who == "hand-written":
-        return int(loop(LOOPS["resnet"], CORES, "--channels-last", "--steps", "4", figure="held"))
+        return int(loop(LOOPS["resnet"], CORES, "--steps", "4", figure="held"))
     code = "import larger; larger.measure_memory()"
     completed = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path(__file__).parent
@@ -236,7 +235,7 @@ def main() -> None:
     rounds = int(sys.argv[sys.argv.index("--rounds") + 1]) if "--rounds" in sys.argv else 5
     sections, chosen = [], {}
     for name in (n for n in CASES if n in asked):
-        threads, options = best_way(LOOPS[name], *STEPS[name], formats=FORMATS[name])
+        threads, options = best_way(LOOPS[name], *STEPS[name])
         jobs: dict[str, Callable[[], float]] = {
             "hand-written": partial(loop, LOOPS[name], threads, *options, figure="step"),
             "naive": partial(naive, name),

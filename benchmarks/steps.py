@@ -1,11 +1,13 @@
 """A training step of two small networks: dlx with tracking on, against the best hand-written torch loop and peers.
 
-The hand-written loop keeps the data in one tensor, draws one permutation an epoch, uses fused optimizers, clears
-gradients to None and never asks for `.item()`. Every contestant gets one thread and the same data, batch and steps.
+The hand-written loop (`loops/`, the first steps of several trainings) has its data in one tensor, one permutation an
+epoch, uses fused kernels, clears gradients to None and never asks for `.item()`. Every contestant gets one thread
+and the same data, batch and steps.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -21,11 +23,14 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import numpy as np
 import torch
-from common import interleaved, publish, table
+from common import HERE, interleaved, loop, publish, table
 from torch import nn
+
+sys.path.insert(0, str(HERE / "loops"))  # as for the loops themselves, each a process of its own
 
 CASES: dict[str, dict[str, Any]] = {
     "40-100-100-10, batch 100, Adam": {
+        "loop": "sixteen_40_100_100_10",
         "sizes": [40, 100, 100, 10],
         "examples": 4000,
         "batch": 100,
@@ -35,6 +40,7 @@ CASES: dict[str, dict[str, Any]] = {
         "lr": 1e-3,
     },
     "784-100-10, batch 10, SGD": {
+        "loop": "sixteen_784_100_10",
         "sizes": [784, 100, 10],
         "examples": 10_000,
         "batch": 10,
@@ -56,12 +62,8 @@ def steps(case: dict[str, Any]) -> int:
     return case["epochs"] * (case["examples"] // case["batch"])
 
 
-def torch_net(case: dict[str, Any]) -> nn.Sequential:
-    act = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}[case["activation"]]
-    layers: list[nn.Module] = []
-    for a, b in zip(case["sizes"], case["sizes"][1:], strict=False):
-        layers += [nn.Linear(a, b), act()]
-    return nn.Sequential(*layers[:-1])
+def torch_net(case: dict[str, Any]) -> nn.Module:
+    return importlib.import_module(case["loop"]).network()
 
 
 def torch_optimizer(case: dict[str, Any], net: nn.Module) -> torch.optim.Optimizer:
@@ -70,17 +72,8 @@ def torch_optimizer(case: dict[str, Any], net: nn.Module) -> torch.optim.Optimiz
 
 
 def hand_written(case: dict[str, Any]) -> float:
-    """Seconds a step of the best loop with autograd."""
-    x, y = (torch.from_numpy(a) for a in data(case))
-    net = torch_net(case)
-    optimizer, loss_function = torch_optimizer(case, net), nn.functional.cross_entropy
-    started = time.perf_counter()
-    for _ in range(case["epochs"]):
-        for index in torch.randperm(len(x)).split(case["batch"]):
-            optimizer.zero_grad(set_to_none=True)
-            loss_function(net(x[index]), y[index]).backward()
-            optimizer.step()
-    return (time.perf_counter() - started) / steps(case)
+    """Seconds a step of the best loop with autograd, in a process of its own."""
+    return loop(case["loop"], 1, "--steps", str(steps(case)), figure="step")
 
 
 def spec_text(case: dict[str, Any]) -> str:

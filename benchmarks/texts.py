@@ -2,9 +2,9 @@
 
     python benchmarks/texts.py [--rounds N] [--clock processor] [lstm] [gpt] [memory] [tokens]
 
-The loops by hand have all tokens in one tensor, contiguous batches, a fused optimizer, gradients cleared to None and
-no `.item()`; that of the LSTM goes on with its states from window to window, as dlx's does. Each runs on one thread
-and on all, and the one whose median is lower counts. Of dlx the run of `dlx train` is timed behind the first third of
+The loops by hand (`loops/`, a process of its own) have all tokens in one tensor, a fused optimizer, gradients cleared
+to None and no `.item()`; that of the LSTM goes on with its states from window to window, as dlx's does. Each is tried
+on one thread and on all, and the quicker way counts. Of dlx the run of `dlx train` is timed behind the first third of
 its steps, in which caches fill and it chooses its way; curve, records, checkpoints and the MLflow mirror are on.
 
 memory: the most that a process of its own held (VmHWM) after a few steps of the GPT. tokens: 100 MB of words in lines
@@ -22,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # what dlx sets; the other loops get it too
 
 import numpy as np
-import torch
-from common import interleaved, publish, table
-from torch import nn
-from torch.nn import functional as F
+from common import best_way, interleaved, loop, publish, table
 
 CORES = len(os.sched_getaffinity(0))
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
@@ -69,83 +67,6 @@ network:
 OPTIMIZERS = {"lstm": "{adam: 1e-3}", "gpt": "{adamw: 1e-3}"}
 
 
-# ---- the same by hand ----------------------------------------------------------------------------------------------
-
-
-class Characters(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding, self.cell = nn.Embedding(65, 64), nn.LSTM(64, 128, batch_first=True)
-        self.out = nn.Linear(128, 65)
-
-    def forward(self, x: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
-        y, state = self.cell(self.embedding(x), state)
-        return self.out(y), tuple(one.detach() for one in state)
-
-
-class Block(nn.Module):
-    def __init__(self, width: int = 384, heads: int = 6) -> None:
-        super().__init__()
-        self.heads = heads
-        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        n, t, c = x.shape
-        q, k, v = self.qkv(self.first(x)).view(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.mix(y.transpose(1, 2).reshape(n, t, c))
-        return x + self.down(F.gelu(self.up(self.second(x))))
-
-
-class GPT(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.meanings, self.places = nn.Embedding(65, 384), nn.Parameter(torch.randn(256, 384) * 0.02)
-        self.blocks, self.norm = nn.Sequential(*[Block() for _ in range(6)]), nn.LayerNorm(384)
-        self.out = nn.Linear(384, 65)
-
-    def forward(self, x: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
-        return self.out(self.norm(self.blocks(self.meanings(x) + self.places))), state
-
-
-HANDS = {"lstm": Characters, "gpt": GPT}
-
-
-def characters(n: int) -> str:
-    return "".join(np.random.default_rng(0).choice(list(LETTERS), n))
-
-
-def batches(case: dict[str, Any], tokens: torch.Tensor, carry: bool) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of windows: of the LSTM one behind the other in each stream, of the GPT drawn ones."""
-    window, batch, steps = case["window"], case["batch"], case["steps"]
-    windows = tokens[: batch * steps * window].view(-1, window)
-    after = tokens[1 : batch * steps * window + 1].view(-1, window)
-    order = (
-        torch.arange(batch * steps).view(batch, steps).T if carry else torch.randperm(batch * steps).view(-1, batch)
-    )
-    for index in order:
-        yield windows[index], after[index]
-
-
-def by_hand(name: str, threads: int, clock: Callable[[], float]) -> float:
-    """Seconds a step of the loop with autograd."""
-    case = CASES[name]
-    torch.set_num_threads(threads)
-    tokens = torch.from_numpy(np.frombuffer(text_of(name).encode(), np.uint8).astype(np.int64) - 32)
-    net, times, state = HANDS[name](), [], None
-    kind = torch.optim.Adam if name == "lstm" else torch.optim.AdamW
-    optimizer = kind(net.parameters(), lr=1e-3, fused=True)
-    for x, y in batches(case, tokens, carry=name == "lstm"):
-        optimizer.zero_grad(set_to_none=True)
-        logits, state = net(x, state)
-        F.cross_entropy(logits.flatten(0, 1), y.flatten()).backward()
-        optimizer.step()
-        times.append(clock())
-    return steady(times)
-
-
 # ---- dlx -----------------------------------------------------------------------------------------------------------
 
 
@@ -154,7 +75,8 @@ def text_of(name: str) -> str:
     path = FOLDER / f"{name}.txt"
     case = CASES[name]
     if not path.exists():
-        path.write_text(characters(case["batch"] * (case["steps"] + 2) * case["window"] + 1))
+        count = case["batch"] * (case["steps"] + 2) * case["window"] + 1
+        path.write_text("".join(np.random.default_rng(0).choice(list(LETTERS), count)))
     return path.read_text()
 
 
@@ -200,17 +122,18 @@ def dlx_run(name: str, chosen: dict[str, str], clock: Callable[[], float]) -> fl
     return steady(times)
 
 
-def steps_of(name: str, rounds: int, clock: Callable[[], float]) -> list[str]:
+def loop_of(name: str) -> str:
+    return f"{name}_step"
+
+
+def steps_of(name: str, rounds: int, clock: str) -> list[str]:
     """Return the lines of one case."""
     chosen: dict[str, str] = {}
-    jobs: dict[str, Callable[[], float]] = {
-        f"best on {n}": (lambda n=n: by_hand(name, n, clock)) for n in sorted({1, CORES})
-    }
-    times = interleaved(jobs | {"dlx": lambda: dlx_run(name, chosen, clock)}, rounds)
-    tried = [times.pop(f"best on {n}") for n in sorted({1, CORES})]
-    every = {"hand-written": min(tried, key=statistics.median), **times}
+    way, _ = best_way(loop_of(name), "--steps", str(CASES[name]["steps"] // 3))
+    hand = partial(loop, loop_of(name), way, "--clock", clock, figure="step")
+    every = interleaved({"hand-written": hand, "dlx": lambda: dlx_run(name, chosen, CLOCKS[clock])}, rounds)
     title = f"## {CASES[name]['title']}: milliseconds a step"
-    return [title, chosen[name], table(every, "hand-written", 1e-3, "ms")]
+    return [title, f"{chosen[name]} The loop by hand takes {way}.", table(every, "hand-written", 1e-3, "ms")]
 
 
 # ---- memory and tokens ---------------------------------------------------------------------------------------------
@@ -218,19 +141,18 @@ def steps_of(name: str, rounds: int, clock: Callable[[], float]) -> list[str]:
 
 def held(who: str) -> int:
     """Bytes that a process of its own held at most."""
-    code = f"import texts; texts.measure_memory({who!r})"
+    if who == "hand-written":
+        return int(loop(loop_of("gpt"), CORES, "--steps", "6", figure="held"))
+    code = "import texts; texts.measure_memory()"
     completed = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path(__file__).parent
     )
     return int(json.loads(completed.stdout.splitlines()[-1]))
 
 
-def measure_memory(who: str) -> None:
+def measure_memory() -> None:
     CASES["gpt"]["steps"] = 6
-    if who == "dlx":
-        dlx_run("gpt", {}, time.perf_counter)
-    else:
-        by_hand("gpt", CORES, time.perf_counter)
+    dlx_run("gpt", {}, time.perf_counter)
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     print(json.dumps(int(line.split()[1]) * 1024))
 
@@ -297,7 +219,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: other work weighs less")
     parser.add_argument("what", nargs="*", default=["lstm", "gpt", "memory", "tokens"])
     asked = parser.parse_args()
-    jobs = {name: lambda name=name: steps_of(name, asked.rounds, CLOCKS[asked.clock]) for name in CASES}
+    jobs = {name: lambda name=name: steps_of(name, asked.rounds, asked.clock) for name in CASES}
     every = {**jobs, "memory": memory, "tokens": lambda: tokens(asked.rounds)}
     publish("texts", "Texts", [line for name in asked.what for line in every[name]()])
 

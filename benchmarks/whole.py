@@ -9,7 +9,7 @@ from the same seeds: in dlx, `data: synthetic`.
 dlx is `dlx train SPEC` with all that it keeps: curve, evaluations, checkpoints, metrics.jsonl, and the MLflow mirror.
 Its result is there when it says so, with the metrics above, and the prompt is back; when its mirror has delivered all
 of it, the model included, is a row of its own. Its pictures are waited for outside the clock. All is warm:
-the round that is not counted has made them. The torch loop is that of steps.py; Lightning has
+the round that is not counted has made them. The torch loop is that of loops/; Lightning has
 its logger, checkpoints, bar and summary switched off; Keras runs on torch, `fit` without a bar. These three keep
 nothing.
 """
@@ -30,7 +30,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import ROOT, has_arrived, interleaved, publish, table
+from common import HERE, ROOT, has_arrived, interleaved, publish, table
+
+sys.path.insert(0, str(HERE / "loops"))  # as for the loops themselves, each a process of its own
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,25 +67,23 @@ def data(examples: int) -> tuple[Arrays, Arrays]:
 
 
 def torch_net() -> Any:
-    from torch import nn
+    from sixteen_784_100_10 import network
 
-    return nn.Sequential(nn.Linear(INPUTS, HIDDEN), nn.Sigmoid(), nn.Linear(HIDDEN, CLASSES))
+    return network()
 
 
 def hand_written(examples: int) -> float:
     """The best loop with autograd."""
     import torch
+    from measure import sgd, trained
+    from sixteen_784_100_10 import logits
 
-    (x, y), (test_x, test_y) = ([torch.from_numpy(a) for a in part] for part in data(examples))
-    net, loss_function = torch_net(), torch.nn.functional.cross_entropy
-    optimizer = torch.optim.SGD(net.parameters(), lr=RATE, fused=True)
-    for _ in range(EPOCHS):
-        for index in torch.randperm(len(x)).split(BATCH):
-            optimizer.zero_grad(set_to_none=True)
-            loss_function(net(x[index]), y[index]).backward()
-            optimizer.step()
+    train, (test_x, test_y) = ([torch.from_numpy(a) for a in part] for part in data(examples))
+    weights = list(torch_net().parameters())
+    for _ in trained(logits, weights, sgd(weights, RATE), train, BATCH, EPOCHS):
+        pass
     with torch.inference_mode():
-        return float((net(test_x).argmax(1) == test_y).float().mean())
+        return float((logits(weights, test_x).argmax(1) == test_y).float().mean())
 
 
 def lightning_run(examples: int) -> float:

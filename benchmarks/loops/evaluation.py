@@ -7,18 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Blocked(nn.Module):
-    """A network with its convolutions in oneDNN's own layout, and what comes from `Flatten` on in torch's."""
-
-    def __init__(self, network: nn.Sequential) -> None:
-        super().__init__()
-        flat = next(i for i, one in enumerate(network) if isinstance(one, nn.Flatten))
-        self.images, self.rows = network[:flat], network[flat:]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.rows(self.images(x.to_mkldnn()).to_dense())
-
-
 def evaluate(network: nn.Module, x: Tensor, y: Tensor, batch: int) -> tuple[float, float]:
     """Return mean cross-entropy and accuracy. Give `network` as `Blocked` where that is quicker."""
     loss, right = torch.zeros(()), torch.zeros((), dtype=torch.long)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from measure import adam, drawn, epoch, measured
+from measure import adam, drawn, measured, trained
 from torch import Tensor, nn
 
 
@@ -37,14 +37,8 @@ def logits(weights: list[Tensor], x: Tensor) -> Tensor:
 
 
 def train(_: torch.memory_format) -> Iterator[Tensor]:
-    x, y = drawn(64 * 500, 1, 28, 28)
     weights = list(network().parameters())
-    update = adam(weights, 1e-3)
-    for index in epoch(len(x), 64):
-        loss = F.cross_entropy(logits(weights, x[index]), y[index])
-        loss.backward()
-        update()
-        yield loss
+    yield from trained(logits, weights, adam(weights, 1e-3), drawn(64 * 500, 1, 28, 28), 64, 1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import adam, batches, drawn, measured
+from measure import adam, drawn, measured, trained
 from torch import Tensor, nn
 
 RATES = np.geomspace(1e-4, 1e-2, 16)
@@ -29,17 +29,11 @@ def logits(weights: list[Tensor], x: Tensor) -> Tensor:
 
 
 def train(_: torch.memory_format) -> Iterator[torch.Tensor]:
-    x, y = drawn(4000, 40)
+    examples = drawn(4000, 40)
     for seed, rate in enumerate(RATES):
         torch.manual_seed(seed)
         weights = list(network().parameters())
-        update = adam(weights, float(rate))
-        for _ in range(10):
-            for xs, ys in batches(x, y, 100):
-                loss = F.cross_entropy(logits(weights, xs), ys)
-                loss.backward()
-                update()
-                yield loss
+        yield from trained(logits, weights, adam(weights, float(rate)), examples, 100, 10)
 
 
 if __name__ == "__main__":

@@ -6,25 +6,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from lenet_step import logits, network
-from measure import batches, drawn, measured, sgd
+from measure import drawn, measured, sgd, trained
 
 RATES = np.geomspace(0.01, 0.1, 16)
 
 
 def train(_: torch.memory_format) -> Iterator[torch.Tensor]:
-    x, y = drawn(1920, 1, 28, 28)
+    examples = drawn(1920, 1, 28, 28)
     for seed, rate in enumerate(RATES):
         torch.manual_seed(seed)
         weights = list(network().parameters())
-        update = sgd(weights, float(rate))
-        for _ in range(3):
-            for xs, ys in batches(x, y, 64):
-                loss = F.cross_entropy(logits(weights, xs), ys)
-                loss.backward()
-                update()
-                yield loss
+        yield from trained(logits, weights, sgd(weights, float(rate)), examples, 64, 3)
 
 
 if __name__ == "__main__":

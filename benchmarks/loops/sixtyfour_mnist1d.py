@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import batches, drawn, measured, sgd
+from measure import drawn, measured, sgd, trained
 from torch import Tensor, nn
 
 RATES = np.full(64, 0.01)
@@ -36,17 +36,11 @@ def logits(weights: list[Tensor], x: Tensor) -> Tensor:
 
 
 def train(_: torch.memory_format) -> Iterator[torch.Tensor]:
-    x, y = drawn(4000, 1, 40)
+    examples = drawn(4000, 1, 40)
     for seed, rate in enumerate(RATES):
         torch.manual_seed(seed)
         weights = list(network().parameters())
-        update = sgd(weights, float(rate))
-        for _ in range(5):
-            for xs, ys in batches(x, y, 100):
-                loss = F.cross_entropy(logits(weights, xs), ys)
-                loss.backward()
-                update()
-                yield loss
+        yield from trained(logits, weights, sgd(weights, float(rate)), examples, 100, 5)
 
 
 if __name__ == "__main__":
