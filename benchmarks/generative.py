@@ -114,7 +114,8 @@ def steps_of(name: str, rounds: int, clock: str, threads: int) -> list[str]:
     run = partial(dlx_run, name, chosen, CLOCKS[clock], asked)
     every = interleaved({"hand-written": hand, "dlx": run}, rounds)
     title = f"## {name} on digits, batch {BATCH}, Adam: milliseconds a step"
-    best_form = f"The best loop by hand: {way} of {CORES} threads {' '.join(options)}."
+    form = ", channels last" if "--channels-last" in options else ""
+    best_form = f"The best loop by hand: {way} of {CORES} threads{form}."
     return [title, f"{chosen[name]} {best_form}", table(every, "hand-written", 1e-3, "ms")]
 
 
