@@ -312,8 +312,10 @@ class Graph:
     @property
     def moving(self) -> dict[str, ValueOverTime]:
         """The numbers of layers that move over a training: `dropout_1.p`."""
-        own = (node for node in self.nodes if not node.owner)
-        return {f"{node.name}.{name}": value for node in own for name, value in moving_fields(node.layer).items()}
+        layers = {id(node.layer): node.layer for node in self.nodes}  # blocks that run again have the same ones
+        moving = {key: fields for key, layer in layers.items() if (fields := moving_fields(layer))}
+        own = [node for node in self.nodes if not node.owner] if moving else []
+        return {f"{n.name}.{name}": value for n in own for name, value in moving.get(id(n.layer), {}).items()}
 
     def as_json(self) -> dict[str, Any]:
         fields = {name: receptive_field_as_json(field) for name, field in self.receptive_fields.items()}

@@ -118,6 +118,8 @@ class TextTable:
 def _padded(column: Sequence[str], right: bool) -> list[str]:
     """Pad the cells of a column to the width of the widest."""
     wide = widest(column)
+    if all(map(str.isascii, column)):
+        return [cell.rjust(wide) if right else cell.ljust(wide) for cell in column]
     # Not str.ljust: it counts characters, of which a wide one takes two columns and a combining mark none.
     padding = [" " * (wide - width(cell)) for cell in column]
     return [pad + cell if right else cell + pad for cell, pad in zip(column, padding, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import lru_cache
 from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -208,14 +209,14 @@ def _row(name: str, nodes: Sequence[LayerNode], batch: int) -> tuple[str, ...]:
     last = nodes[-1]
     single = len(nodes) == 1 and last.name == name
     kind = last.kind + (f" (weights of {last.owner})" if last.owner else "") if single else f"{len(nodes)} layers"
-    frozen = " (frozen)" if all(n.frozen for n in nodes if n.params) and any(n.frozen for n in nodes) else ""
+    frozen = " (frozen)" if any(n.frozen for n in nodes) and all(n.frozen for n in nodes if n.params) else ""
     return (
         name,
         kind + frozen,
         by_x(last.shape),
-        number(sum(n.params for n in nodes)),
-        number(sum(n.plan.macs for n in nodes)),
-        memory(batch * sum(n.activation_bytes for n in nodes)),
+        number(sum([n.params for n in nodes])),
+        number(sum([n.plan.macs for n in nodes])),
+        memory(batch * sum([n.activation_bytes for n in nodes])),
         last.receptive_field_text,
     )
 
@@ -223,12 +224,12 @@ def _row(name: str, nodes: Sequence[LayerNode], batch: int) -> tuple[str, ...]:
 def totals(graph: Graph, batch: int | None = None) -> str:
     """Return the totals of a network, a line each."""
     of_objective = f", of which {', '.join(graph.of_objective)}" if graph.of_objective else ""
-    frozen = graph.params - graph.trainable
+    params, trainable = graph.params, graph.trainable
     parts = [
-        f"{graph.params:,} parameters"
-        + (f" ({graph.trainable:,} trainable)" if frozen else "")
+        f"{params:,} parameters"
+        + (f" ({trainable:,} trainable)" if trainable != params else "")
         + of_objective
-        + _left(graph.params, graph.remaining),
+        + _left(params, params - graph.pruned),
         *(f"{count:,} more that it shares with {name}" for name, count in graph.borrowed.items()),
         f"{graph.buffers:,} buffered values" if graph.buffers else "",
         f"{graph.macs:,} MACs a sample",
@@ -264,10 +265,12 @@ def one_layer(node: LayerNode, name: str = "") -> None:
     grid.print()
 
 
+@lru_cache(1024)
 def number(value: int) -> Number:
     return Number(f"{value:,}" if value else "", value)
 
 
+@lru_cache(1024)
 def memory(count: int) -> Number:
     return Number(bytes_text(count) if count else "", count)
 

@@ -257,8 +257,8 @@ class Placer:
     ) -> tuple[LayerNode, Wire]:
         """Add a node; return it and its output."""
         wire = propagation.propagate(wires, plan, full, self.channel_axes)
-        shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
-        inputs = tuple(wire.name for wire in wires)
+        shapes = tuple([wire.shape for wire in wires if wire.shape is not None])
+        inputs = tuple([wire.name for wire in wires])
         node = LayerNode(full, kind, layer, inputs, shapes, plan, wire.symbolic_fields, mark)
         # A name that is taken is reported by `Expander.register`
         if full not in self.by_name:

@@ -189,9 +189,9 @@ class AxisField:
         ends = [window.at(index) for window in self.windows if window.size is not None]
         return (min(a for a, _ in ends), max(b for _, b in ends)) if len(ends) == len(self.windows) else None
 
-    def map(self, function: Callable[[AxisWindow], AxisWindow | None]) -> AxisField | None:
-        """Apply a function to each window; None where it returns None for one."""
-        windows = [function(window) for window in self.windows]
+    def map(self, function: Callable[[AxisWindow, int], AxisWindow | None], positions: int) -> AxisField | None:
+        """Apply a function to each window on an axis of so many positions; None where it returns None for one."""
+        windows = [function(window, positions) for window in self.windows]
         if len(windows) == 1 and windows[0] is self.windows[0]:
             return self  # the very object, by which propagation sees that nothing has changed
         known = [window for window in windows if window is not None]
@@ -245,9 +245,9 @@ def _are_misaligned(fields: Sequence[AxisField]) -> bool:
         field.windows[0] if len(field.windows) == 1 else _hull([(window, {}) for window in field.windows])
         for field in fields
     ]
-    if any(one.size is None for one in hulls) or any(all(_encloses(one, o) for o in hulls) for one in hulls):
+    if len({(moving_factors(one.steps), 2 * one.start + (one.size or 0)) for one in hulls}) == 1:
         return False
-    return len({(moving_factors(one.steps), 2 * one.start + (one.size or 0)) for one in hulls}) > 1
+    return not (any(one.size is None for one in hulls) or any(all(_encloses(one, o) for o in hulls) for one in hulls))
 
 
 def _encloses(block: AxisWindow, window: AxisWindow) -> bool:

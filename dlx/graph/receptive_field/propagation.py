@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import count
 from math import prod
 from operator import is_
@@ -59,7 +58,7 @@ def input_fields(wires: Sequence[Wire], plan: Plan) -> list[tuple[Wire, Symbolic
 def _aligned(wire: Wire, crop: Sequence[int], plan: Plan) -> SymbolicFields:
     """Return the fields of a layer's input after it is cropped, and broadcast from axes of length 1."""
     old, new = wire.shape or Shape(), plan.shape
-    if len(old) != len(new):
+    if len(old) != len(new) or (tuple(old) == tuple(new) and not any(crop)):
         return wire.symbolic_fields
 
     def align(window: AxisWindow, n: int) -> AxisWindow:
@@ -68,10 +67,6 @@ def _aligned(wire: Wire, crop: Sequence[int], plan: Plan) -> SymbolicFields:
         return window if isinstance(plan.window, AxisConcat) else window.broadcast(old, new, n)
 
     return _map_windows(wire.symbolic_fields, align)
-
-
-def _apply(function: Callable[[AxisWindow, int], AxisWindow | None], n: int, window: AxisWindow) -> AxisWindow | None:
-    return function(window, n)
 
 
 def _map_windows(
@@ -86,7 +81,7 @@ def _map_windows(
         if isinstance(field, UnknownReceptiveField):
             changed[name] = field
             continue
-        mapped = [one.map(partial(_apply, function, n)) for one, n in zip(field.axes, field.basis, strict=True)]
+        mapped = [one.map(function, n) for one, n in zip(field.axes, field.basis, strict=True)]
         known = tuple(one for one in mapped if one is not None)
         if all(map(is_, mapped, field.axes)):
             changed[name] = field
@@ -127,14 +122,14 @@ def _output_fields(
 def _through_window(fields: SymbolicFields, x: Shape, window: WindowLike, plan: Plan, node: str) -> SymbolicFields:
     if window == "pointwise":
         return fields
+    if isinstance(window, Window):
+        return _map_windows(fields, _sliding(x, window, plan), node)
     return _map_windows(fields, lambda one, n: _window_after(window, one, n, x, plan), node)
 
 
 def _window_after(window: WindowLike, one: AxisWindow, n: int, x: Shape, plan: Plan) -> AxisWindow | None:
     """Return the window `one`, on an axis of `n` positions, after a layer; None where it cannot be followed."""
     match window:
-        case Window():
-            return _slide(one, n, x, window, plan)
         case AxisMap():
             return one.select_axes(window.axes, dict(window.picked), n)
         case AxisSlice():
@@ -155,14 +150,19 @@ def _is_global_pool(plan: Plan, x: Shape) -> bool:
     return not window.shift and all(before >= 0 and n <= extent - before for extent, before, n in axes)
 
 
-def _slide(one: AxisWindow, n: int, x: Shape, window: Window, plan: Plan) -> AxisWindow:
+def _sliding(x: Shape, window: Window, plan: Plan) -> Callable[[AxisWindow, int], AxisWindow]:
+    """Return what a layer's window makes of the one on an axis of so many positions."""
     if _is_global_pool(plan, x):
         # As `global_avg_pool`: its output has no positions, so that the network's receptive field is that before it
-        return one.select_axes((0, *(None for _ in x.size)), {}, n)
-    one = one if plan.by_channel else one.mix([0], n)
-    for k, stops in enumerate(plan.shape.size):
-        one = one.slide(k + 1, window, k, stops)
-    return one
+        return lambda one, n: one.select_axes((0, *(None for _ in x.size)), {}, n)
+
+    def slide(one: AxisWindow, n: int) -> AxisWindow:
+        one = one if plan.by_channel else one.mix((0,), n)
+        for k, stops in enumerate(plan.shape.size):
+            one = one.slide(k + 1, window, k, stops)
+        return one
+
+    return slide
 
 
 def _mix_all(one: AxisWindow, n: int, x: Shape, out: Shape) -> AxisWindow:
@@ -378,12 +378,10 @@ def _misaligned(
     """
     found = []
     for name, field in node.receptive_fields.items():
+        if not isinstance(field, ReceptiveField) or field.aligned:
+            continue
         before = [(source, fields[source][name]) for source in node.inputs if name in fields[source]]
-        if (
-            isinstance(field, ReceptiveField)
-            and not field.aligned
-            and all(not isinstance(of, ReceptiveField) or of.aligned for _, of in before)
-        ):
+        if all(not isinstance(of, ReceptiveField) or of.aligned for _, of in before):
             branches = _branches(before)
             what = f"the receptive field of `{name}`" if several else "the receptive field"
             message = f"the branches are not aligned: {branches}; {what} is their hull"
