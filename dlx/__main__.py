@@ -26,13 +26,14 @@ def main() -> None:
 
 def run() -> None:
     """Run a command and raise SystemExit with its exit status."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through all packages for them
     if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
         _signal.signal(_signal.SIGINT, leave)
     if os.environ.get("_DLX_COMPLETE"):
         complete()
     from .cli import main as command
+    from .utils.installed import without_pydantic_plugins
 
+    without_pydantic_plugins()
     command()
 
 

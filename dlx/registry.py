@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -29,9 +29,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from .errors import DlxError, shortened
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+from .utils import installed
 
 LARGEST_INT = 2**63 - 1
 LARGEST_FLOAT, SMALLEST_FLOAT = 3.4028234663852886e38, 1.1754943508222875e-38
@@ -231,12 +229,9 @@ class Registry(Mapping[str, type[D]], Generic[D]):
             importlib.import_module(name)
 
     @cached_property
-    def _entry_points(self) -> list[EntryPoint]:
+    def _entry_points(self) -> list[installed.EntryPoint]:
         """Entry points of other packages for this family."""
-        # Costs milliseconds, which a spec with kinds of dlx alone need not spend.
-        from importlib.metadata import entry_points
-
-        return list(entry_points(group=self.plugins))
+        return installed.entry_points(self.plugins)
 
     def search(self, kind: str | None = None) -> None:
         """Import kinds of other packages: modules whose text declares `kind`, or all where none does."""
