@@ -52,7 +52,10 @@ class TextTable:
 
     def add(self, *cells: str) -> None:
         """Add a row; characters that would steer the terminal are escaped."""
-        self.rows.append(tuple(cell if isinstance(cell, Number) else visible(cell, lines=False) for cell in cells))
+        line = "".join(cells)
+        if not (line.isascii() and line.isprintable()):
+            cells = tuple(cell if isinstance(cell, Number) else visible(cell, lines=False) for cell in cells)
+        self.rows.append(cells)
 
     def print(self) -> None:
         """Print the table to stdout: its rows as stacked lines where even the least width does not fit."""

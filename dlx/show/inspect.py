@@ -202,10 +202,13 @@ def folded(graph: Graph, depth: int | None, batch: int = 1) -> list[tuple[str, .
         parts = node.name.split("/")
         name = node.name if depth is None or len(parts) <= depth else "/".join(parts[:depth])
         groups.setdefault(name, []).append(node)
-    return [_row(name, nodes, batch) for name, nodes in groups.items()]
+    # By identity: pointwise layers hand the object on
+    last = {id(nodes[-1].receptive_fields): nodes[-1] for nodes in groups.values()}
+    fields = {key: node.receptive_field_text for key, node in last.items()}
+    return [_row(name, nodes, batch, fields[id(nodes[-1].receptive_fields)]) for name, nodes in groups.items()]
 
 
-def _row(name: str, nodes: Sequence[LayerNode], batch: int) -> tuple[str, ...]:
+def _row(name: str, nodes: Sequence[LayerNode], batch: int, field: str) -> tuple[str, ...]:
     last = nodes[-1]
     single = len(nodes) == 1 and last.name == name
     kind = last.kind + (f" (weights of {last.owner})" if last.owner else "") if single else f"{len(nodes)} layers"
@@ -217,7 +220,7 @@ def _row(name: str, nodes: Sequence[LayerNode], batch: int) -> tuple[str, ...]:
         number(sum([n.params for n in nodes])),
         number(sum([n.plan.macs for n in nodes])),
         memory(batch * sum([n.activation_bytes for n in nodes])),
-        last.receptive_field_text,
+        field,
     )
 
 

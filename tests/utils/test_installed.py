@@ -1,10 +1,10 @@
 """Entry points of installed packages: those that `importlib.metadata` finds, without its import."""
 
-import importlib.metadata as metadata
 import os
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
