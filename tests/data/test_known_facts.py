@@ -158,7 +158,7 @@ def test_inspect_of_a_table_that_it_knows_takes_neither_numpy_nor_pyarrow(tmp_pa
     script = (
         "import sys; from dlx.__main__ import run\nsys.argv = ['dlx', 'inspect', 's.yaml']\n"
         "try: run()\nexcept SystemExit as end: assert not end.code, end.code\n"
-        "print(*{'numpy', 'pyarrow', 'torch'} & {*sys.modules}, file=sys.stderr)"
+        "print(*{'numpy', 'pyarrow', 'torch', 'dlx.data.new_inputs'} & {*sys.modules}, file=sys.stderr)"
     )
     env = os.environ | {"DLX_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
     runs = [

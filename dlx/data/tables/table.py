@@ -15,9 +15,7 @@ from ...shapes import Shape
 from ..base import ColumnValues, Facts, Sets, Split
 from ..file_reading import check_memory, class_numbers
 from ..label_noise import with_label_noise
-from ..new_inputs import NewInputs
 from ..preprocess.affine import Standardize
-from ..python_inputs import Columns, frame_of
 from ..read_once import facts_once, taken
 from ..splits import Pool, assemble
 from ..text.fields import TextField, recorded, text_fields
@@ -54,7 +52,9 @@ from .text_columns import first_target_is_text, fitted_texts, text_arrays, text_
 if TYPE_CHECKING:
     from ..base import Floats, Labels, Values
     from ..input_record import InputRecord
+    from ..new_inputs import NewInputs
     from ..preprocess.base import Statistics
+    from ..python_inputs import Columns
 
 
 class StandardizeColumns(Standardize):
@@ -318,6 +318,8 @@ class Table(Pool):
         return replace(new, names=tuple(ids_of(self, frame)))
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
+        from ..python_inputs import Columns, frame_of
+
         frame = frame_of(inputs)
         names = inputs.names if isinstance(inputs, Columns) else ()
         new = self._as_new_inputs(frame, record)
@@ -332,6 +334,8 @@ class Table(Pool):
         return {n: columns[-1] if part.rows is None else [columns[0][i] for i in part.rows] for n, part in parts}
 
     def _as_new_inputs(self, frame: Frame, record: InputRecord) -> NewInputs:
+        from ..new_inputs import NewInputs  # not at the top: it reads pictures and archives too
+
         columns = saved_columns(record.reading)
         of_texts = text_columns(self, targets=False)
         frame = chosen(frame, list(dict.fromkeys([*(column.name for column in columns), *of_texts.values()])))
