@@ -149,13 +149,13 @@ def sync(
         if run or is_study or arrivals.is_behind(one):
             for problem in artifacts.write_all([one.dir]):
                 console.say(problem)
-        if is_study:
-            return mlflow_study.deliver(one.dir, uri).with_waiting(one.dir in waited)
-        return track.sync(one, uri, waited=one.dir in waited)
+        with at_work.impatient(listings.waiting, endless=one.dir in ended):
+            if is_study:
+                return mlflow_study.deliver(one.dir, uri).with_waiting(one.dir in waited)
+            return track.sync(one, uri, waited=one.dir in waited)
 
-    with at_work.impatient(listings.waiting):
-        due = sum(state is None for state in states.values())
-        complete = listings.synced(((one, delivered(one)) for one in each), due, as_json)
+    due = sum(state is None for state in states.values())
+    complete = listings.synced(((one, delivered(one)) for one in each), due, as_json)
     if not complete:
         raise typer.Exit(1)
 

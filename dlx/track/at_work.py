@@ -28,7 +28,7 @@ PATIENCE = 30.0
 Say = Callable[[Path], None]
 """What says, once for a folder, that its other process is waited for."""
 
-_SAY: ContextVar[Say | None] = ContextVar("_SAY", default=None)
+_SAY: ContextVar[tuple[Say, float] | None] = ContextVar("_SAY", default=None)
 
 
 class BusyError(DlxError):
@@ -36,9 +36,12 @@ class BusyError(DlxError):
 
 
 @contextmanager
-def impatient(say: Say) -> Iterator[None]:
-    """Let `held` say what is waited for, and give up after PATIENCE: a starved process may hold a lock for long."""
-    before = _SAY.set(say)
+def impatient(say: Say, *, endless: bool = False) -> Iterator[None]:
+    """Let `held` say what is waited for, and give up after PATIENCE: a starved process may hold a lock for long.
+
+    `endless`: the mirror of a run that has ended is waited for, which may begin with it this moment.
+    """
+    before = _SAY.set((say, -1.0 if endless else PATIENCE))
     try:
         yield
     finally:
@@ -48,14 +51,15 @@ def impatient(say: Say) -> Iterator[None]:
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Hold a lock in a folder, which another process that delivers it may have. Raises BusyError if `impatient`."""
-    lock, say = FileLock(path, poll_interval=LOOK), _SAY.get()
+    lock, impatience = FileLock(path, poll_interval=LOOK), _SAY.get()
     try:
-        lock.acquire(timeout=-1 if say is None else UNSAID)
+        lock.acquire(timeout=-1 if impatience is None else UNSAID)
     except Timeout:
-        assert say is not None
+        assert impatience is not None
+        say, patience = impatience
         say(path.parent)
         try:
-            lock.acquire(timeout=PATIENCE)
+            lock.acquire(timeout=patience)
         except Timeout:
             text = f"another process has been delivering it for more than {PATIENCE:.0f} seconds"
             raise BusyError(f"{text}; `dlx runs sync` sends later what it leaves out") from None

@@ -138,9 +138,9 @@ with FileLock(sys.argv[1]):
 """
 
 
-@pytest.mark.parametrize(("lock", "wait"), [("mlflow.lock", True), (".scalars.lock", False)])
+@pytest.mark.parametrize("lock", ["mlflow.lock", ".scalars.lock"])
 def test_a_delivery_that_does_not_come_to_its_end_is_said_and_not_waited_for_without_end(
-    run, monkeypatch, capsys, wait, lock
+    run, monkeypatch, capsys, lock
 ):
     monkeypatch.setattr(at_work, "UNSAID", 0.01)
     monkeypatch.setattr(at_work, "PATIENCE", 0.05)
@@ -149,7 +149,7 @@ def test_a_delivery_that_does_not_come_to_its_end_is_said_and_not_waited_for_wit
     with subprocess.Popen(starved, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "locked\n"
         with pytest.raises(typer.Exit):
-            run_list.sync(None, None, wait=wait, as_json=True, runs=run.root)
+            run_list.sync(None, None, as_json=True, runs=run.root)
         process.stdin.close()
     found = capsys.readouterr()
     assert f"{run.key} is being delivered by another process, which is waited for." in " ".join(found.err.split())
@@ -159,6 +159,23 @@ def test_a_delivery_that_does_not_come_to_its_end_is_said_and_not_waited_for_wit
         "another process has been delivering it for more than 0 seconds; "
         "`dlx runs sync` sends later what it leaves out"
     )
+
+
+def test_a_mirror_that_begins_as_the_waiting_does_is_waited_for_to_its_end(run, monkeypatch, capsys, empty_store):
+    shutil.copy(empty_store, run.root.parent / "x.db")
+    monkeypatch.setattr(at_work, "UNSAID", 0.01)
+    monkeypatch.setattr(at_work, "PATIENCE", 0.05)
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCKED, run.dir / "mlflow.lock"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "locked\n"
+        Timer(0.5, process.stdin.close).start()
+        run_list.sync("last", None, wait=True, as_json=True, runs=run.root)
+    (of_run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert of_run["complete"], of_run["error"]
 
 
 def test_a_mirror_that_takes_a_while_is_waited_for_with_a_word(run, at, monkeypatch):
