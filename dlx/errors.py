@@ -204,6 +204,15 @@ def shortened(text: str, length: int = 60) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
+def number_text(number: int) -> str:
+    """Write a whole number with its thousands, and one of more than 20 digits as one looks at it: `1.235e+29`."""
+    if abs(number) < 10**20:
+        return f"{number:,}"
+    digits = str(abs(number))
+    rest = digits[1:4].rstrip("0")
+    return f"{'-' * (number < 0)}{digits[0]}{'.' * bool(rest)}{rest}e+{len(digits) - 1}"
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message that is not blank, or else the name of its type."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -28,7 +28,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from .errors import DlxError, shortened
+from .errors import DlxError, number_text
 from .utils import installed
 
 LARGEST_INT = 2**63 - 1
@@ -83,7 +83,7 @@ class Strict(BaseModel):
         for number in value if isinstance(value, list) else (value,):
             # By type and not isinstance: a boolean is an int to Python.
             if type(number) is int and abs(number) > LARGEST_INT:
-                raise ValueError(f"{shortened(str(number), 24)} is beyond {LARGEST_INT:,} (2^63 - 1)")
+                raise ValueError(f"{number_text(number)} is beyond {LARGEST_INT:,} (2^63 - 1)")
             if type(number) is float and abs(number) > LARGEST_FLOAT:
                 raise ValueError(f"{number:g} is beyond {LARGEST_FLOAT:.2g}, the largest number of float32")
             if type(number) is float and 0 < abs(number) < SMALLEST_FLOAT:

@@ -162,4 +162,4 @@ def test_what_float32_does_not_hold_is_reported_at_its_place(tmp_path):
     assert "1e+300 is beyond 3.4e+38, the largest number of float32" in said
     assert "1e-300 is nearer to 0 than 1.2e-38, the least number of float32" in said
     assert "`stride` must be at most 2,147,483,647, not 3000000000" in said
-    assert "99999999999999999999 is beyond 9,223,372,036,854,775,807 (2^63 - 1)" in said
+    assert "99,999,999,999,999,999,999 is beyond 9,223,372,036,854,775,807 (2^63 - 1)" in said

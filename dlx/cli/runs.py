@@ -174,7 +174,9 @@ def sample(
         Path | None,
         typer.Option(metavar="FILE", help="Write to a file: .wav, .npy, .csv of waves; .png, .npz of samples."),
     ] = None,
-    rate: Annotated[int, typer.Option(metavar="HZ", min=1, help="Steps a second of a .wav file.")] = 16_000,
+    rate: Annotated[
+        int, typer.Option(metavar="HZ", min=1, max=10_000_000, help="Steps a second of a .wav file.")
+    ] = 16_000,
     checkpoint: Checkpoint = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),

@@ -12,6 +12,7 @@ from ..data import DATASETS
 from ..errors import DlxError, Problem, SpecError
 from ..spec import Experiment
 from ..training.prepared import loaded
+from ..utils import option_bounds
 from ..utils.intervals import half_interval, mean_of
 
 Folds = int | Literal["leave_one_out"]
@@ -112,7 +113,8 @@ def parse_folds(text: str | None) -> Folds | None:
         return None
     if text == "leave_one_out":
         return "leave_one_out"
-    if text.isdigit() and int(text) >= 2:
-        return int(text)
+    if (count := option_bounds.whole(text)) is not None and count >= 2:
+        option_bounds.check("--folds", count, option_bounds.FOLDS)
+        return count
     hint = "`--folds 5` holds out a fifth each time."
     raise DlxError(f"--folds takes a number from 2 on, or leave_one_out, not {text}", hint=hint)

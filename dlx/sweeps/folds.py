@@ -13,6 +13,7 @@ from ..experiment.folds import FoldMetric, Folds, count_of, fold_changes, note_o
 from ..spec import Experiment, load
 from ..spec.overrides import mark_of, parse
 from ..spec.plugin_list import split
+from ..utils import option_bounds
 from .events import SweepResult
 from .plan import SweepPlan, plan
 from .study import Study
@@ -106,6 +107,7 @@ def plan_folds(
     if first.problems:
         raise SpecError(*first.problems)
     count = count_of(first)
+    option_bounds.check("--folds", count, option_bounds.FOLDS)
     numbers = ",".join(map(str, range(1, count + 1)))
     assert first.data is not None
     searched = [f"++sweep.metric={metric}" for metric in _metrics(first)]

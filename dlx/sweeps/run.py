@@ -22,6 +22,7 @@ from ..spec.overrides import values_of
 from ..spec.sections.stopping import MAX_TIME, seconds
 from ..track import FILES_TIMEOUT, Mirror, tracking_uri
 from ..training import device, process
+from ..utils import option_bounds
 from .events import Callback, Noted, Opened, Reason, SweepResult
 from .mlflow_study import start
 from .plan import SweepPlan
@@ -101,8 +102,8 @@ def parse_pack(text: str) -> int:
         return TOGETHER
     if text == "off":
         return 1
-    if text.isdigit() and int(text):
-        return int(text)
+    if count := option_bounds.whole(text):
+        return count
     raise DlxError(f"--pack takes auto, off or how many, not {text}", hint="`--pack 8` trains up to 8 as one.")
 
 
@@ -110,8 +111,9 @@ def parse_jobs(text: str) -> int | None:
     """Parse `--jobs`: the number of processes; None for auto. Raises DlxError for another text."""
     if text == "auto":
         return None
-    if text.isdigit() and int(text):
-        return int(text)
+    if count := option_bounds.whole(text):
+        option_bounds.check("--jobs", count, option_bounds.PROCESSES)
+        return count
     raise DlxError(f"--jobs takes auto or how many, not {text}", hint="`--jobs 4` trains in four processes.")
 
 
@@ -120,7 +122,9 @@ def parse_budget(text: str | None) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(MAX_TIME, text) or not seconds(text):
-        raise DlxError(f"--budget takes a time, not {text}", hint="Write 90s, 30m, 2h or 1h30m.")
+        raise DlxError(
+            f"--budget takes a time, not {text}", hint="Write 90s, 30m, 2h or 1h30m, each of up to six digits."
+        )
     return seconds(text)
 
 

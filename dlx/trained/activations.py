@@ -14,7 +14,7 @@ from ..data.text.recorded import reading_of_run, recorded_tokenizer
 from ..data.text.text import PARTS, Text
 from ..data.text.token_files import encoded
 from ..data.text.windows import Windows
-from ..errors import DlxError, did_you_mean, plural
+from ..errors import DlxError, did_you_mean, number_text, plural
 from ..experiment.resume_checks import check_digest
 from ..lazy import np, torch
 from ..runs.folder import ARTIFACTS
@@ -271,7 +271,7 @@ def _chosen(
     """Return the units that are asked for, else the one that follows each feature most closely."""
     count = values.shape[1]
     if strange := [number for number in asked if not 0 <= number < count]:
-        message = f"`{node.name}` of {run.key} has no unit {strange[0]}: it has {plural(count, 'unit')}"
+        message = f"`{node.name}` of {run.key} has no unit {number_text(strange[0])}: it has {plural(count, 'unit')}"
         raise DlxError(message, hint=f"Take one from 0 to {count - 1:,}.")
     table = {name: correlations(values, one) for name, one in found.items()}
     if not asked and not table:

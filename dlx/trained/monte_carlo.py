@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError
 from ..lazy import np, torch
+from ..utils import option_bounds
 from .answer_base import Answers
 from .features import Named
 
@@ -88,6 +89,8 @@ def sampled(
     check_varies(networks)
     if count < 2:
         raise DlxError(f"a spread wants two draws or more, and `--samples` is {count}", hint="Take 20 or more.")
+    option_bounds.check("--samples", count, option_bounds.DRAWS)
+    option_bounds.check_seed("--seed", seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if drops(networks):
@@ -111,6 +114,8 @@ def draws(objective: Regression, outputs: Tensor, count: int, seed: int) -> Name
     """Return the mean of what each output (1, n, ...) describes, and `count` draws (n, count, *target) of it."""
     if count < 1:
         raise DlxError(f"`--samples` is {count}, and there is at least one draw", hint="Take 1 or more.")
+    option_bounds.check("--samples", count, option_bounds.DRAWS)
+    option_bounds.check_seed("--seed", seed)
     rng = torch.Generator().manual_seed(seed)
     mean, made = objective.predict(outputs[0]), objective.draws(outputs[0], count, rng)
     return Named({"values": mean.numpy(), "draws": made.numpy()}, frozenset({"draws"}))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ..errors import DlxError, Problem, did_you_mean
+from ..errors import DlxError, Problem, did_you_mean, shortened
 from ..runs import lookup
 from ..runs.folder import ID, TAGS, RunFolder
 from ..utils import files
@@ -19,6 +19,8 @@ from .difference import spec_of_run
 
 SPAN = re.compile(r"(\d+)(d|h|w)")
 HOURS = {"h": 1, "d": 24, "w": 24 * 7}
+MOST_DIGITS = 6
+"""Digits of a time; more are older than any run, and than what Python counts."""
 LEFT = ".removed"
 """End of the name of a folder that is being removed: what a kill leaves of it is no run, and goes with the next."""
 UNFINISHED = ("failed", "died")
@@ -130,6 +132,8 @@ def span_of(text: str) -> timedelta:
     found = SPAN.fullmatch(text)
     if found is None:
         raise DlxError(f"`--older-than {text}` is no time", hint="Write a number with h, d or w: `--older-than 30d`.")
+    if len(found[1]) > MOST_DIGITS:
+        raise DlxError(f"`--older-than {shortened(text, 20)}` is before any run", hint=f"Up to {MOST_DIGITS} digits.")
     return timedelta(hours=int(found[1]) * HOURS[found[2]])
 
 

@@ -17,6 +17,7 @@ from ...spec import load
 from ...training import device, process
 from ...training.generation import drawings
 from ...training.phased import Phased
+from ...utils import option_bounds
 from ..evaluate import Loaded, job_of_run
 from ..row_files import write_whole
 from . import completions, translations
@@ -161,6 +162,7 @@ def draw(
             shape or values that no example has; the data of the run is not there.
     """
     _check_options(n, arithmetic, interpolate, known)
+    option_bounds.check_seed("--seed", seed, n or COUNT)
     if output is not None:
         check_output(output)
     process.tune()
@@ -191,8 +193,7 @@ def draw(
 
 def _check_options(n: int | None, arithmetic: str | None, interpolate: str | None, known: Any) -> None:
     """Raise DlxError for a number of samples that there is not, and for options that are not asked for together."""
-    if n is not None and n < 1:
-        raise DlxError(f"--n is {n}", hint="Take 1 or more.")
+    option_bounds.check("--n", n, option_bounds.SAMPLES)
     if arithmetic is not None and interpolate is not None:
         raise DlxError("--arithmetic and --interpolate are two things", hint="Take one of them.")
     if arithmetic is not None and n is not None:

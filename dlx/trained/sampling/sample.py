@@ -19,6 +19,7 @@ from ...training import device, process
 from ...training.checkpoints import checkpoint
 from ...training.generation.decoding import Decoding, beam_search, sampled_texts
 from ...training.generation.next_token import Steps, next_token
+from ...utils import option_bounds
 from ..evaluate import input_record_of, weights_of
 from ..input_sizes import graph_for
 from ..row_files import write_whole
@@ -121,6 +122,7 @@ def sample(
     process.tune()
     decoding.check()
     _check_counts(n, samples, beam, decoding)
+    option_bounds.check_seed("--seed", seed, samples)
     experiment, known = load(run.file("spec.yaml")), input_record_of(run)
     saved = name or "final"
     objective = experiment.objective or default_objective(known.facts)
@@ -199,9 +201,9 @@ def _written(
 
 
 def _check_counts(n: int, samples: int, beam: int | None, decoding: Decoding) -> None:
-    for option, value in (("--n", n), ("--samples", samples), ("--beam", beam)):
-        if value is not None and value < 1:
-            raise DlxError(f"{option} is {value}", hint="Take 1 or more.")
+    option_bounds.check("--n", n, option_bounds.TOKENS)
+    option_bounds.check("--samples", samples, max(1, option_bounds.TOKENS // n))
+    option_bounds.check("--beam", beam, option_bounds.BEAMS)
     if beam is not None and (samples > 1 or decoding != Decoding()):
         message = "a beam search looks for the most probable text, and draws none"
         raise DlxError(message, hint="Leave out --beam, or --samples, --temperature, --top-k and --top-p.")
