@@ -21,7 +21,7 @@ from .lock import locked
 from .recorder import Callback, OnForecast, RunRecorder, TrainingStarted, TrainingWarning
 from .results import Result, Results
 from .resume_checks import check_digest, check_spec, finished
-from .session import Session, check_tracking, mirror_of, new_run, read_back, train_run
+from .session import Session, check_tracking, loaded_beside_mirror, mirror_of, new_run, read_back, train_run
 
 
 def run(
@@ -42,7 +42,7 @@ def run(
     session = Session(callback or (lambda _: None), on_forecast=on_forecast)
     if experiment.stages:
         return _run_stages(experiment, runs, session, like)
-    prepared = prepare(experiment)
+    prepared = prepare(experiment, load=loaded_beside_mirror(runs))
     train = prepared.train
     if train.ensemble is not None and train.ensemble.members:
         return _train_ensemble(prepared, new_run(prepared, runs), session)
@@ -58,7 +58,7 @@ def run(
 
 def _run_stages(experiment: Experiment, runs: Path, session: Session, like: RunFolder | None) -> Results:
     """Train a spec with stages, once for each of its seeds."""
-    whole = stages.prepared_stages(experiment)
+    whole = stages.prepared_stages(experiment, load=loaded_beside_mirror(runs))
     train = whole.last.train
     if train.ensemble is not None:
         message = "an ensemble of a spec with `stages` comes later"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data import input_record
+from ..data import Sets, input_record
 from ..lazy import torch
 from ..objectives import learned
 from ..runs import origin
@@ -31,7 +32,7 @@ from ..training import (
 from ..training.batches import sampling
 from ..training.checkpoints import training_state
 from ..training.generation import at_stages
-from ..training.prepared import Prepared
+from ..training.prepared import Load, Prepared, loaded
 from . import confusion_matrix
 from .interrupts import Interrupt, halting
 from .lock import locked
@@ -96,7 +97,7 @@ def describe(folder: RunFolder, prepared: Prepared, more: Mapping[str, Any] | No
 
 def train_run(recorder: RunRecorder, prepared: Prepared, session: Session) -> Result:
     """Train a run from its newest state to its end, or to the step at which the session halts."""
-    # before anything else: its process imports mlflow while this one imports torch
+    # before anything else: its process imports what it delivers with while this one trains
     mirror = mirror_of(prepared.experiment, recorder.folder) if session.environment is None else None
     train_part(recorder, prepared, session)
     return result_of(recorder, prepared.train.seed, mirror)
@@ -319,6 +320,24 @@ def mirror_of(experiment: Experiment, folder: RunFolder) -> Mirror | None:
     """Start the process that mirrors a run in MLflow and in files of scalars; None where the spec asks for none."""
     found = mirrors_of(experiment, [folder])
     return found[0] if found else None
+
+
+def loaded_beside_mirror(runs: Path) -> Load:
+    """Return a function that loads the data of a spec, and then starts the mirror that its runs will ask.
+
+    The data is loaded when the spec has no mistake, and before torch is imported.
+    """
+
+    def load(experiment: Experiment) -> Sets:
+        sets, asked = loaded(experiment), experiment.track
+        # runs with plugins or samples of the machine have mirrors of their own
+        if asked.mlflow and not asked.system_metrics and not experiment.plugins and "torch" not in sys.modules:
+            from .. import track
+
+            track.begin(runs, asked.uri)
+        return sets
+
+    return load
 
 
 def mirrors_of(experiment: Experiment, folders: Sequence[RunFolder]) -> list[Mirror]:

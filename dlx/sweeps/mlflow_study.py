@@ -26,6 +26,7 @@ from ..track.delivery import STATUS, Delivery, MlflowRunState, SyncState
 from ..track.mirror import main
 from ..track.scalars import FilesOfMany, error_of
 from ..track.seeds import PARENT
+from ..utils import imports
 from .folds import CrossValidation, is_cross_validation
 from .leaderboard import interval_of
 from .study import JOURNAL, Study, is_study
@@ -343,4 +344,5 @@ def studies(text: str | None, runs: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
+    imports.own_process()
     sys.exit(main(StudyDelivery, "dlx.sweeps.mlflow_study", files_of))

@@ -5,7 +5,7 @@ that process calls, and `dlx runs sync` as well. `mlflow.json` in the run folder
 """
 
 from .delivery import SyncResult
-from .mirror import FILES_TIMEOUT, Mirror, check_environment, start, start_all
+from .mirror import FILES_TIMEOUT, Mirror, begin, check_environment, start, start_all
 from .scalars import check, scalar_files
 from .store import tracking_uri
 from .sync import sync
@@ -14,6 +14,7 @@ __all__ = [
     "FILES_TIMEOUT",
     "Mirror",
     "SyncResult",
+    "begin",
     "check",
     "check_environment",
     "scalar_files",

@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -190,9 +190,7 @@ def _asked(runs: Sequence[RunFolder], uri: str | None, experiment: str | None) -
     try:
         if not spool.idle_seconds():
             return []
-        home = spool.folder_of(address)
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with FileLock(home / spool.DOOR, timeout=spool.DOOR_SECONDS):
+        with _at_the_door(address) as home:
             request = spool.ask(home, [run.dir.absolute() for run in runs], address, experiment)
             process = _served(home)
     except (DlxError, OSError, Timeout):
@@ -200,6 +198,27 @@ def _asked(runs: Sequence[RunFolder], uri: str | None, experiment: str | None) -
             request.path.unlink(missing_ok=True)
         return []
     return [Mirror(run, process, shared=len(runs) > 1, request=request) for run in runs]
+
+
+def begin(root: Path, uri: str | None = None) -> None:
+    """Start the mirror of a store ahead of the runs that will ask it; what keeps it from starting shows then.
+
+    It imports MLflow while the training imports torch: after that both have their own to do, on one core less.
+    """
+    address = store.tracking_uri(RunFolder(root / "name" / "id"), uri, reads_spec=False)
+    with suppress(DlxError, OSError, Timeout):
+        if spool.idle_seconds():
+            with _at_the_door(address) as home:
+                _served(home)
+
+
+@contextmanager
+def _at_the_door(address: str) -> Iterator[Path]:
+    """Hold the door of a store's mirror; yield the folder of its requests."""
+    home = spool.folder_of(address)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(home / spool.DOOR, timeout=spool.DOOR_SECONDS):
+        yield home
 
 
 def _served(home: Path) -> subprocess.Popen[bytes] | None:

@@ -22,6 +22,7 @@ from ..layers.measure import DTYPES
 from ..lazy import np, torch
 from ..runs.folder import RunFolder
 from ..runs.records import RunRecord
+from ..utils import imports
 from . import content
 
 if TYPE_CHECKING:
@@ -39,17 +40,17 @@ ONE = "model"
 @cache
 def load_guests() -> None:
     """Import what logging a model takes (seconds), so that it is loaded when training ends."""
-    for name in (
-        "mlflow.pytorch",
-        "mlflow.pyfunc",
-        "torch.export",
-        "torch._dynamo",
-        "dlx.training.checkpoints.checkpoint",
-    ):
-        # what is needed of them says so when it is used; MLflow's own warnings are not for the user of dlx
-        with suppress(ImportError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import_module(name)
+    with imports.uncollected():
+        for name in (
+            "mlflow.pytorch",
+            "mlflow.pyfunc",
+            "torch.export._trace",  # what `torch.export.export` imports when it is called
+            "dlx.training.checkpoints.checkpoint",
+        ):
+            # what is needed of them says so when it is used; MLflow's own warnings are not for the user of dlx
+            with suppress(ImportError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import_module(name)
 
 
 def deliver(
@@ -91,6 +92,7 @@ def _logged(client: MlflowClient, experiment_id: str, run_id: str, digest: str, 
 
 
 def _log(client: MlflowClient, run: RunFolder, experiment_id: str, run_id: str, digest: str, name: str) -> str:
+    load_guests()
     from mlflow.models import Model
     from mlflow.pytorch import save_model
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ..utils import imports
 from . import at_work, spool, store
 from .delivery import Follower
 from .drawing import Drawer
@@ -118,6 +119,8 @@ class Service:
             self.drawer.close()
 
     def _serve(self, lock: FileLock) -> int:
+        if not spool.requests(self.home):
+            store.load()  # it was started ahead of a training that will ask
         last = time.monotonic()
         while not is_orphan():
             self.take()
@@ -222,6 +225,7 @@ def identity(path: Path) -> object:
 
 def main() -> int:
     """Run the service, beside trainings at the lowest priority."""
+    imports.own_process()
     home, idle = Path(sys.argv[1]), float(sys.argv[2])
     code = with_keeper(lambda ends: Service(home, 0.0 if ends else idle).serve(), lambda: spool.is_late(home))
     if code == AGAIN:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from filelock import FileLock
 
 from ..errors import DlxError
 from ..runs.folder import RunFolder
-from ..utils import passwords
+from ..utils import imports, passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -121,6 +123,15 @@ def quiet() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
+def load() -> None:
+    """Import MLflow ahead of its first use."""
+    quiet()
+    # what is missing of it says so when it is used, and its warnings are not for the user of dlx
+    with imports.uncollected(), suppress(ImportError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import_module("mlflow")
+
+
 @cache
 def connect(uri: str) -> MlflowClient:
     """Return MLflow's client, with the password of an address that this process knows.
@@ -130,11 +141,12 @@ def connect(uri: str) -> MlflowClient:
     """
     whole = whole_address(uri)
     quiet()
-    from mlflow import MlflowClient
+    with imports.uncollected():
+        from mlflow import MlflowClient
 
-    # two processes that create the tables at once both run alembic's migrations, and one of them fails
-    with store_lock(uri):
-        return MlflowClient(tracking_uri=whole)
+        # two processes that create the tables at once both run alembic's migrations, and one of them fails
+        with store_lock(uri):
+            return MlflowClient(tracking_uri=whole)
 
 
 @contextmanager

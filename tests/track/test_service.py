@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -122,6 +123,67 @@ def test_a_mirror_that_is_killed_or_begins_anew_as_a_training_ends_has_its_work_
     assert one.process is None
     assert one.finish(300) == "delivered"
     assert curves(root) == {run.key: ("FINISHED", [1, 2, 3])}
+
+
+def test_a_mirror_is_begun_ahead_of_the_run_that_asks_it(root, monkeypatch):
+    begun = []
+    monkeypatch.setattr(mirror, "_begin", lambda *about: begun.append(about))
+    track.begin(root)
+    (one,) = mirror.start_all([finished(root)], None, "digits")
+    (ahead, asked_for) = begun
+    assert ahead == asked_for
+    with FileLock(one.request.home / spool.SERVED):
+        track.begin(root)
+    monkeypatch.setenv(spool.IDLE, "0")
+    track.begin(root)
+    assert len(begun) == 2
+
+
+MIRROR = """
+import gc, runpy, sys
+
+try:
+    runpy.run_module("dlx.track.service", run_name="__main__")
+finally:
+    print("mlflow" in sys.modules, gc.get_freeze_count() > 100_000, gc.isenabled())
+"""
+
+
+def test_a_mirror_that_nobody_has_asked_yet_imports_mlflow_without_a_look_for_garbage_in_it(root):
+    home = spool.folder_of(uri_of(root))
+    home.mkdir(parents=True)
+    done = subprocess.run([sys.executable, "-c", MIRROR, str(home), "0"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "True"]
+
+
+SPEC = "name: s\ndata: {digits: {train: 40}}\nnetwork: {layers: [flatten, {linear: 10}]}\ntrain: {epochs: 1}\n"
+TRAINING = """
+import sys
+from dlx.experiment import runner
+from dlx.spec import load
+from dlx.track import mirror
+
+mirror._begin = lambda *about: print("torch" in sys.modules)
+runner.run(load("s.yaml", sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "begun"),
+    [
+        ((), ["False", "True"]),  # and again, as the first has not come to serve
+        (("track.mlflow=false",), []),
+        (("data={images: {path: nowhere}}",), []),
+        (("network.layers=[flatten, {linear: 9}]",), []),
+    ],
+)
+def test_a_training_begins_its_mirror_when_its_spec_is_right_and_torch_is_not_imported(root, changes, begun):
+    (root / "s.yaml").write_text(SPEC)
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING, *changes], capture_output=True, text=True, cwd=root, check=False
+    )
+    assert done.stdout.split() == begun
+    assert (done.returncode == 0) == (not changes or changes == ("track.mlflow=false",)), done.stderr
 
 
 def test_a_user_without_a_folder_for_caches_has_a_mirror_of_the_training_alone(root, monkeypatch):

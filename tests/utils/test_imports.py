@@ -1,0 +1,52 @@
+"""Imports without the garbage collector: in processes of dlx's own alone, and it is at work again after them."""
+
+import gc
+
+import pytest
+
+from dlx.utils import imports
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """This process is dlx's own for a test, and nothing stays out of the collector's sight after it."""
+    monkeypatch.setattr(imports, "_OWN", [])
+    imports.own_process()
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_the_collector_does_not_look_at_what_is_imported_and_looks_again_after_it(own):
+    before, looks = gc.get_freeze_count(), []
+    gc.callbacks.append(lambda phase, about: looks.append(phase))
+    try:
+        with imports.uncollected():
+            stay = [[] for _ in range(100_000)]
+        assert looks == []
+        assert gc.get_freeze_count() >= before + len(stay)
+        more = [[] for _ in range(100_000)]
+    finally:
+        gc.callbacks.pop()
+    assert looks, len(more)
+
+
+def test_an_import_that_fails_leaves_the_collector_at_work(own):
+    with pytest.raises(ImportError), imports.uncollected():
+        raise ImportError("no such package")
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off(own):
+    gc.disable()
+    with imports.uncollected():
+        pass
+    assert not gc.isenabled()
+
+
+def test_in_the_process_of_a_user_nothing_is_kept(monkeypatch):
+    monkeypatch.setattr(imports, "_OWN", [])
+    before = gc.get_freeze_count()
+    with imports.uncollected():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == before
