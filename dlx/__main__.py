@@ -31,8 +31,10 @@ def run() -> None:
     if os.environ.get("_DLX_COMPLETE"):
         complete()
     from .cli import main as command
+    from .utils.imports import own_process
     from .utils.installed import without_pydantic_plugins
 
+    own_process()
     without_pydantic_plugins()
     command()
 

@@ -6,7 +6,11 @@ A type checker sees the real modules; a running program sees stand-ins that impo
 from __future__ import annotations
 
 import importlib
+import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
+
+from .utils.imports import uncollected
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +26,10 @@ else:
             self.__dict__["_name"] = name
 
         def __getattr__(self, attribute: str) -> Any:
-            value = getattr(importlib.import_module(self._name), attribute)
+            # what is there already is looked up all the same: another thread may still be importing it
+            with nullcontext() if self._name in sys.modules else uncollected():
+                module = importlib.import_module(self._name)
+            value = getattr(module, attribute)
             self.__dict__[attribute] = value  # the next look-up is a plain attribute
             return value
 

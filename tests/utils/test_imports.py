@@ -1,6 +1,8 @@
 """Imports without the garbage collector: in processes of dlx's own alone, and it is at work again after them."""
 
 import gc
+import subprocess
+import sys
 
 import pytest
 
@@ -50,3 +52,20 @@ def test_in_the_process_of_a_user_nothing_is_kept(monkeypatch):
     with imports.uncollected():
         assert gc.isenabled()
     assert gc.get_freeze_count() == before
+
+
+def test_a_command_that_trains_imports_torch_out_of_the_collector_s_sight(tmp_path):
+    spec = tmp_path / "s.yaml"
+    spec.write_text(
+        "dlx: 1\nname: s\ndata: {synthetic: {shape: [4], train: 8, test: 4}}\nnetwork: {layers: [linear: 10]}\n"
+    )
+    code = (
+        "import gc, sys\n"
+        "from dlx.__main__ import main\n"
+        f"sys.argv = ['dlx', 'train', {str(spec)!r}, 'train.epochs=1', 'track.mlflow=false']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, gc.isenabled(), gc.get_freeze_count())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    status, at_work, count = done.stdout.splitlines()[-1].split()
+    assert (status, at_work) == ("0", "True"), done.stderr
+    assert int(count) > 50_000
