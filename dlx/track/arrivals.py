@@ -101,12 +101,13 @@ class Stores:
         A local store must still have it. A server is not asked: for that a run is named.
         """
         try:
-            state, when = folder.read_json(STATE_FILE), (folder.dir / STATE_FILE).stat().st_mtime_ns
+            state = folder.read_json(STATE_FILE)
             known = bool(state) and not _lacks_something(folder, state) and self._has(state)
         except (DlxError, OSError):
             return None
         whole = state.get("status", state.get("state")) not in {"", "RUNNING", None}
-        return state if known and whole and not _has_changed(folder.dir, when) else None
+        began = state.get("began", 0)
+        return state if known and whole and began and not _has_changed(folder.dir, began) else None
 
     def _has(self, state: dict[str, Any]) -> bool:
         uri = str(state.get("uri"))
@@ -135,13 +136,13 @@ def _ids_in(uri: str) -> frozenset[str] | None:
         return frozenset()
 
 
-def _has_changed(folder: Path, when: int) -> bool:
-    """Whether a file that is delivered was written after a time, in nanoseconds; those of mirrors are none."""
+def _has_changed(folder: Path, since: int) -> bool:
+    """Whether a file that is delivered was written since a time, in nanoseconds; those of mirrors are none."""
     with os.scandir(folder) as entries:
         each = [one for one in entries if not one.name.startswith((".", "mlflow")) and not one.name.endswith(".lock")]
-    if any(one.stat().st_mtime_ns > when for one in each):
+    if any(one.stat().st_mtime_ns >= since for one in each):
         return True
-    return any(made.stat().st_mtime_ns > when for made in (folder / ARTIFACTS).rglob("*"))
+    return any(made.stat().st_mtime_ns >= since for made in (folder / ARTIFACTS).rglob("*"))
 
 
 def is_shown(run: RunFolder) -> bool:

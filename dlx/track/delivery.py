@@ -105,6 +105,9 @@ class SyncState(MlflowRunState):
     delivered_by: int = 0
     """Number of the mirror's process, or of the request to one, that has delivered all there was at the end; it may
     draw pictures after that."""
+    began: int = 0
+    """When the delivery that wrote it last began, in nanoseconds of the clock that files of the folder have: what is
+    written from then on may not have been seen by it."""
 
     @classmethod
     def of(cls, folder: RunFolder, uri: str, experiment: str, file: str = STATE_FILE) -> Self:
@@ -204,6 +207,7 @@ class Delivery(ABC, Generic[M]):
             # the mirror of a run and `dlx runs sync` may meet; the second reads the state after the first has sent
             with at_work.held(self.folder.dir / self.lock_file), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MLflow's are not for the user of dlx
+                began = self._time_of_files()
                 try:
                     state = self.state_type.of(self.folder, shown, self.experiment, self.state_file)
                     self.state = state  # type: ignore[assignment]  # `memory` is the class of M
@@ -213,6 +217,7 @@ class Delivery(ABC, Generic[M]):
                     self.log_system_metrics()
                     self.log_artifacts()
                     state.delivered_by = self.number if final and self.following else 0
+                    state.began = began
                 except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
                     state.error = passwords.masked(error_text(error, shown))
                 self.folder.write_json(self.state_file, asdict(state))
@@ -221,6 +226,12 @@ class Delivery(ABC, Generic[M]):
         except (DlxError, OSError) as error:
             state.error = f"{self.folder.dir} cannot be written: {error}"
         return SyncResult(self.sent, not state.error, state.run_id, shown, state.error)
+
+    def _time_of_files(self) -> int:
+        """Return the time by the clock that files of the folder have, which may be that of another machine."""
+        lock = self.folder.dir / self.lock_file
+        os.utime(lock)
+        return lock.stat().st_mtime_ns
 
     def identify(self) -> str:
         """Return the id of its MLflow run, made where there is none. Errors of MLflow are not caught here."""

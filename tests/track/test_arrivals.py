@@ -1,5 +1,6 @@
 """Runs that have arrived and have not changed since are passed over, without MLflow."""
 
+import os
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ from dlx.show import listings
 from dlx.sweeps import mlflow_study
 from dlx.track import store
 from dlx.track.arrivals import Stores
+from dlx.track.delivery import Delivery
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
@@ -26,6 +28,7 @@ def run(tmp_path, empty_store):
     made.append({"record": "start", "time": 1.0})
     made.append({"record": "end", "time": 2.0, "step": 1, "seconds": 1.0, "status": "finished", "metrics": {}})
     made.close()
+    os.utime(made.dir / "metrics.jsonl", (2, 2))  # the clock of files moves in steps of some milliseconds
     done = track.sync(made)
     assert done.complete, done.error
     return made
@@ -80,6 +83,19 @@ def test_whatever_has_changed_since_is_for_mlflow(run, change):
     assert Stores().unchanged(run) is None
 
 
+def test_what_is_written_while_a_delivery_is_at_work_is_for_the_next_one(run, monkeypatch):
+    log = Delivery.log_artifacts
+    # its tags have been read by then
+    monkeypatch.setattr(Delivery, "log_artifacts", lambda delivery: (tagged(run), log(delivery)))
+    assert track.sync(run).complete
+    assert Stores().unchanged(run) is None
+    monkeypatch.undo()
+    assert track.sync(run).complete
+    client, number = store.connect(store.tracking_uri(run)), run.read_json("mlflow.json")["run_id"]
+    assert client.get_run(number).data.tags["good"] == "yes"
+    assert Stores().unchanged(run) is not None
+
+
 def test_a_run_that_may_be_meant_for_another_store_is_for_mlflow(run, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9/")
     assert Stores().unchanged(run) is None
@@ -98,6 +114,8 @@ def test_a_study_is_passed_over_too(tmp_path, empty_store, monkeypatch):
     from dlx.sweeps.study import Study
 
     Study.begin(study, {"metrics": ["valid/error"], "rising": [False], "space": {}}).close()
+    for file in study.iterdir():
+        os.utime(file, (2, 2))
     assert Stores().unchanged(RunFolder(study)) is None
     done = mlflow_study.deliver(study)
     assert done.complete, done.error
