@@ -99,7 +99,9 @@ class AvgPool2d(nn.AvgPool2d):
     def by_slices(self, x: Tensor) -> bool:
         """Return whether slices are quicker for an input, and have the bits of torch's kernel."""
         # in what is exported or compiled, a choice by the size would hold for the sizes of that moment
-        if type(x) is not Tensor or torch.compiler.is_compiling() or x.dim() != 4 or self.ceil_mode:
+        if type(x) is not Tensor or torch.compiler.is_compiling() or x.dim() != 4:
+            return False
+        if self.ceil_mode or self.divisor_override is not None:
             return False
         kernel, stride = _pair(self.kernel_size), _pair(self.stride)
         apart = all(1 <= taps <= step for taps, step in zip(kernel, stride, strict=True)) and kernel != (1, 1)

@@ -15,6 +15,7 @@ OPTIONS = [
     ({"kernel_size": 1, "stride": 2}, False),
     ({"kernel_size": 2, "padding": 1}, False),
     ({"kernel_size": 2, "ceil_mode": True}, False),
+    ({"kernel_size": 2, "divisor_override": 3}, False),
 ]
 
 

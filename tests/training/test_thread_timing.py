@@ -39,6 +39,18 @@ train: {{steps: {steps}, batch_size: 100{more}}}
 track: {{mlflow: false}}
 """
 
+CARRIED = """
+name: middling
+data: {{delayed: {{train: 1200, size: {width}}}}}
+network:
+  inputs: {{input: [1], state: [{width}]}}
+  layers: [{{concat: , from: [input, state]}}, {{linear: {width}, name: memory}}, {{linear: 1, name: answer}}]
+  outputs: {{answer: answer, state: memory}}
+objective: stateful
+train: {{steps: {steps}, batch_size: 100{more}}}
+track: {{mlflow: false}}
+"""
+
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
@@ -127,6 +139,11 @@ def test_all_phases_of_a_step_are_timed(monkeypatch):
 )
 def test_it_is_not_asked_where(options):
     assert thread_timing.measure(*ready(**options)) == {}
+
+
+def test_it_is_not_asked_of_batches_that_follow_from_those_before():
+    pytest.importorskip("dlx_example_kinds")
+    assert thread_timing.measure(*ready(spec=CARRIED)) == {}
 
 
 def test_it_is_not_asked_on_one_core(monkeypatch):
