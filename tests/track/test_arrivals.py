@@ -28,7 +28,9 @@ def run(tmp_path, empty_store):
     made.append({"record": "start", "time": 1.0})
     made.append({"record": "end", "time": 2.0, "step": 1, "seconds": 1.0, "status": "finished", "metrics": {}})
     made.close()
-    os.utime(made.dir / "metrics.jsonl", (2, 2))  # the clock of files moves in steps of some milliseconds
+    made.write_text("artifacts/figures/network.svg", "<svg/>")
+    for path in made.dir.rglob("*"):
+        os.utime(path, (2, 2))  # the clock of files moves in steps of some milliseconds
     done = track.sync(made)
     assert done.complete, done.error
     return made
