@@ -133,6 +133,7 @@ def _report(error: DlxError) -> int:
 
 
 def _report_usage(error: typer.BadParameter) -> int:
+    error.message += _setting_meant(error)
     if "--json" in sys.argv[1:]:
         return _report(DlxError(error.format_message()))
     from ..show.terminal_text import visible
@@ -140,3 +141,16 @@ def _report_usage(error: typer.BadParameter) -> int:
     error.message = visible(error.message)
     error.show()
     return error.exit_code
+
+
+def _setting_meant(error: typer.BadParameter) -> str:
+    """Return a hint where what was written as an option is a field of `train`, of a command that takes overrides."""
+    name = getattr(error, "option_name", "").lstrip("-").replace("-", "_")  # click's NoSuchOption has it
+    takes = error.ctx.command.params if error.ctx is not None else []
+    if not name or not any((one.metavar or "").endswith(("KEY=VALUE", "KEY=VALUES")) for one in takes):
+        return ""
+    from ..spec.sections.train import OF_OPTIMIZER, Train
+
+    if name in OF_OPTIMIZER:
+        return f"; it is a field of the optimizer: `train.optimizer.KIND.{OF_OPTIMIZER[name][0]}=...`"
+    return f"; it is a key of the spec: `train.{name}=...`" if name in Train.model_fields else ""

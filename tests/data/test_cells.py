@@ -61,6 +61,17 @@ def test_a_further_text_for_missing_values_is_said_and_can_be_given(tmp_path):
     assert inputs(table(tmp_path, *rows, na_values=["unknown"], missing={"a": {"constant": -5}}))[-1] == [-5]
 
 
+def test_texts_that_differ_in_spaces_or_capitals_alone_are_told(tmp_path):
+    rows = ["city,kind,y", "Lund,rose,0", "Ystad,Rose ,1", "lund,lily,2", "Malm\u00f6,rose,3"]
+    hint = "They are taken for different ones: write each in one way in the file, if one is meant."
+    cities = f"column `city` of a.csv has texts that differ in spaces or capitals alone: `Lund` and `lund` | {hint}"
+    kinds = f"column `kind` of a.csv has texts that differ in spaces or capitals alone: `Rose ` and `rose` | {hint}"
+    assert warned(table(tmp_path, *rows, drop=["kind"])) == [cities]
+    assert warned(table(tmp_path, *rows, target="kind", drop=["y"])) == [cities, kinds]
+    assert warned(table(tmp_path, *rows, target="kind", categorical=["city"], drop=["y"])) == [kinds]
+    assert warned(table(tmp_path, "city,y", "Lund,0", "Ystad,1", "Lund,2")) == []
+
+
 @pytest.mark.parametrize(
     ("cells", "fields", "values", "way_out"),
     [

@@ -159,7 +159,7 @@ def test_a_file_of_test_rows(path, tmp_path):
     [
         ({"target": "wait"}, "a.csv has no column `wait`, which `target` names | Did you mean `Wait`?"),
         ({"drop": ["Minuts"]}, "a.csv has no column `Minuts`, which `drop` names | Did you mean `Minutes`?"),
-        ({"columns": ["Wait"]}, "`Wait` is told and told from | Take it out of `columns`."),
+        ({"columns": ["Wait"]}, "`Wait` is both input and target | Take it out of `columns`."),
         (
             {"max_categories": 3},
             (
@@ -212,7 +212,11 @@ def test_columns_that_do_not_fit(path, fields, sentence):
         ("a,a\n1,2\n", {"target": "a"}, "a.csv has two columns `a` | Give each column a name of its own."),
         ("a,b\n", {}, "a.csv holds no rows | Give a file with examples in it."),
         ("", {}, "a.csv cannot be read as CSV: Empty CSV file | "),
-        ("a,b\n1,2\n3\n", {}, "a.csv cannot be read as CSV: CSV parse error: "),
+        (
+            "a,b\n1,2\n3\n",
+            {},
+            "a.csv cannot be read as CSV: CSV parse error: Row #3: Expected 2 columns, got 1: 3 | A text with",
+        ),
         ("b\n1\n2\n", {}, "a.csv has no column but the target | Give a file with more columns."),
     ],
 )

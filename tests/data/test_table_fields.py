@@ -83,7 +83,7 @@ def test_fields_of_a_table_that_contradict_each_other_are_refused(tmp_path, fiel
             "column `sold` of h.csv holds texts, and targets of values hold numbers",
         ),
         ({"targets": {"price": {"column": "Sale Prize"}}}, "h.csv has no column `Sale Prize`"),
-        ({"targets": TOLD, "inputs": {"a": ["area", "sold"]}}, "`sold` is told and told from"),
+        ({"targets": TOLD, "inputs": {"a": ["area", "sold"]}}, "`sold` is both input and target"),
         ({"targets": TOLD, "weights": "town"}, "column `town` of h.csv"),
     ],
 )

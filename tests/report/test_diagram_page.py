@@ -75,7 +75,10 @@ window.onload = () => {
   key(fold, "ArrowLeft"); found.push(state());
   document.querySelector("button[data-all=open]").click(); found.push(state());
   fold.dispatchEvent(new MouseEvent("click", {bubbles: true})); found.push(state());
-  document.querySelector(".layer").focus();
+  const layer = document.querySelector(".layer");
+  layer.focus();
+  // a window that the system has not brought to the front yet tells its pages of no focus
+  if (!document.hasFocus()) layer.dispatchEvent(new FocusEvent("focusin", {bubbles: true}));
   const focused = document.querySelector(".facts").textContent;
   key(document.activeElement, "ArrowDown");
   const next = document.activeElement.getAttribute("aria-label");

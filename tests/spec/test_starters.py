@@ -294,7 +294,7 @@ def test_the_command_writes_lists_and_never_overwrites_unasked(tmp_path):
 def test_a_text_gets_a_character_model_that_trains(tmp_path, characters):
     (tmp_path / "t.txt").write_text(("the cat sat on the mat. " * 2000)[:characters])
     notes = starter.write_for(tmp_path / "s.yaml", tmp_path / "t.txt")
-    assert notes == (f"each character is told from those before it: {characters:,} characters",)
+    assert notes == (f"each character is predicted from those before it: {characters:,} characters",)
     spec = load(tmp_path / "s.yaml", ["train.steps=2", "track.mlflow=false"])
     assert spec.data is not None
     assert spec.data.carry == (characters > 20_480)

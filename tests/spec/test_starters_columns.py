@@ -45,3 +45,12 @@ def test_dates_and_sentences_are_inputs(tmp_path):
 def test_a_date_is_not_predicted(tmp_path):
     with pytest.raises(DlxError, match=r"column `sold` of .* holds dates, and cannot be predicted"):
         starter.write_for(tmp_path / "s.yaml", table(tmp_path), "sold")
+
+
+def test_texts_that_look_like_mistakes_in_the_file_are_noted(tmp_path):
+    rows = [f"{i % 7},{i}.5,{('rose', 'Rose ', 'lily')[i % 3]}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("\n".join(["rooms,area,species", *rows, "four,3.5,lily"]) + "\n")
+    _, rooms, classes = starter.write_for(tmp_path / "s.yaml", tmp_path / "a.csv")[:3]
+    assert "`rooms`" in rooms
+    assert 'not `four`. `na_values: ["four"]` takes them for missing values' in rooms
+    assert classes.startswith("classes differ in spaces or capitals alone: `Rose ` and `rose`. They are taken for")

@@ -30,6 +30,8 @@ MANY_OF_ROWS = 0.5
 """Number of categories, as a fraction of the rows, above which a warning is given."""
 FEW = 10
 """Number of categories up to which no warning is given."""
+WRITE_ONE_WAY = "They are taken for different ones: write each in one way in the file, if one is meant."
+"""The hint about texts that differ in spaces or capitals alone."""
 SORTS = {
     "number": "numbers",
     "boolean": "true and false",
@@ -146,7 +148,7 @@ def _first_line(table: Table, frame: Frame) -> Iterator[Problem]:
 
 
 def _texts(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> Iterator[Problem]:
-    """Yield warnings about texts that look like numbers, and about columns of very many categories."""
+    """Yield warnings about texts that look like numbers or like each other, and about very many categories."""
     for column in [*columns, *([goal] if goal is not None else [])]:
         name, many = column.name, len(column.texts)
         if column.sort != "category" or name in table.categorical:
@@ -157,11 +159,22 @@ def _texts(table: Table, frame: Frame, columns: Sequence[Column], goal: Column |
             about = shaped_like_numbers(column.texts, where)
         if about is not None:
             yield about
+        elif alike := written_alike(column.texts):
+            message = f"{where} has texts that differ in spaces or capitals alone: {listed(alike)}"
+            yield Problem(message, WRITE_ONE_WAY)
         elif column is not goal and many > FEW and (many > MANY or many > MANY_OF_ROWS * len(frame)):
             yield Problem(
                 f"{where} has {many:,} different texts in {len(frame):,} rows, and each becomes an input",
                 f"`drop: [{name}]` leaves it out.",
             )
+
+
+def written_alike(texts: Sequence[str]) -> list[str]:
+    """Return those of the texts that differ from another one in spaces or capitals alone, side by side."""
+    alike: dict[str, list[str]] = {}
+    for text in texts:
+        alike.setdefault("".join(text.split()).casefold(), []).append(text)
+    return [text for several in alike.values() if len(several) > 1 for text in several]
 
 
 def _booleans(table: Table, columns: Sequence[Column]) -> Iterator[Problem]:

@@ -129,11 +129,11 @@ class Delimited:
         buffer[4:6] = ord("\n")
         yield buffer[:6]
 
-    def _options(self, block: int, **converting: Any) -> tuple[Any, Any, Any]:
+    def _options(self, block: int, threads: bool = True, **converting: Any) -> tuple[Any, Any, Any]:
         """Return pyarrow's options of reading, parsing and conversion."""
         from pyarrow import csv
 
-        reading = csv.ReadOptions(column_names=self.names, block_size=block)
+        reading = csv.ReadOptions(column_names=self.names, block_size=block, use_threads=threads)
         parsing = csv.ParseOptions(delimiter=self.separator, newlines_in_values=self._scanned[1])
         return (
             reading,
@@ -152,13 +152,13 @@ class Delimited:
     def _read(self, **converting: Any) -> Any:
         from pyarrow import ArrowException, csv
 
-        # pyarrow refuses a row that does not fit into a block
-        for size in BLOCKS:
+        # pyarrow refuses a row that does not fit into a block, and says which row it is where it has one thread
+        for size, threads in ((BLOCKS[0], True), (BLOCKS[1], True), (BLOCKS[1], False)):
             try:
-                return csv.read_csv(self.path, *self._options(size, **converting))
+                return csv.read_csv(self.path, *self._options(size, threads, **converting))
             except (ArrowException, OSError, UnicodeDecodeError) as error:
                 reason = first_line(error)
-        raise DataError(f"{self.path} cannot be read as CSV: {reason}", hint=_other_form(self.path)) from None
+        raise DataError(f"{self.path} cannot be read as CSV: {reason}", hint=_way_out(self.path, reason)) from None
 
 
 def _leading_zero(data: Bytes, starts: npt.NDArray[np.bool_], separator: str, quoted: bool) -> bool:
@@ -181,9 +181,10 @@ def _leading_zero(data: Bytes, starts: npt.NDArray[np.bool_], separator: str, qu
     return bool(np.isin(after, list(DIGITS)).any())
 
 
-def _other_form(path: Path) -> str:
-    """Return a hint on the format of a file that is not CSV, from its first bytes."""
+def _way_out(path: Path, reason: str) -> str:
+    """Return a hint on a file that cannot be read as CSV, from its first bytes and pyarrow's reason."""
     with path.open("rb") as file:
         first = file.read(2)
     names = "`names` gives the columns of a file without a first line, `delimiter` what stands between values."
-    return FORMS.get(first, names)
+    uneven = "A text with the delimiter in it stands in quotes, and a missing value is an empty cell. "
+    return FORMS.get(first, uneven + names if " columns, got " in reason else names)

@@ -99,7 +99,7 @@ def _wanted(table: Table, frame: Frame, own: bool) -> list[str]:
     if inputs is None:
         inputs = [n for n in table.inputs_among(frame.names) if n not in (*table.drop, *frame.index)]
     if shared := set(inputs) & set(table.non_inputs):
-        raise DataError(f"{listed(shared)} is told and told from", hint="Take it out of `columns`.")
+        raise DataError(f"{listed(shared)} is both input and target", hint="Take it out of `columns`.")
     if not inputs and not texts:
         raise DataError(f"{frame.path} has no column but the target", hint="Give a file with more columns.")
     for option in ("ordinal", "target_encoding", "text", "dates"):

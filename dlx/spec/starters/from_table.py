@@ -9,6 +9,7 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...data.file_reading import listed
 from ...errors import DataError, did_you_mean, plural
 from ...lazy import np
 from .from_series import found_series, series_draft
@@ -85,7 +86,7 @@ def table_draft(data: Path, path: str, name: str, target: str | None, unlabelled
             f"{data} has no column to learn `{one_line(plan.target)}` from: {reasons}",
             hint=_of_texts(frame, plan) or "Add a column.",
         )
-    notes = [*_notes(plan), *_repeated(frame)]
+    notes = [*_notes(plan), *_odd_texts(frame, plan, inputs), *_repeated(frame)]
     return Draft("\n".join(_table_lines(data, path, name, frame, plan)) + "\n", tuple(notes))
 
 
@@ -122,6 +123,17 @@ def _repeated(frame: Frame) -> Iterator[str]:
     different = frame.table.group_by(frame.names).aggregate([]).num_rows
     if many := len(frame) - different:
         yield f"{plural(many, 'row')} repeat another one: `dlx doctor` says where parts share them"
+
+
+def _odd_texts(frame: Frame, plan: TableChoices, inputs: Sequence[str]) -> Iterator[str]:
+    """Sentences about columns whose texts look like mistakes in the file."""
+    from ...data.tables.column_uses import WRITE_ONE_WAY, written_alike
+
+    for name in inputs:
+        if name not in plan.text and (about := frame.warnings.get(name)) is not None:
+            yield f"{about.message}. {about.hint}"
+    if plan.classes is not None and (alike := written_alike(plan.classes)):
+        yield f"classes differ in spaces or capitals alone: {listed(alike)}. {WRITE_ONE_WAY}"
 
 
 def _plan(frame: Frame, target: str | None) -> TableChoices:

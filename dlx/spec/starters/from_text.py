@@ -50,4 +50,4 @@ def text_draft(data: Path, path: str, name: str) -> Draft:
         "  schedule: cosine",
         "  clip_norm: 1",
     ]
-    return Draft("\n".join(lines) + "\n", (f"each character is told from those before it: {size}",))
+    return Draft("\n".join(lines) + "\n", (f"each character is predicted from those before it: {size}",))
