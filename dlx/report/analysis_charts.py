@@ -9,7 +9,7 @@ from typing import Any
 from ..analysis.result import Bars, Heat, Lines, Mark, Panel, Pictures, Points
 from ..lazy import np
 from . import analysis_heat
-from .charts import Json, framed
+from .charts import Json, framed, scale_around
 from .charts_data import table
 from .charts_style import COLOURS, HEIGHT, WIDTH, Theme
 from .plot_figure import rounded
@@ -129,7 +129,7 @@ def _colour(colours: dict[str, str], marks: Sequence[Mark], maps: Sequence[Heat]
 
 
 def axis(title: str, scale: str, values: Sequence[Any], *, zero: bool = False) -> Json:
-    """Return an axis of numbers; where all are one it reaches beyond: Vega would round its only tick."""
+    """Return an axis of numbers; where all are one it reaches beyond."""
     along: Json = {"type": "quantitative", "title": title or None}
     every = np.concatenate([np.asarray(one, float).reshape(-1) for one in values]) if values else np.zeros(0)
     every = every[np.isfinite(every)]
@@ -137,11 +137,8 @@ def axis(title: str, scale: str, values: Sequence[Any], *, zero: bool = False) -
         sizes = every[every > 0]
         far = len(sizes) and (sizes.max() > HUGE or sizes.min() < 1 / HUGE)
         return along | {"scale": {"type": "log", "nice": False}} | ({"axis": {"format": "~e"}} if far else {})
-    if len(every) and every.min() == every.max() and not zero:
-        value = float(every[0])
-        ends = [value - (abs(value) / 10 or 1), value + (abs(value) / 10 or 1)]
-        return along | {"scale": {"domain": ends, "nice": True}}
-    return along | {"scale": {"zero": zero, "nice": True}}
+    around = None if zero else scale_around(every)
+    return along | {"scale": around or {"zero": zero, "nice": True}}
 
 
 def _axes(panel: Panel) -> tuple[Json, Json]:

@@ -20,6 +20,8 @@ from .plot_trials import Parallel, parallel_panel
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 Json = dict[str, Any]
+ROUNDING = 1e-9
+"""Part of values by which they differ in their last digits alone."""
 
 
 def chart(figure: Figure | Matrices | Reliability | Parallel, theme: Theme = "light") -> Json:
@@ -97,12 +99,19 @@ def _scale(kind: str) -> Json:
 
 
 def scale_of(series: Sequence[Series], kind: str = "linear") -> Json:
-    """Return the scale of values. Where all are one it reaches beyond: Vega would round its only tick to 0 or 1."""
+    """Return the scale of values; where all are one it reaches beyond."""
     ends = [each for one in series for each in (one.y, one.low, one.high) if each is not None and len(each)]
     values = np.concatenate(ends) if ends else np.empty(0)
-    values = values[np.isfinite(values)]
-    if kind == "log" or not len(values) or values.min() < values.max():
-        return _scale(kind)
+    return (None if kind == "log" else scale_around(values[np.isfinite(values)])) or _scale(kind)
+
+
+def scale_around(values: Any) -> Json | None:
+    """Return a scale that reaches beyond values that are all one, whose only tick Vega would round; else None.
+
+    They may differ in their last digits: the mean of sixty times 0.003 is not quite 0.003.
+    """
+    if not len(values) or np.ptp(values) > ROUNDING * np.abs(values).max():
+        return None
     value = float(values[0])
     return {"domain": [value - (abs(value) / 10 or 1), value + (abs(value) / 10 or 1)], "nice": True}
 

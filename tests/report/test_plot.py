@@ -291,6 +291,14 @@ def test_bars_in_tikz_keep_the_scale_the_sign_and_both_ends(root):
     assert "xmin=0" not in below
 
 
+def test_a_rate_that_stays_is_shown_as_it_is_where_its_mean_differs_in_the_last_digit():
+    steps, mean = np.array([1, 2]), np.full((60, 2), 0.003).mean(0)
+    assert mean[0] != 0.003
+    figure = Figure("curve", "step", (Series("a", "lr", "lr", steps, mean, np.full(2, 0.003), mean, runs=60),))
+    texts = {text.strip() for text in XML(content_of(figure, "svg")).itertext()}
+    assert {"0.0028", "0.0030", "0.0032"} <= texts
+
+
 def test_steps_are_written_in_full():
     steps = np.array([1_234_567, 1_234_568])
     figure = Figure("curve", "step", (Series("a", "loss", "loss", steps, np.array([0.5, 0.25])),))
