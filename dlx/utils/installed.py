@@ -39,14 +39,16 @@ def entry_points(group: str) -> list[EntryPoint]:
 
 
 def _is_archive(place: str) -> bool:
-    return place.lower().endswith(".egg") or Path(place).is_file()
+    return place.lower().endswith(".egg") or os.path.isfile(place)  # noqa: PTH113 - False too where it may not be asked
 
 
 def _files() -> Iterator[str]:
     """Yield the files of entry points, one of each package: that on the first place where it is."""
     seen = set[str]()
     for place in map(Path, dict.fromkeys(sys.path)):
-        names = os.listdir(place) if place.is_dir() else ()  # noqa: PTH208 - of hundreds few become paths
+        names: list[str] = []
+        with suppress(OSError):  # it is not there, or may not be read: nothing is imported from it
+            names = os.listdir(place)  # noqa: PTH208 - of hundreds few become paths
         for name in names:
             package = re.sub(r"[-_.]+", "_", name.lower().rpartition(".")[0].partition("-")[0])
             if name.lower().endswith((".dist-info", ".egg-info")) and package not in seen:

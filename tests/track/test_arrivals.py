@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 
 import pytest
 
@@ -86,9 +87,11 @@ def test_whatever_has_changed_since_is_for_mlflow(run, change):
 
 
 def test_what_is_written_while_a_delivery_is_at_work_is_for_the_next_one(run, monkeypatch):
-    log = Delivery.log_artifacts
-    # its tags have been read by then
-    monkeypatch.setattr(Delivery, "log_artifacts", lambda delivery: (tagged(run), log(delivery)))
+    def late(_):
+        tagged(run)  # those of before have been read
+        time.sleep(0.02)  # the clock of files moves
+
+    monkeypatch.setattr(Delivery, "log_artifacts", late)
     assert track.sync(run).complete
     assert Stores().unchanged(run) is None
     monkeypatch.undo()

@@ -57,6 +57,14 @@ def test_packages_in_an_archive_are_found_too(tmp_path, monkeypatch):
     assert ("theirs.layers", "Layers.One") in [tuple(one) for one in installed.entry_points("dlx.layers")]
 
 
+def test_a_place_on_the_path_that_the_system_does_not_let_see_has_no_packages(monkeypatch):
+    # of a folder without permission root sees all; of a name that is too long nobody does
+    monkeypatch.setattr(sys, "path", ["x" * 300, *sys.path])
+    with pytest.raises(OSError, match="too long"):
+        Path(sys.path[0]).is_file()
+    assert [tuple(one) for one in installed.entry_points("pytest11")] == expected("pytest11") != []
+
+
 def test_an_entry_is_a_module_or_a_name_in_it():
     assert installed.EntryPoint("os.path", "").load() is os.path
     assert installed.EntryPoint("os", "path.join").load() is os.path.join
