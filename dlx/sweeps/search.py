@@ -86,14 +86,14 @@ class Search:
         return True
 
     def shortfall(self) -> str:
-        """Return why fewer trials than were asked for were tried; empty where all were."""
+        """Return why fewer trials than planned were tried; empty where all were."""
         tried, wanted, refused = len(self.study.trials), self.plan.trials, len(self.study.refused)
         if tried >= wanted:
             return ""
         size = self.plan.space.size
         there = "no further points could be suggested" if size is None else f"the space has {plural(size, 'point')}"
         more = f", and {refused:,} of them {'was' if refused == 1 else 'were'} refused" if refused and size else ""
-        return f"after {tried:,} of the {wanted:,} trials that were asked for: {there}{more}"
+        return f"after {tried:,} of the {wanted:,} planned trials: {there}{more}"
 
     def has_converged(self) -> bool:
         """Whether the spec asks to stop a search that has converged, and this one has."""

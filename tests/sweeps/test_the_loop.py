@@ -53,7 +53,7 @@ def test_a_grid_is_tried_whole_and_its_best_is_found(spec, runs):
 
 def test_fewer_trials_than_were_asked_for_are_told_with_their_reason(spec, runs):
     found = swept(spec, runs, "train.optimizer.adam.lr=0.1,0.001", "train.epochs=1", trials=50)
-    assert found.note == "after 2 of the 50 trials that were asked for: the space has 2 points"
+    assert found.note == "after 2 of the 50 planned trials: the space has 2 points"
     assert swept(spec, runs, "train.optimizer.adam.lr=0.1,0.001", "train.epochs=1", trials=2).note == ""
 
 
