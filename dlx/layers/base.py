@@ -430,11 +430,10 @@ def window_warnings(window: Window, size: Sequence[int], padded: bool = True) ->
         f"{'each axis' if len(axes) == len(size) > 1 else ' and '.join(axes)} {'is' if n == 1 else 'are'} never seen"
         for (n, of), axes in alike.items()
     )
-    wide = padded and any(p >= extent for p, extent in zip(window.before, window.extent, strict=True))
-    on_zeros = (
-        f"padding {by_x(window.before)} is as wide as a window of {by_x(window.extent)}, or wider: outputs at the "
-    )
-    return (*unseen, *([f"{on_zeros}edge see padding alone"] if wide else []))
+    if not padded or all(p < extent for p, extent in zip(window.before, window.extent, strict=True)):
+        return tuple(unseen)
+    wide = f"padding {by_x(window.before)} is as wide as a window of {by_x(window.extent)}, or wider"
+    return (*unseen, f"{wide}: outputs at the edge see padding alone")
 
 
 def by_rank(*classes: Any) -> dict[int, Any]:
