@@ -88,6 +88,16 @@ def test_a_class_that_drowns_the_others_is_said_with_the_accuracy_of_guessing():
     assert found.hint == f"An accuracy of 90.0% is had by always saying 0: weigh the classes: {weighed}."
 
 
+def test_classes_are_called_by_their_names(tmp_path):
+    kinds = ["rose"] * 60 + ["lily"] * 40 + ["Rose "]
+    rows = [f"{i * 7 % 13},{kind}" for i, kind in enumerate(kinds)]
+    (tmp_path / "a.csv").write_text("\n".join(["width,kind", *rows]))
+    data = f"{{table: {{path: {tmp_path / 'a.csv'}, target: kind}}}}"
+    found = outcome("class balance", "[{linear: 3}]", data)
+    assert found.finding == "class 2 (`rose`) has 60 training examples and class 0 (`Rose `) has 1"
+    assert "is had by always saying 2 (`rose`): weigh the classes" in found.hint
+
+
 def test_copies_within_train_are_counted_and_those_at_odds():
     x, y = np.concatenate([X, X[:10]]), np.concatenate([Y, Y[:10]])
     found = outcome("duplicates", data=sets(train=(x, y)))

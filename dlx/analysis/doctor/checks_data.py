@@ -148,11 +148,18 @@ def balance(probe: Probe) -> CheckOutcome:
         return CheckOutcome("look", figure, expected, finding, hint, place)
     if most > UNEVEN * least:
         (large, _), (small, _) = train.most_common(1)[0], train.most_common()[-1]
-        finding = f"class {large} has {most:,} training examples and class {small} has {least:,}"
-        hint = f"An accuracy of {most / train.total():.1%} is had by always saying {large}: "
+        finding = f"class {_named(probe, large)} has {most:,} training examples and class {_named(probe, small)} has "
+        finding += f"{least:,}"
+        hint = f"An accuracy of {most / train.total():.1%} is had by always saying {_named(probe, large)}: "
         hint += f"{_class_weight_hint(probe, train)}."
         return CheckOutcome("look", figure, expected, finding, hint, place)
     return CheckOutcome("ok", figure, expected)
+
+
+def _named(probe: Probe, number: int) -> str:
+    """Return the number of a class, with its name where it has another one."""
+    names = probe.sets.class_names
+    return f"{number} (`{names[number]}`)" if number < len(names) and names[number] != str(number) else str(number)
 
 
 def _class_shift(probe: Probe, train: Counter[int]) -> tuple[str, str]:
@@ -163,7 +170,7 @@ def _class_shift(probe: Probe, train: Counter[int]) -> tuple[str, str]:
             share, held_out = count / train.total(), found[each] / max(found.total(), 1)
             # four standard deviations of a binomial sample of n
             if abs(held_out - share) > max(4 * (share * (1 - share) / n) ** 0.5, 0.02):
-                finding = f"class {each} is {share:.1%} of train and {held_out:.1%} of {name}"
+                finding = f"class {_named(probe, each)} is {share:.1%} of train and {held_out:.1%} of {name}"
                 return finding, f"{_stratify_hint(probe).capitalize()}."
     return "", ""
 
