@@ -93,9 +93,10 @@ class Pool(Dataset):
     above 1 in sum; more examples than there are; a requested part that is empty.
     """
 
-    field_hints: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("group", "groups", "group_by", "split_by", "split_column", "by_group"), BY_GROUP
-    )
+    field_hints: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("group", "groups", "group_by", "split_by", "split_column", "by_group"), BY_GROUP),
+        **dict.fromkeys(("normalize", "normalise", "normalization", "scaler"), "Did you mean `standardize`?"),
+    }
 
     train: TrainPart = None
     valid: ValidPart = None

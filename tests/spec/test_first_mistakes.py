@@ -619,6 +619,30 @@ MISTAKES = {
           Did you mean `clip_norm` or `clip_value`?
         """,
     ),
+    "names that other frameworks have": (
+        """
+        data: {table: {path: a.csv, target: y, normalize: true}}
+        network: {layers: [linear: 10]}
+        train: {epochs: 1, ema: 0.99, checkpoint_every: 5, time_limit: 1h, random_seed: 3}
+        """,
+        """
+        s.yaml:1:40  data.table.normalize
+          `table` has no field `normalize`
+          Did you mean `standardize`?
+        s.yaml:3:20  train.ema
+          `train` has no field `ema`
+          It is an average of the weights: `average: {ema: {decay: 0.999}}`.
+        s.yaml:3:31  train.checkpoint_every
+          `train` has no field `checkpoint_every`
+          Did you mean `save_every`?
+        s.yaml:3:52  train.time_limit
+          `train` has no field `time_limit`
+          Did you mean `max_time`?
+        s.yaml:3:68  train.random_seed
+          `train` has no field `random_seed`
+          Did you mean `seed`?
+        """,
+    ),
     "epochs at the top": (
         """
         data: digits

@@ -91,6 +91,12 @@ class Train(Strict):
             "Did you mean `clip_norm` or `clip_value`?",
         ),
         **dict.fromkeys(("amp", "mixed_precision", "dtype", "fp16", "bf16"), "Did you mean `precision`?"),
+        **dict.fromkeys(("checkpoint", "checkpoint_every", "checkpoint_interval"), "Did you mean `save_every`?"),
+        **dict.fromkeys(("eval_steps", "eval_interval", "val_check_interval"), "Did you mean `evaluate_every`?"),
+        **dict.fromkeys(("limit", "time_limit", "max_seconds"), "Did you mean `max_time`?"),
+        "ema": "It is an average of the weights: `average: {ema: {decay: 0.999}}`.",
+        **dict.fromkeys(("gradient_accumulation", "gradient_accumulation_steps"), "Did you mean `accumulate`?"),
+        "random_seed": "Did you mean `seed`?",
         "dropout": "It is a layer: `- dropout: 0.5`.",
         "gpus": "Did you mean `device`?",
     }
