@@ -31,6 +31,7 @@ def test_equal_steps_on_other_memory_are_stacked():
     [
         (lambda: recorded(lambda x: x - x, torch.ones(3)), "the networks do not take the same steps"),
         (lambda: recorded(lambda x: x * x, torch.ones(4)), "the networks are not of one shape"),
+        (lambda: recorded(lambda x: x * x, torch.ones(3, 1)), "the networks are not of one shape"),
         (lambda: recorded(lambda x: x * x, torch.ones(3, dtype=torch.float64)), "the networks are not of one shape"),
         (
             lambda: recorded(lambda x, y: x * y, torch.ones(3), torch.ones(3)),
