@@ -248,11 +248,12 @@ class RunFolder:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file, in a folder of its own where the name has one; after a kill or on a full disk it has its
-        previous content.
+        previous content. A run that was removed meanwhile stays removed.
         """
         path = self.dir / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if self.dir.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
             files.replace(path, content)
         except OSError as error:
             raise not_written(path, error) from error

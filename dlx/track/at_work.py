@@ -50,7 +50,12 @@ def impatient(say: Say, *, endless: bool = False) -> Iterator[None]:
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold a lock in a folder, which another process that delivers it may have. Raises BusyError if `impatient`."""
+    """Hold a lock in a folder, which another process that delivers it may have.
+
+    Raises BusyError if `impatient`, and DlxError where the folder was removed: the lock would make it anew.
+    """
+    if not path.parent.is_dir():
+        raise DlxError("it was removed")
     lock, impatience = FileLock(path, poll_interval=LOOK), _SAY.get()
     try:
         lock.acquire(timeout=-1 if impatience is None else UNSAID)

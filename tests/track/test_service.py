@@ -20,6 +20,7 @@ from dlx.data import cache, known_facts
 from dlx.errors import DataError
 from dlx.runs.folder import RunFolder
 from dlx.track import drawing, keeper, mirror, service, spool, store
+from dlx.track.sync import RunDelivery
 from dlx.utils import passwords
 
 DEAD = 2**22 + 7
@@ -363,6 +364,24 @@ def test_a_run_that_is_removed_while_its_process_lives_is_not_followed(root, mon
     one.step(one.jobs[0])
     assert not one.jobs
     assert not spool.requests(one.home)
+
+
+def test_a_run_that_is_removed_while_it_is_delivered_stays_removed(root, monkeypatch):
+    run, other = finished(root), finished(root)
+    deliver = RunDelivery.deliver
+
+    def removed(self, final):
+        if self.folder.dir == run.dir:
+            shutil.rmtree(run.dir)
+        deliver(self, final)
+
+    monkeypatch.setattr(RunDelivery, "deliver", removed)
+    asked(root, run, other)
+    assert served(root) == 0
+    assert sorted(path.name for path in run.dir.parent.iterdir()) == [other.id]
+    assert curves(root)[other.key] == ("FINISHED", [1, 2, 3])
+    assert not RunDelivery(run.dir, uri_of(root), "digits").sync().complete
+    assert not run.dir.exists()
 
 
 def test_a_process_that_got_the_number_of_a_training_later_is_not_that_training(root):
