@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,13 +15,20 @@ from . import live, notebook
 from .confusion_matrix import matrix
 from .console import TextTable, out, say
 from .ensembles import members
+from .live_state import apart_from_seed
 from .mlflow_commands import from_here
 
 if TYPE_CHECKING:
+    from ..experiment.results import Result
     from ..experiment.runner import Results, TrainingStarted, TrainingWarning
     from ..runs.folder import RunFolder
     from ..spec import Experiment
     from ..training.fit import Record
+
+MANY = 10
+"""Most seeds that have a line each at the start and at the end; of more the result would be lost between them."""
+FIRST = 3
+"""Folders that are shown of more."""
 
 
 @contextmanager
@@ -35,10 +43,10 @@ def progress(quiet: bool = False, *, warnings: bool = False, count: int = 1) -> 
         with notebook.training(_begun, _latest()) as callback:
             yield callback
     elif live.is_possible():
-        with live.viewing(_begun, count) as callback:
+        with live.viewing(_describing(count), count) as callback:
             yield callback
     else:
-        yield _lines()
+        yield _lines(count)
 
 
 def count_of(experiment: Experiment) -> int:
@@ -56,13 +64,25 @@ def _warnings(event: Any) -> None:
         say(event.message)
 
 
-def _begun(begun: TrainingStarted) -> str:
+def _describing(count: int) -> Callable[[TrainingStarted], str]:
+    """Return what describes the start of each of `count` trainings; of many the first speaks for all seeds."""
+    first: list[int] = []
+
+    def text(begun: TrainingStarted) -> str:
+        first[:] = first or [begun.seed]
+        for_all = count > MANY and begun.seed == first[0]
+        return _begun(begun, f"seeds {first[0]} to {first[0] + count - 1}" if for_all else "")
+
+    return text
+
+
+def _begun(begun: TrainingStarted, seeds: str = "") -> str:
     threads = "" if begun.device.startswith("cuda") else f", {begun.threads} thread{'s' if begun.threads > 1 else ''}"
     how = "".join(f", {word}" for word in begun.computed)
     stage = f", stage {begun.stage}" if begun.stage else ""
     return (
         f"{begun.graphs.name}{stage}: {begun.graphs.trainable:,} parameters, {begun.steps:,} steps "
-        f"on {begun.device}{threads}{how}, seed {begun.seed}"
+        f"on {begun.device}{threads}{how}, {seeds or f'seed {begun.seed}'}"
         + (f", from step {begun.step:,} on" if begun.step else "")
         + "".join(f"\n{note}" for note in begun.notes)
     )
@@ -73,21 +93,25 @@ def metrics_text(metrics: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
-def _lines() -> Callable[[Any], None]:
+def _lines(count: int) -> Callable[[Any], None]:
     from ..experiment.recorder import RecordOfRun
     from ..experiment.runner import TrainingStarted, TrainingWarning
 
     seeds: dict[Path, int] = {}
+    describe, described = _describing(count), list[Mapping[str, object]]()
 
     def callback(event: TrainingStarted | Record | TrainingWarning) -> None:
         if isinstance(event, TrainingWarning):
             say(event.message)
         elif isinstance(event, TrainingStarted):
             seeds[event.run.dir] = event.seed
-            say(_begun(event))
+            if count <= MANY or apart_from_seed(event) not in described:
+                described.append(apart_from_seed(event))
+                say(describe(event))
         elif event.record == "evaluation" and event.metrics:
             # those of seeds that are trained together come in turn
-            whose = f"seed {seeds[event.run.dir]}  " if len(seeds) > 1 and isinstance(event, RecordOfRun) else ""
+            several = len(seeds) > 1 or count > MANY
+            whose = f"seed {seeds[event.run.dir]}  " if several and isinstance(event, RecordOfRun) else ""
             say(f"{whose}step {event.step:,}  epoch {event.epoch}  {metrics_text(event.metrics)}")
 
     return callback
@@ -123,15 +147,32 @@ def results(found: Results) -> None:
     seconds = sum(r.seconds for r in found.results)
     word = {"finished": "trained", "stopped": "stopped after"}.get(last.status, last.status)
     out(f"{word} {last.steps:,} steps in {seconds:.1f} s")
-    for result in found.results:
-        whose = f"seed {result.seed}: " if len(found.results) > 1 else ""
-        for note in result.notes:
-            out(f"{whose}{note}")
-        out(f"run     {result.run.dir}")
+    for line in _of_many(found.results) if len(found.results) > MANY else _of_each(found.results):
+        out(line)
     if last.status == "stopped":
         out(f"go on   dlx train --resume {last.run.dir}")
     if not any(name.startswith(("valid/", "test/")) for name in found.metrics) and last.status == "finished":
         say("The data has no `valid` and no `test` part, so nothing was evaluated: `valid: 0.1` holds some out.")
+
+
+def _of_each(results: Sequence[Result]) -> Iterator[str]:
+    """Yield the notes and the folder of each run."""
+    for result in results:
+        whose = f"seed {result.seed}: " if len(results) > 1 else ""
+        yield from (f"{whose}{note}" for note in result.notes)
+        yield f"run     {result.run.dir}"
+
+
+def _of_many(results: Sequence[Result]) -> Iterator[str]:
+    """Yield notes that differ in numbers alone once, with how many seeds have them, and the folders of the first."""
+    alike: dict[str, list[tuple[int, str]]] = {}
+    for result in results:
+        for note in result.notes:
+            alike.setdefault(re.sub(r"\d[\d.,e+-]*", "0", note), []).append((result.seed, note))
+    for (seed, note), *others in alike.values():
+        yield f"seed {seed}{f' and {len(others):,} more' if others else ''}: {note}"
+    yield from (f"run     {result.run.dir}" for result in results[:FIRST])
+    yield f"        ... and {len(results) - FIRST:,} more"
 
 
 def result_lines(found: Results) -> None:
