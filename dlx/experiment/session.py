@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import Sets, input_record
+from ..graph import no_effect
 from ..lazy import torch
 from ..objectives import learned
 from ..runs import origin
@@ -170,12 +171,12 @@ def start_job(
         network_checks.begin(experiment, job, fresh)
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
-        frozen = freezing.notes(experiment, job.span)
+        late = (*freezing.notes(experiment, job.span), *no_effect.notes(experiment, job.span))
         taken = tuple(one.note for one in initial)
         about_sampling = sampling.notes(train, prepared.objective, prepared.sets)
         about = (*prepared.sets.notes, *prepared.objective.notes(), *infeasible.notes(prepared), *about_sampling)
         about += (*following.notes(prepared.graphs, job.total_steps), *_tracking_notes(experiment, prepared.device))
-        notes = (*about, *taken, *frozen, *computed.notes(), *recorder.resume(job))
+        notes = (*about, *taken, *late, *computed.notes(), *recorder.resume(job))
         notes += pruning.checked_notes(experiment, prepared.graphs, job.learner.pruning)  # the masks are there now
         if measure_threads and (times := thread_timing.measure(job, prepared.graphs)):
             threads = next(iter(times))

@@ -10,6 +10,7 @@ from ..spec import Experiment
 from ..spec.syntax.nodes import OVERRIDE
 
 if TYPE_CHECKING:
+    from ..schedules import Timeline
     from ..spec.sections.train import Train
 
 EVERY = {
@@ -39,7 +40,7 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
     if train is None:
         return
     yield from _rates_of_zero(experiment, train)
-    unit, length = ("step", train.steps) if train.steps is not None else ("epoch", train.epochs or 0)
+    unit, length = _length(train)
     for time in _times(experiment, train):
         late = time.moment >= length if time.at_end else time.moment > length
         if time.unit == unit and late and not _is_cut_short(experiment, time, f"{unit}s"):
@@ -48,6 +49,33 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
             message = f"`{time.keys[-1]}: {time.moment:,}` is {where} the {last} of the training: {time.otherwise}"
             hint = f"Let it be below {last}, or leave it out."
             yield Problem(message, hint, experiment.place(*time.keys), ".".join(time.keys))
+
+
+def notes(experiment: Experiment, timeline: Timeline) -> tuple[str, ...]:
+    """Return notes on times that count in the other unit than the length of the training.
+
+    How many steps make an epoch is known once the data are read. Freezes have notes of their own.
+    """
+    train = experiment.train
+    if train is None:
+        return ()
+    unit, _ = _length(train)
+    late: list[str] = []
+    for time in _times(experiment, train):
+        step = time.moment if time.unit == "step" else timeline.updates(time.moment)
+        if time.unit == unit or time.keys[0] == "freeze" or _is_cut_short(experiment, time, f"{unit}s"):
+            continue
+        if step > timeline.steps or (time.at_end and step == timeline.steps):
+            where = "beyond" if step > timeline.steps else "at the end of"
+            what = f"`{'.'.join(time.keys)}: {time.moment:,}`"
+            what += "" if time.unit == "step" else f" ({plural(step, 'step')})"
+            late.append(f"{what} is {where} the {plural(timeline.steps, 'step')} of the training: {time.otherwise}")
+    return tuple(late)
+
+
+def _length(train: Train) -> tuple[str, int]:
+    """Return the unit in which a training's length is written, and how many of it there are."""
+    return ("step", train.steps) if train.steps is not None else ("epoch", train.epochs or 0)
 
 
 def _is_cut_short(experiment: Experiment, time: Time, length: str) -> bool:

@@ -4,8 +4,10 @@ import pytest
 import torch
 from helpers import experiment_of
 
-from dlx.graph import trace, trace_all
+from dlx.experiment import runner
+from dlx.graph import no_effect, trace, trace_all
 from dlx.optim import OPTIMIZERS
+from dlx.schedules import Timeline
 from dlx.spec import load
 
 SPEC = """\
@@ -126,3 +128,83 @@ train: {steps: 5, optimizer: {generator: {adam: {lr: 0}}, discriminator: adam}}
     )
     told = [(one.path, one.mark.line) for one in traced.warnings if "moves no weight" in one.message]
     assert told == [("train.optimizer.generator.adam.lr", 6)]
+
+
+TEN_AN_EPOCH = Timeline(steps=20, per_epoch=10)
+
+
+def noted(train: str, timeline: Timeline = TEN_AN_EPOCH) -> list[str]:
+    experiment = experiment_of(SPEC.replace("TRAIN", train).replace("inputs: [4], ", ""))
+    return list(no_effect.notes(experiment, timeline))
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        (
+            "epochs: 2, evaluate_every: 4000",
+            "`train.evaluate_every: 4,000` is beyond the 20 steps of the training: it is evaluated at its end alone",
+        ),
+        (
+            "epochs: 2, save_every: 21",
+            "`train.save_every: 21` is beyond the 20 steps of the training: no state is saved on the way",
+        ),
+        (
+            "epochs: 2, schedule: {step: {step_size: 20, unit: step}}",
+            "`train.schedule.step.step_size: 20` is at the end of the 20 steps of the training: the rate never drops",
+        ),
+        (
+            "steps: 20, schedule: {multi_step: {milestones: [3]}}",
+            (
+                "`train.schedule.multi_step.milestones: 3` (30 steps) is beyond the 20 steps of the training: "
+                "the rate never drops"
+            ),
+        ),
+    ],
+)
+def test_times_in_another_unit_than_the_length_are_noted_once_an_epoch_has_its_steps(train, said):
+    assert warned(train) == []
+    assert noted(train) == [said]
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        "epochs: 2, evaluate_every: 20, save_every: 20, log_every: 20",
+        "epochs: 2, schedule: {step: {step_size: 19, unit: step}}",
+        "steps: 20, schedule: {multi_step: {milestones: [1, 3]}}",
+    ],
+)
+def test_times_in_another_unit_that_come_are_not_noted(train):
+    assert noted(train) == []
+
+
+def test_what_counts_as_the_length_does_is_a_warning_and_no_note_too():
+    train = "steps: 20, evaluate_every: 21"
+    assert len(warned(train)) == 1
+    assert noted(train) == []
+
+
+def test_epochs_of_growing_batches_are_turned_into_their_own_steps():
+    train = "steps: 25, schedule: {multi_step: {milestones: [4]}}"
+    assert len(noted(train, Timeline(25, 10))) == 1
+    assert noted(train, Timeline(25, 10, later=((10, 3),))) == []
+
+
+def test_a_training_says_it_when_it_begins_but_not_where_an_override_cuts_it_short(tmp_path):
+    path = tmp_path / "s.yaml"
+    train = "epochs: 9, evaluate_every: 5"
+    path.write_text(
+        "dlx: 1\n" + SPEC.replace("inputs: [4], ", "").replace("TRAIN", train) + "track: {mlflow: false}\n"
+    )
+
+    def begun(*overrides):
+        notes = []
+        experiment = load(path, ["data.blobs.train=60", "train.batch_size=60", *overrides])
+        runner.run(experiment, tmp_path / "runs", lambda event: notes.extend(getattr(event, "notes", ())))
+        return [note for note in notes if "evaluate_every" in note]
+
+    assert begun("train.evaluate_every=10") == [
+        "`train.evaluate_every: 10` is beyond the 9 steps of the training: it is evaluated at its end alone"
+    ]
+    assert begun() == begun("train.epochs=2") == []
