@@ -38,6 +38,8 @@ LARGEST_FLOAT, SMALLEST_FLOAT = 3.4028234663852886e38, 1.1754943508222875e-38
 
 A_NUMBER = "(a number)"
 """Stands for any number among the words that users expect a field to take."""
+A_LIST = "(a list)"
+"""Stands for any list among them."""
 
 
 class Strict(BaseModel):

@@ -23,7 +23,7 @@ class Dropout(Pointwise):
     """
 
     kind: ClassVar[str] = "dropout"
-    p: Probability = Field(0.5, description="probability that a value is dropped; it may move")
+    p: Probability = Field(0.5, description="probability that a value is dropped; it may be scheduled")
 
     def plan(self, *xs: Shape) -> Plan:
         if isinstance(self.p, ValueOverTime):
@@ -62,7 +62,7 @@ class SpatialDropout(Layer):
     """
 
     kind: ClassVar[str] = "spatial_dropout"
-    p: Probability = Field(0.5, description="probability that a channel is dropped; it may move")
+    p: Probability = Field(0.5, description="probability that a channel is dropped; it may be scheduled")
 
     example: ClassVar[Example] = Example({"p": 0.2}, [(8, 5, 5)], shape=(8, 5, 5))
 

@@ -35,7 +35,7 @@ class StochasticDepth(Layer):
     """
 
     kind: ClassVar[str] = "stochastic_depth"
-    p: Probability = Field(description="probability that a sample is dropped; it may move")
+    p: Probability = Field(description="probability that a sample is dropped; it may be scheduled")
     mode: Mode = Field("row", description=MODE)
 
     example: ClassVar[Example] = Example({"p": 0.2}, [(8, 5, 5)], shape=(8, 5, 5))

@@ -28,7 +28,7 @@ class GaussianNoise(Layer):
     """
 
     kind: ClassVar[str] = "gaussian_noise"
-    std: Weight = Field(0.1, description="standard deviation of the noise; it may move")
+    std: Weight = Field(0.1, description="standard deviation of the noise; it may be scheduled")
     relative: bool = Field(False, description="in units of the value: the factor 1 + noise instead of the sum")
 
     example: ClassVar[Example] = Example({"std": 0.2}, [(1, 8, 8)], shape=(1, 8, 8))

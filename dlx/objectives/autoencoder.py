@@ -62,10 +62,12 @@ class Corruption(Strict):
 class Sparsity(Strict):
     """A penalty on the code, so that few of its units are active for an example."""
 
-    l1: Weight = pydantic.Field(0.0, description="adds l1 * sum |code|, a mean over the examples; it may move")
+    l1: Weight = pydantic.Field(
+        0.0, description="adds l1 * sum |code|, a mean over the examples; it may be scheduled"
+    )
     kl: Weight = pydantic.Field(
         0.0,
-        description="adds kl * sum over units of KL(rho || mean activation of the unit in the batch); it may move",
+        description="adds kl * sum over units of KL(rho || mean activation of the unit in the batch); it may be scheduled",
     )
     rho: Annotated[float, pydantic.Field(gt=0, lt=1)] = pydantic.Field(
         0.05, description="mean activation that KL asks of each unit, whose values must lie in 0 to 1"
@@ -119,7 +121,7 @@ class Autoencoder(Objective):
     noise: Corruption | None = pydantic.Field(None, description="on what the encoder sees; null: none")
     sparsity: Sparsity | None = pydantic.Field(None, description="penalty on the code; null: none")
     contractive: Weight | None = pydantic.Field(
-        None, description="weight of the squared norm of d code / d x; 0 measures it alone; it may move"
+        None, description="weight of the squared norm of d code / d x; 0 measures it alone; it may be scheduled"
     )
     field: str = pydantic.Field("input", description="the field of the data that is given back")
     _networks: tuple[str, ...] = PrivateAttr((NETWORK,))

@@ -47,9 +47,12 @@ class Cycle(Objective):
     loss: Literal["least_squares", "non_saturating", "minimax", "hinge"] = pydantic.Field(
         "least_squares", description="loss of both sides, as `gan` has it"
     )
-    cycle: Weight = pydantic.Field(10.0, description="weight of the differences after there and back; it may move")
+    cycle: Weight = pydantic.Field(
+        10.0, description="weight of the differences after there and back; it may be scheduled"
+    )
     identity: Weight = pydantic.Field(
-        5.0, description="weight of what a generator changes of examples that are of its side already; it may move"
+        5.0,
+        description="weight of what a generator changes of examples that are of its side already; it may be scheduled",
     )
     pool: NonNegativeInt = pydantic.Field(
         50, le=100_000, description="samples of each side that are kept; 0 for none"

@@ -32,9 +32,11 @@ class Distillation(OfTeacher):
     """
 
     kind: ClassVar[str] = "distillation"
-    temperature: Positive = pydantic.Field(4.0, description="T, by which the logits of both are divided; it may move")
+    temperature: Positive = pydantic.Field(
+        4.0, description="T, by which the logits of both are divided; it may be scheduled"
+    )
     alpha: Probability = pydantic.Field(
-        0.9, description="weight of the teacher's probabilities; the classes have the rest; it may move"
+        0.9, description="weight of the teacher's probabilities; the classes have the rest; it may be scheduled"
     )
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:

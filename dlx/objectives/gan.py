@@ -69,7 +69,7 @@ class GAN(Objective):
     gradient_penalty: Weight = pydantic.Field(
         0.0,
         description="weight of the square by which the norm of D's gradient between x and G(z) differs from 1; "
-        "it may move",
+        "it may be scheduled",
     )
     noise: Literal["normal", "uniform"] = pydantic.Field(
         "normal", description="distribution of z: standard normal, or uniform from -1 to 1"

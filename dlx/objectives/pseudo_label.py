@@ -39,7 +39,7 @@ class PseudoLabel(OfTeacher):
     threshold: Annotated[float, pydantic.Field(ge=0, le=1)] = pydantic.Field(
         0.95, description="least probability at which the teacher's class counts"
     )
-    weight: Weight = pydantic.Field(1.0, description="of the unlabelled examples; it may move")
+    weight: Weight = pydantic.Field(1.0, description="of the unlabelled examples; it may be scheduled")
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
         (x,), y = batch.inputs, batch.y

@@ -41,7 +41,9 @@ class SimCLR(SelfSupervised):
     """
 
     kind: ClassVar[str] = "simclr"
-    temperature: Positive = pydantic.Field(0.5, description="T, by which similarities are divided; it may move")
+    temperature: Positive = pydantic.Field(
+        0.5, description="T, by which similarities are divided; it may be scheduled"
+    )
     ranks: ClassVar[tuple[int, ...]] = (1, 2, 3, 4)
     views: ClassVar[int] = 2
     compares: ClassVar[bool] = True

@@ -64,9 +64,10 @@ class Supervised(Objective):
     aux: dict[str, PositiveFloat] = Field(
         {}, description="further outputs of the network by name, and the weight of their loss in training"
     )
-    l1: Weight = Field(0.0, description="adds l1 * sum |w| over weights of two and more axes; it may move")
+    l1: Weight = Field(0.0, description="adds l1 * sum |w| over weights of two and more axes; it may be scheduled")
     l2: Weight = Field(
-        0.0, description="adds l2 * sum w^2, so 2 * l2 * w to the gradient: torch's weight_decay halved; it may move"
+        0.0,
+        description="adds l2 * sum w^2, so 2 * l2 * w to the gradient: torch's weight_decay halved; it may be scheduled",
     )
     max_norm: PositiveFloat | None = Field(
         None, description="largest length of the weights into one unit, restored after each update"

@@ -73,7 +73,7 @@ class Vae(Objective):
     variance: PositiveFloat = pydantic.Field(
         1.0, description="of a gaussian p, where the decoder gives its mean alone"
     )
-    beta: Weight = pydantic.Field(1.0, description="weight of the divergence; it may move")
+    beta: Weight = pydantic.Field(1.0, description="weight of the divergence; it may be scheduled")
     binary: bool = pydantic.Field(
         False, description="for bernoulli: round the values to 0 and 1, of which P(x) is a probability"
     )

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from ..errors import shortened
-from ..registry import A_NUMBER
+from ..registry import A_LIST, A_NUMBER
 
 _KINDS = {
     "int_type": "a whole number",
@@ -73,6 +73,8 @@ def way_out(value: Any, name: str, kinds: set[str], hints: Mapping[str, str]) ->
     """
     if isinstance(value, int | float) and not isinstance(value, bool) and A_NUMBER in hints:
         return hints[A_NUMBER]
+    if isinstance(value, list) and A_LIST in hints:
+        return hints[A_LIST]
     if "list_type" in kinds and len(kinds) == 1 and isinstance(value, str | dict):
         items = value if isinstance(value, str) else ", ".join(f"{key}: ..." for key in value)
         return f"Several stand in a list, and one does too: `{name}: [{shortened(items, 50)}]`."

@@ -54,24 +54,24 @@ def test_a_channel_is_one_unit_wherever_it_is_active():
 def test_units_that_never_switch_off_are_a_linear_layer():
     biases = [100] * 3 + [0] * 2
     layers = f"\n- linear: 5\n  values: {{bias: {biases}}}\n- relu\n- linear: 3\n"
-    found = outcome("straight units", layers)
+    found = outcome("always active units", layers)
     assert (found.verdict, found.figure, found.mark.line) == ("look", "3 of 5 in relu_1", 7)
     finding = "3 of the 5 units of `relu_1` are on for all 128 samples: they do what a linear layer does"
     assert found.finding == finding
     assert "centred inputs" in found.hint
-    assert outcome("straight units", layers.replace("100, 100, 100", "100, 100, 0")).verdict == "ok"
-    assert "every one of the 5 units" in outcome("straight units", layers.replace("0, 0]", "100, 100]")).finding
+    assert outcome("always active units", layers.replace("100, 100, 100", "100, 100, 0")).verdict == "ok"
+    assert "every one of the 5 units" in outcome("always active units", layers.replace("0, 0]", "100, 100]")).finding
     dead = layers.replace("100, 100, 100", "-100, -100, -100")
-    assert outcome("straight units", dead).figure == "none of 5"
+    assert outcome("always active units", dead).figure == "none of 5"
 
 
 def test_a_channel_that_switches_anywhere_is_not_straight():
     data = "{synthetic: {shape: [1, 6, 6], classes: 3, train: 200}}"
     conv = "\n- conv: {out_channels: 4, kernel_size: 3}\n  values: {bias: [99, 99, 0, 0]}\n"
-    assert outcome("straight units", f"{conv}- leaky_relu\n- flatten\n- linear: 3\n", data).figure == (
+    assert outcome("always active units", f"{conv}- leaky_relu\n- flatten\n- linear: 3\n", data).figure == (
         "2 of 4 in leaky_relu_1"
     )
-    assert outcome("straight units", "[{linear: 3}]").expected == "no ReLU or its kin"
+    assert outcome("always active units", "[{linear: 3}]").expected == "no ReLU or its kin"
 
 
 def test_saturated_units_are_seen():

@@ -43,7 +43,7 @@ ROWS = [
     "symmetry",
     "regularisation",
     "dead units",
-    "straight units",
+    "always active units",
     "saturated units",
     "activations",
     "gradients",

@@ -587,7 +587,7 @@ MISTAKES = {
         """
         s.yaml:3:12  network.layers.dropout_1.p
           `p` must be at most 1, not 50
-          p: probability that a value is dropped; it may move.
+          p: probability that a value is dropped; it may be scheduled.
         """,
     ),
     "seeds list": (
@@ -600,7 +600,7 @@ MISTAKES = {
         """
         s.yaml:4:20  train.seeds
           `seeds` must be a whole number, not [1, 2, 3]
-          seeds: how many seeds to train, from `seed` on; more than one gives an interval.
+          Seeds are counted up from `seed`: `train.seed=1 train.seeds=2` trains seeds 1 and 2.
         """,
     ),
     "a scheduler of torch": (

@@ -47,22 +47,20 @@ def _activity(probe: Probe, layer: LayerValues) -> Activity:
     return activity(probe.graph, layer.node, layer.module, layer.inputs[0])
 
 
-@check("straight units")
-def straight_units(probe: Probe) -> CheckOutcome:
+@check("always active units")
+def always_active_units(probe: Probe) -> CheckOutcome:
     """Check for ReLUs with the same slope for every sample, which together with the layer before are linear."""
     layers = [(layer, _activity(probe, layer)) for layer in probe.start.layers if layer.node.kind in PIECES]
     found = [(layer, one.always_active, one.units) for layer, one in layers]
     if not found:
         return not_run("no ReLU or its kin")
-    worst, straight, units = max(found, key=lambda each: each[1] / each[2])
-    share = straight / units
-    figure = (
-        f"{straight:,} of {units:,} in {worst.node.name}" if straight else f"none of {sum(f[2] for f in found):,}"
-    )
+    worst, active, units = max(found, key=lambda each: each[1] / each[2])
+    share = active / units
+    figure = f"{active:,} of {units:,} in {worst.node.name}" if active else f"none of {sum(f[2] for f in found):,}"
     expected = f"under half of a layer, over {len(probe.batch)} samples"
     if share < 0.5:
         return CheckOutcome("ok", figure, expected)
-    every = "every one" if straight == units else f"{straight:,}"
+    every = "every one" if active == units else f"{active:,}"
     finding = f"{every} of the {units:,} units of `{worst.node.name}` are on for all {len(probe.batch)} samples"
     finding += ": they do what a linear layer does"
     centred = (

@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from ...augment import AUGMENTATIONS, VIEWS, Augmentation, View
 from ...averages import AVERAGES, Average
 from ...optim import OPTIMIZERS, Optimizer
-from ...registry import Choice, Strict
+from ...registry import A_LIST, Choice, Strict
 from ...schedules import SCHEDULES, Schedule, Timeline
 from .batch_schedule import BatchSchedule
 from .ensemble import Ensemble
@@ -124,7 +124,8 @@ class Train(Strict):
         return f"It is a field of the optimizer: `{way_out}`."
 
     words_elsewhere: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "device": {"gpu": "A GPU of NVIDIA is `cuda`, the second one `cuda:1`; `auto` takes one where there is one."}
+        "device": {"gpu": "A GPU of NVIDIA is `cuda`, the second one `cuda:1`; `auto` takes one where there is one."},
+        "seeds": {A_LIST: "Seeds are counted up from `seed`: `train.seed=1 train.seeds=2` trains seeds 1 and 2."},
     }
 
     steps: PositiveInt | None = Field(None, description="updates; or give `epochs`")
