@@ -133,7 +133,7 @@ def _report(error: DlxError) -> int:
 
 
 def _report_usage(error: typer.BadParameter) -> int:
-    error.message += _setting_meant(error)
+    error.message += _setting_meant(error) or _several_files(error)
     if "--json" in sys.argv[1:]:
         return _report(DlxError(error.format_message()))
     from ..show.terminal_text import visible
@@ -141,6 +141,15 @@ def _report_usage(error: typer.BadParameter) -> int:
     error.message = visible(error.message)
     error.show()
     return error.exit_code
+
+
+def _several_files(error: typer.BadParameter) -> str:
+    """Return a hint where a shell's `*.png` became more files than the command takes; empty for other mistakes."""
+    takes = error.ctx.command.params if error.ctx is not None else []
+    a_folder_too = any(one.metavar == "FILE" and "a folder" in (getattr(one, "help", "") or "") for one in takes)
+    if "unexpected extra argument" not in error.message or not a_folder_too:
+        return ""
+    return "; FILE is one file, or a folder that has them all"
 
 
 def _setting_meant(error: typer.BadParameter) -> str:

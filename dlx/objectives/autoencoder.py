@@ -67,7 +67,8 @@ class Sparsity(Strict):
     )
     kl: Weight = pydantic.Field(
         0.0,
-        description="adds kl * sum over units of KL(rho || mean activation of the unit in the batch); it may be scheduled",
+        description="adds kl * sum over units of KL(rho || mean activation of the unit in the batch); "
+        "it may be scheduled",
     )
     rho: Annotated[float, pydantic.Field(gt=0, lt=1)] = pydantic.Field(
         0.05, description="mean activation that KL asks of each unit, whose values must lie in 0 to 1"

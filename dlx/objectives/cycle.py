@@ -52,7 +52,8 @@ class Cycle(Objective):
     )
     identity: Weight = pydantic.Field(
         5.0,
-        description="weight of what a generator changes of examples that are of its side already; it may be scheduled",
+        description="weight of what a generator changes of examples that are of its side already; "
+        "it may be scheduled",
     )
     pool: NonNegativeInt = pydantic.Field(
         50, le=100_000, description="samples of each side that are kept; 0 for none"

@@ -67,7 +67,8 @@ class Supervised(Objective):
     l1: Weight = Field(0.0, description="adds l1 * sum |w| over weights of two and more axes; it may be scheduled")
     l2: Weight = Field(
         0.0,
-        description="adds l2 * sum w^2, so 2 * l2 * w to the gradient: torch's weight_decay halved; it may be scheduled",
+        description="adds l2 * sum w^2, so 2 * l2 * w to the gradient: torch's weight_decay halved; "
+        "it may be scheduled",
     )
     max_norm: PositiveFloat | None = Field(
         None, description="largest length of the weights into one unit, restored after each update"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -136,7 +136,9 @@ def _search(folder: Path) -> list[Markup]:
         ]
         for place in board[:MOST_TRIALS]
     ]
-    titles = [">place", ">trial", *(names[key] for key in keys), f">{metric}", ">parameters", ">s", "state"]
+    numbers = {key for key in keys if _are_numbers(place.trial.point.get(key) for place in board)}
+    varied = [f">{names[key]}" if key in numbers else names[key] for key in keys]
+    titles = [">place", ">trial", *varied, f">{metric}", ">parameters", ">s", "state"]
     left = f" The first {MOST_TRIALS} of {plural(len(board), 'trial')}." if len(board) > MOST_TRIALS else ""
     way = "higher" if rising else "lower"
     words = f"{folder.name}: {plural(len(study.trials), 'trial')}; {way} is better.{left}"
@@ -144,6 +146,11 @@ def _search(folder: Path) -> list[Markup]:
     pictures = [_picture(path, path.stem) for path in paths if path.is_file()]
     hint = [] if pictures else [paragraph("`dlx sweep --figures` draws what a search showed.", "note")]
     return [table(titles, rows, words), Markup(f'<div class="pictures">{joined(pictures)}</div>'), *hint]
+
+
+def _are_numbers(values: Iterable[object]) -> bool:
+    """Whether all values are numbers, those aside that a trial does not have."""
+    return all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values)
 
 
 def _picture(path: Path, about: str) -> Markup:

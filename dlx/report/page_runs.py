@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import DlxError, plural
 from ..runs.folder import RunFolder
+from ..spec.validation import shown
 from ..trained.difference import RunGroup
-from ..trained.run_settings import flat, settings
+from ..trained.run_settings import leaves, settings
 from ..training.checkpoints.checkpoint import graphs_of
 from .diagram import diagram_html
 from .looks import last_sheets
@@ -18,6 +20,8 @@ from .plot_records import Curves
 from .plot_values import experiment_of
 
 MOST_LAYERS = 400
+HASH_DIGITS = 12
+"""Digits by which two hashes are told apart in a table."""
 MOST_OF_DIAGRAMS = 1_500_000
 """Characters of all diagrams of a page; those beyond are left out, with a note."""
 MOST_BYTES = 400_000
@@ -206,10 +210,19 @@ def environment(drawing: Drawing) -> list[Markup]:
     return [*parts, *([table(["", *(g.label for g in drawing.groups)], rows, "Where they differ")] if rows else [])]
 
 
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40,}", value) is not None
+
+
+def _short(value: str) -> Markup:
+    """Return a hash by its first digits, with all of them where the mouse rests: all are wider than a page."""
+    return Markup(f'<span title="{value}">{value[:HASH_DIGITS]}</span>')
+
+
 def _facts(lock: Mapping[str, Any]) -> dict[str, str]:
     """Return what a result depends on by its keys, words without the quotes that a spec has."""
-    found = flat({key: value for key, value in lock.items() if key not in HIDDEN})
-    return {key: value.strip('"') for key, value in found}
+    found = leaves({key: value for key, value in lock.items() if key not in HIDDEN})
+    return {key: _short(leaf) if _is_hash(leaf) else shown(leaf).strip('"') for key, leaf in found}
 
 
 HIDDEN = ("pid", "seed", "way", "command", "spec")

@@ -28,11 +28,6 @@ def values_of_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     return dict(leaves({key: value for key, value in spec.items() if key not in EXCLUDED}))
 
 
-def flat(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield the values of a spec as it has them, each with its key: `train.optimizer.adam`, `network.layers.0`."""
-    return ((key, shown(leaf)) for key, leaf in leaves(value))
-
-
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values of a spec, each with its key."""
     if isinstance(value, Mapping) and value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -55,6 +56,14 @@ def test_targets_far_from_zero_raise_the_first_loss():
     found = outcome("initial loss", "[{linear: 1}]", sets(train=(x, x[:, :1] + 50), valid=None, test=None))
     assert found.verdict == "wrong"
     assert "centred targets" in found.hint
+
+
+def test_a_large_first_loss_is_written_with_three_digits_and_a_small_one_with_its_decimals():
+    x = sets().train.x
+    y = x[:, :1] * 0 + 1e5
+    found = outcome("initial loss", "[{linear: 1}]", sets(train=(x, y), valid=None, test=None))
+    assert found.figure == "1e+10"
+    assert re.fullmatch(r"\d\.\d{3}", outcome("initial loss", "[{linear: 1}]", NUMBERS).figure)
 
 
 def test_a_loss_that_is_not_finite_is_wrong():

@@ -120,7 +120,9 @@ def test_targets_of_another_scale_are_learned_with_the_scale_that_is_advised():
     assert sick.hint.endswith("; no field of the spec scales targets.")
     (advised,) = re.findall(r"`- (scale: \d+)`", sick.hint)
     well = layers.format(f", {{{advised}}}")
-    assert outcome("targets", well, made).verdict == "ok"
+    scaled = outcome("targets", well, made)
+    assert (scaled.verdict, scaled.expected) == ("ok", "finite, of the order of 2.8e+04, the factor of scale_1")
+    assert sick.expected == "finite, of the order of 1"
     assert outcome("overfit a batch", layers.format(""), made).verdict != "ok"
     assert outcome("overfit a batch", well, made).verdict == "ok"
 

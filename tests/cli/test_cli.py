@@ -221,6 +221,7 @@ def test_a_reader_that_leaves_early_is_no_error():
         (["train", LENET, "--epochs", "3"], "No such option: --epochs; it is a key of the spec: `train.epochs=...`"),
         (["sweep", LENET, "--batch-size=3"], "--batch-size; it is a key of the spec: `train.batch_size=...`"),
         (["train", LENET, "--lr", "1"], "--lr; it is a field of the optimizer: `train.optimizer.KIND.lr=...`"),
+        (["predict", "last", "a.png", "b.png"], "(b.png); FILE is one file, or a folder that has them all"),
         (["inspect", LENET, "--batch", "3", "--layer", "conv_1"], "`--batch` is about the whole network"),
     ],
 )

@@ -125,6 +125,31 @@ def test_the_environment_has_words_without_quotes(root):
     assert "<dd>2.13.0</dd>" in html
 
 
+def test_hashes_that_differ_are_short_and_whole_where_the_mouse_rests(root):
+    hashes = {"wide": "0123456789abcdef" * 4, "narrow": "fedcba9876543210" * 4}
+    for name, value in hashes.items():
+        for run in (root / name).iterdir():
+            lock = json.loads((run / "lock.json").read_text())
+            (run / "lock.json").write_text(json.dumps({**lock, "spec_hash": value, "device": name}))
+    html = page(["wide", "narrow"], root, PageOptions()).html
+    html = html.partition("Where they differ")[2].partition("</table>")[0]
+    for name, value in hashes.items():
+        assert f'<td><span title="{value}">{value[:12]}</span></td>' in html
+        assert f"<td>{name}</td>" in html
+
+
+def test_the_values_of_a_search_are_aligned_right_where_all_are_numbers(root):
+    kinds = ("relu", "tanh", "relu")
+    rates = ((0.1, 0.4), (0.01, 0.2), (0.001, 0.3))
+    points = [
+        ({"train.optimizer.adam.lr": rate, "network.layers.act": kind}, value)
+        for (rate, value), kind in zip(rates, kinds, strict=True)
+    ]
+    html = page([str(made_study(root, points, "searched"))], root, PageOptions()).html
+    assert '<th scope="col" class=number>lr</th><th scope="col">act</th>' in html
+    assert "<td class=number>0.01</td><td>tanh</td>" in html
+
+
 def test_a_study_is_headed_by_its_trials(root):
     points = [({"train.optimizer.adam.lr": rate}, value) for rate, value in ((0.1, 0.4), (0.01, 0.2), (0.001, 0.3))]
     html = page([str(made_study(root, points, "searched"))], root, PageOptions()).html

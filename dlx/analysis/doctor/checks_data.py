@@ -92,6 +92,8 @@ def targets(probe: Probe) -> CheckOutcome:
         finding = f"all targets are {mean:.3g}: there is nothing to learn"
         return CheckOutcome("wrong", figure, expected, finding, "Look at how the data is read.", place)
     factor = _final_scale(probe)
+    if factor != 1 and probe.last is not None:
+        expected = f"finite, of the order of {factor:.3g}, the factor of {probe.last.name}"
     if not 1 / 300 <= std / factor <= 30:
         message = (
             f"targets have standard deviation {std:.3g}, and the network starts with answers of about {factor:.3g}"

@@ -30,6 +30,8 @@ RANGES = {
 """Range of the outputs of a last layer."""
 LOGITS = 1.0
 """Cross-entropy that logits of variance 2 (He's initialization) add: half their variance."""
+MOST_IN_FULL = 1e5
+"""A loss from here on is written with three digits: `1.33e+10`."""
 LOGIT_LOSSES = ("cross_entropy", "focal", "binary_cross_entropy")
 BY_DISTANCE = ("squared_error", "absolute_error", "huber")
 """Losses that compare the output with the target directly."""
@@ -39,7 +41,8 @@ BY_DISTANCE = ("squared_error", "absolute_error", "huber")
 def initial_loss(probe: Probe) -> CheckOutcome:
     """Check that the initial loss is that of an output that does not depend on the inputs."""
     loss, uninformed = probe.start.loss, probe.uninformed_loss(probe.batch)
-    figure, expected = f"{loss:.3f}{_penalty(probe)}", _expected_text(probe, uninformed)
+    figure = f"{loss:.3f}" if loss < MOST_IN_FULL else f"{loss:.3g}"
+    figure, expected = f"{figure}{_penalty(probe)}", _expected_text(probe, uninformed)
     if not math.isfinite(loss):
         finding = f"the loss is {loss} before the first update"
         hint = "Look at `inputs` and `activations` above and below: something grows beyond bounds."
