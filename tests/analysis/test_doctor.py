@@ -139,7 +139,7 @@ def test_a_healthy_spec_ends_with_status_0_and_leaves_nothing_behind(spec):
     lines = result.stdout.splitlines()
     assert lines[0] == "small  (small.yaml)"
     assert lines[1].split() == ["check", "verdict", "figure", "expected"]
-    assert [line[:16].strip() for line in lines[2:22]] == ROWS
+    assert [line[:19].strip() for line in lines[2:22]] == ROWS
     assert lines[-1] == "20 checks: 18 ok, 2 not run"
     assert sorted(path.name for path in spec.parent.iterdir()) == ["small.yaml"]
 
