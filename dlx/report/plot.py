@@ -157,16 +157,22 @@ class Drawing:
 
 def _lacking(metrics: Iterable[str], each: Mapping[str, Sequence[Iterable[str]]]) -> list[str]:
     """Return a note for each set of groups that did not record some metrics."""
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[str, ...], list[str]] = {}
     for name in metrics:
-        lacking = [label for label, runs in each.items() if not all(name in one for one in runs)]
+        lacking = tuple(label for label, runs in each.items() if not all(name in one for one in runs))
         if lacking:
-            found.setdefault(", ".join(lacking), []).append(f"`{name}`")
+            found.setdefault(lacking, []).append(f"`{name}`")
     return [
-        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not recorded by {who}, "
-        f"which has no part in {'it' if len(names) == 1 else 'them'}"
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not recorded by {_some(who)}, "
+        f"which {'has' if len(who) == 1 else 'have'} no part in {'it' if len(names) == 1 else 'them'}"
         for who, names in found.items()
     ]
+
+
+def _some(labels: Sequence[str], most: int = 5) -> str:
+    """Return labels as a text; of many the first, and how many more there are."""
+    more = [f"{len(labels) - most:,} more"] if len(labels) > most + 1 else []
+    return ", ".join([*(labels[:most] if more else labels), *more])
 
 
 STATES = {"running": "is running", "died": "has died", "failed": "has failed", "stopped": "was stopped"}

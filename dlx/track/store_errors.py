@@ -14,6 +14,19 @@ REFUSED = {
 }
 """What a server says by its HTTP status, in words."""
 
+ANOTHER_VERSION = (
+    "the database {uri} was written by another version of MLflow than the one installed here: install that one, or, "
+    "where this one is newer, copy the database and run `mlflow db upgrade` with its address"
+)
+KNOWN = {
+    "out-of-date database schema": ANOTHER_VERSION,
+    "locate revision identified by": ANOTHER_VERSION,  # alembic's words
+    # pathlib's words, where MLflow looks for its own folder
+    "home directory": "MLflow needs a home folder, which this user lacks: set HOME to one, and `dlx runs sync` "
+    "delivers",
+}
+"""What MLflow's errors say, and the sentence in their place; `uri` is that of the store, without its password."""
+
 
 def error_text(error: Exception, uri: str) -> str:
     """Describe an error of a delivery in one line."""
@@ -35,6 +48,7 @@ def error_text(error: Exception, uri: str) -> str:
     for code, why in REFUSED.items():
         if f"error code {code} " in text:
             return f"MLflow at {uri} {why}"
-    if "home directory" in text:  # pathlib's words, where MLflow looks for its own folder
-        return "MLflow needs a home folder, which this user lacks: set HOME to one, and `dlx runs sync` delivers"
+    for words, sentence in KNOWN.items():
+        if words in text:
+            return sentence.format(uri=uri)
     return f"MLflow at {uri} did not take it: {content.cut(text or type(error).__name__, 500)}"

@@ -8,12 +8,14 @@ import shlex
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import commands
@@ -861,6 +863,22 @@ def test_what_a_user_can_mend_is_said_in_words(monkeypatch):
         "`dlx runs sync` delivers the rest once it can"
     )
     assert "does not let this user write there" in error_text(MlflowException(refused.format(403)), "http://x")
+
+
+def test_a_store_of_another_mlflow_is_reported_with_the_way_out(tmp_path, empty_store):
+    newer = tmp_path / "newer.db"
+    shutil.copy(empty_store, newer)
+    with closing(sqlite3.connect(newer)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    run = finished(tmp_path / "runs")
+    result = track.sync(run, f"sqlite:///{newer}")
+
+    assert not result.complete
+    assert result.error == (
+        f"the database sqlite:///{newer} was written by another version of MLflow than the one installed here: "
+        "install that one, or, where this one is newer, copy the database and run `mlflow db upgrade` with its "
+        "address"
+    )
 
 
 def test_a_store_that_no_one_knows_is_reported(root):
