@@ -26,7 +26,7 @@ def through(windows, spans=None, size=(N,)):
     for window in windows:
         stops = window.slide(size)
         for k, n in enumerate(stops):
-            spans = [span.map(lambda one, k=k, n=n, w=window: one.slide(k, w, k, n)) for span in spans]
+            spans = [span.map(lambda one, n, k=k, w=window: one.slide(k, w, k, n), n) for span in spans]
         size = stops
     return spans
 
@@ -96,7 +96,7 @@ def test_upsampling_after_pooling_is_centred_on_its_position():
     (upsampled,) = through([one_axis(2, 2), one_axis(1, Fraction(1, 2))])
 
     assert summary([upsampled]) == ReceptiveField((3,), (1,), (-1,))  # p and its pair, on either side
-    assert union([upsampled, x.map(lambda window: window.slice(0, 0, 1, N - 1))]).aligned
+    assert union([upsampled, x.map(lambda window, n: window.slice(0, 0, 1, n), N - 1)]).aligned
 
 
 def test_a_stride_of_many_different_stops_is_a_position_wider_at_most():
@@ -112,7 +112,7 @@ def test_a_stride_of_many_different_stops_is_a_position_wider_at_most():
 
 def test_an_axis_that_sees_everything_goes_on_seeing_everything():
     one, other = of_input((N, N))
-    everything = other.map(lambda window: window.mix_in_place([1], N))
+    everything = other.map(lambda window, n: window.mix_in_place([1], n), N)
 
     assert str(summary(through([Window.over(2, 3)], [one, everything], (N, N)))) == "3xglobal"
     assert summary([everything, everything]) == "global"
@@ -121,7 +121,7 @@ def test_an_axis_that_sees_everything_goes_on_seeing_everything():
 def test_a_cut_at_the_start_moves_what_is_seen():
     (span,) = through([one_axis(3, 2, 1)])
 
-    assert summary([span.map(lambda window: window.slice(0, 2, 1, 400))]) == ReceptiveField((3,), (2,), (3,))
+    assert summary([span.map(lambda window, n: window.slice(0, 2, 1, n), 400)]) == ReceptiveField((3,), (2,), (3,))
 
 
 def test_a_merge_sees_the_hull_of_its_branches():
@@ -134,7 +134,7 @@ def test_a_merge_sees_the_hull_of_its_branches():
 @pytest.mark.parametrize("other", [one_axis(3, 1), one_axis(3, 2, 1)], ids=["ahead", "slower"])
 def test_a_merge_of_branches_that_look_elsewhere_is_marked(other):
     (x,), (span,) = through([]), through([other])
-    few = [one.map(lambda window: window.slice(0, 0, 1, 400)) for one in (x, span)]
+    few = [one.map(lambda window, n: window.slice(0, 0, 1, n), 400) for one in (x, span)]
 
     assert not union(few).aligned
 
@@ -148,13 +148,13 @@ def test_the_hull_of_branches_that_look_elsewhere():
 def test_a_merge_with_what_sees_everything_sees_everything():
     (x,) = of_input((N,))
 
-    assert summary([union([x.map(lambda window: window.mix_in_place([0], N)), x])]) == "global"
+    assert summary([union([x.map(lambda window, n: window.mix_in_place([0], n), N), x])]) == "global"
 
 
 def test_a_merge_of_strides_drifts_apart_along_its_positions():
     """At 5 positions p, of 2p-1 to 2p+1 and of p: in steps of 2, the last p lies 4 before 2p."""
     (x,), (slower,) = through([]), through([one_axis(3, 2, 1)])
-    few = [span.map(lambda window: window.slice(0, 0, 1, 5)) for span in (x, slower)]
+    few = [span.map(lambda window, n: window.slice(0, 0, 1, n), 5) for span in (x, slower)]
 
     assert summary([union(few)]) == ReceptiveField((6,), (2,), (-4,), aligned=False)
 

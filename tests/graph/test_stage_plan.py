@@ -26,7 +26,7 @@ stages:
     network: {layers: [{body: , name: trunk}, {linear: 3, name: coarse}]}
     train: {steps: 9, batch_size: 8}
   - {name: top, freeze: [trunk]}
-  - {name: all, freeze: [{match: trunk/linear_1, until: {epoch: 1}}], train: {epochs: 1}}
+  - {name: all, freeze: [{match: trunk/linear_1, until: {epoch: 1}}], train: {epochs: 2}}
 expect: {params: 108}
 """
 TRUNK, HEAD, COARSE = 6 * 8 + 8 + 2 * 8, 8 * 4 + 4, 8 * 3 + 3
@@ -64,7 +64,7 @@ def test_the_document_has_each_stage_beside_the_keys_of_the_last_one(path):
     assert [stages[name]["train"] for name in stages] == [
         {"steps": 9, "epochs": None, "batch_size": 8},
         {"steps": None, "epochs": 2, "batch_size": 16},
-        {"steps": None, "epochs": 1, "batch_size": 16},
+        {"steps": None, "epochs": 2, "batch_size": 16},
     ]
     gradients = [stages[name]["memory"]["gradients"] for name in stages]
     assert gradients == [4 * (TRUNK + COARSE), 4 * HEAD, 4 * (TRUNK + HEAD)]
@@ -82,7 +82,7 @@ def test_the_tables_are_those_of_networks_that_are_new(path):
         "weights: 7 tensors (89 values) of the stage `pretrain`; as `init` draws them: head\nfrozen: trunk" in second
     )
     assert third == (
-        "all: 1 epoch in batches of 16\nthe network of the stage `top`\n108 parameters\n"
+        "all: 2 epochs in batches of 16\nthe network of the stage `top`\n108 parameters\n"
         "weights: 9 tensors (125 values) of the stage `top`\nfrozen: trunk/linear_1 until epoch 1\n"
     )
     moved = printed("inspect", path, "stages.top.freeze=[]")

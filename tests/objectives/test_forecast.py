@@ -130,7 +130,8 @@ def test_untrained_it_is_far_off(spec):
 def test_two_seeds_side_by_side_are_each_alone(spec):
     together = dlx.train(spec(steps=30, more=", seeds: 2"))
     alone = dlx.train(load(spec(steps=30)).changed(["train.seed=1"]))
-    assert together.runs[1].result == alone.result
+    # products of several rows at once may be rounded otherwise, by the processor
+    assert together.runs[1].result == pytest.approx(alone.result, rel=1e-5)
 
 
 def test_data_without_series_is_told():

@@ -121,7 +121,7 @@ def test_ignored_positions_count_in_no_number(monkeypatch):
 def test_an_evaluation_of_weighed_classes_is_that_of_the_whole_part_at_once(loss, monkeypatch):
     from dlx.training import fit as module
 
-    one = job(f"{{classification: {{loss: {loss}, metrics: [f1, top_k_error, perplexity]}}}}")
+    one = job(f"{{classification: {{loss: {loss}, metrics: [f1, {{top_k_error: 2}}, perplexity]}}}}")
     whole = evaluate(one, "train")
     monkeypatch.setattr(module, "EVALUATION_BATCH", 13)
     assert evaluate(one, "train") == pytest.approx(whole, rel=1e-5)

@@ -199,7 +199,7 @@ REFUSED = {
     "train.epochs": ("", "changes nothing: it has no `=`\n  Behind the spec stand changes of it, `key=value`"),
     "zoo/gan": ("", "each spec takes a command of its own."),
     "train.epochs=[1": ("", "is not in Hydra's override grammar: the `[` in its value is not closed"),
-    "train..epochs=3": ("", "is not in Hydra's override grammar: token recognition error at: '.'"),
+    "train..epochs=3": ("", "is not in Hydra's override grammar: `.` stands where nothing like it can"),
     "--train.epochs=3": ("", "is not in Hydra's override grammar: it begins as an option does"),
     "=3": ("", "names no key\n  Write `key=value`."),
     "data@train=digits": ("data", "has a package, `@train`, which means nothing in a spec\n  Write `data=value`."),

@@ -96,14 +96,14 @@ def test_patience_counts_evaluations_without_an_improvement(early, values, expec
 
 
 def test_each_metric_knows_which_way_it_is_better():
-    more = "classification: {metrics: [auroc, perplexity, top_k_error, f1, calibration_error]}"
+    more = "classification: {metrics: [auroc, perplexity, {top_k_error: 2}, f1, calibration_error]}"
     assert job(TRAIN, objective=more).objective.modes() == {
         "loss": "min",
         "accuracy": "max",
         "error": "min",
         "auroc": "max",
         "perplexity": "min",
-        "top_5_error": "min",
+        "top_2_error": "min",
         "f1": "max",
         "calibration_error": "min",
     }

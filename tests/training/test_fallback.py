@@ -342,6 +342,7 @@ def test_a_mistake_of_the_step_itself_is_no_fault_of_the_quicker_way():
 
 OWN = {"_scope", "_named", "_replace", "_fit", "_get_generation_key", "_units", "_in_own_unit", "_characters"}
 OWN |= {"_vocabulary", "_shifted", "_text", "_resolved"}
+OWN |= {"_outcome", "_goes_on", "_has_delivered", "_has_tried", "_error", "_taken_up"}
 """Names of dlx itself, of Python and of Optuna."""
 
 
