@@ -33,6 +33,12 @@ class Time(NamedTuple):
     at_end: bool = False
     """Whether one that is the end itself comes too late as well."""
 
+    def where(self, moment: int, length: int) -> str:
+        """Return where it lies as seen from a training of so many of the same unit; empty where it comes in time."""
+        if moment > length:
+            return "beyond"
+        return "at the end of" if self.at_end and moment == length else ""
+
 
 def warnings(experiment: Experiment) -> Iterator[Problem]:
     """Yield the warnings of one training; one that an override has cut short is told nothing about its times."""
@@ -42,9 +48,8 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
     yield from _rates_of_zero(experiment, train)
     unit, length = _length(train)
     for time in _times(experiment, train):
-        late = time.moment >= length if time.at_end else time.moment > length
-        if time.unit == unit and late and not _is_cut_short(experiment, time, f"{unit}s"):
-            where = "beyond" if time.moment > length else "at the end of"
+        where = time.where(time.moment, length)
+        if time.unit == unit and where and not _is_cut_short(experiment, time, f"{unit}s"):
             last = plural(length, unit)
             message = f"`{time.keys[-1]}: {time.moment:,}` is {where} the {last} of the training: {time.otherwise}"
             hint = f"Let it be below {last}, or leave it out."
@@ -65,8 +70,7 @@ def notes(experiment: Experiment, timeline: Timeline) -> tuple[str, ...]:
         step = time.moment if time.unit == "step" else timeline.updates(time.moment)
         if time.unit == unit or time.keys[0] == "freeze" or _is_cut_short(experiment, time, f"{unit}s"):
             continue
-        if step > timeline.steps or (time.at_end and step == timeline.steps):
-            where = "beyond" if step > timeline.steps else "at the end of"
+        if where := time.where(step, timeline.steps):
             what = f"`{'.'.join(time.keys)}: {time.moment:,}`"
             what += "" if time.unit == "step" else f" ({plural(step, 'step')})"
             late.append(f"{what} is {where} the {plural(timeline.steps, 'step')} of the training: {time.otherwise}")

@@ -49,6 +49,13 @@ class Attribution(Analysis):
 
     trained: ClassVar[bool] = True
     several: ClassVar[Literal["seeds", "networks", "no"]] = "no"
+    figures: ClassVar[tuple[str, ...]] = (
+        "deletion",
+        "random_deletion",
+        "above_random",
+        "accuracy_above_random",
+        "similarity_redrawn",
+    )
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why it is no classifier."""
@@ -118,14 +125,7 @@ class Saliency(Attribution):
     kind: ClassVar[str] = "saliency"
     source: ClassVar[str] = "Simonyan, Vedaldi & Zisserman 2014, arXiv:1312.6034, section 3; Prince, section 10.6"
     example: ClassVar[str] = "dlx analyze saliency runs/lenet-digits/ID --set method=integrated"
-    figures: ClassVar[tuple[str, ...]] = (
-        "deletion",
-        "random_deletion",
-        "above_random",
-        "accuracy_above_random",
-        "similarity_redrawn",
-        "completeness_error",
-    )
+    figures: ClassVar[tuple[str, ...]] = (*Attribution.figures, "completeness_error")
 
     method: Literal["gradient", "input_times_gradient", "integrated", "smooth", "guided", "deconvolution"] = Field(
         "gradient", description="how the map is made"
@@ -190,13 +190,6 @@ class GradCAM(Attribution):
     kind: ClassVar[str] = "grad_cam"
     source: ClassVar[str] = "Selvaraju et al. 2017, arXiv:1610.02391, section 3"
     example: ClassVar[str] = "dlx analyze grad_cam runs/lenet-digits/ID"
-    figures: ClassVar[tuple[str, ...]] = (
-        "deletion",
-        "random_deletion",
-        "above_random",
-        "accuracy_above_random",
-        "similarity_redrawn",
-    )
 
     layer: str = Field("", description="the layer whose maps are weighed; the last that has positions")
 
@@ -231,14 +224,7 @@ class Occlusion(Attribution):
     kind: ClassVar[str] = "occlusion"
     source: ClassVar[str] = "Zeiler & Fergus 2014, arXiv:1311.2901, section 4.2"
     example: ClassVar[str] = "dlx analyze occlusion runs/lenet-digits/ID --set window=3"
-    figures: ClassVar[tuple[str, ...]] = (
-        "deletion",
-        "random_deletion",
-        "above_random",
-        "accuracy_above_random",
-        "similarity_redrawn",
-        "largest_fall",
-    )
+    figures: ClassVar[tuple[str, ...]] = (*Attribution.figures, "largest_fall")
 
     window: PositiveInt | None = Field(None, description="positions of a side; null: a quarter of the input's")
     stride: PositiveInt = Field(1, description="positions between two windows")
