@@ -144,6 +144,8 @@ class Facts:
     """The fields that are texts, padded to one length, by name."""
     labels: bool = False
     """Whether the values of the target are said to be several labels of 0 and 1."""
+    examples: int | None = None
+    """Number of training examples, where it is known before they are loaded."""
 
     def __post_init__(self) -> None:
         """Take plain tuples for shapes."""
@@ -187,7 +189,10 @@ class Facts:
 
 
 def facts_of_fields(
-    fields: Mapping[str, Field], columns: tuple[ColumnUse, ...] = (), warnings: tuple[Problem, ...] = ()
+    fields: Mapping[str, Field],
+    columns: tuple[ColumnUse, ...] = (),
+    warnings: tuple[Problem, ...] = (),
+    examples: int | None = None,
 ) -> Facts:
     """Return the facts of named fields: the first input is the main one, the first target the one of `target`."""
     inputs, targets = list(with_role(fields, "input")), list(with_role(fields, "target"))
@@ -209,6 +214,7 @@ def facts_of_fields(
         first.names,
         main.text.vocabulary if main.text is not None else None,
         texts,
+        examples=examples,
     )
 
 

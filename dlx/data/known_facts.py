@@ -27,7 +27,7 @@ LARGEST = 2**24
 """Bytes of all files of a source together, up to which their content is compared with that of the last time."""
 MOST = 256
 """Facts in the folder; the older half of them is dropped where there are more."""
-SIMPLE = ("input_name", "target_name", "classes", "vocabulary", "labels")
+SIMPLE = ("input_name", "target_name", "classes", "vocabulary", "labels", "examples")
 CODE = sorted(Path(__file__).parent.rglob("*.py"))
 
 

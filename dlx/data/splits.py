@@ -184,9 +184,11 @@ class Pool(Dataset):
         """Split all fields of a pool into train, valid and test; None for an empty part."""
         return [pool.take(rows) if len(rows) else None for rows in self.rows(pool.y)]
 
-    def facts_of(self, shape: Shape, classes: int | None = None, target: Shape | None = None) -> Facts:
-        """Return the facts for raw inputs of `shape`, after preprocessing."""
-        return Facts(shape_after(self.preprocess, shape), classes, target)
+    def facts_of(
+        self, shape: Shape, classes: int | None = None, target: Shape | None = None, examples: int | None = None
+    ) -> Facts:
+        """Return the facts for raw inputs of `shape`, after preprocessing; `examples` are those to train on."""
+        return Facts(shape_after(self.preprocess, shape), classes, target, examples=examples)
 
     def assembled(
         self,

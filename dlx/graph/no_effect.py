@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import Problem, plural
@@ -40,8 +40,11 @@ class Time(NamedTuple):
         return "at the end of" if self.at_end and moment == length else ""
 
 
-def warnings(experiment: Experiment) -> Iterator[Problem]:
-    """Yield the warnings of one training; one that an override has cut short is told nothing about its times."""
+def warnings(experiment: Experiment, timeline: Timeline | None = None) -> Iterator[Problem]:
+    """Yield the warnings of one training; one that an override has cut short is told nothing about its times.
+
+    With a `timeline`, where it is known before the data are read, those of times in either unit.
+    """
     train = experiment.train
     if train is None:
         return
@@ -54,27 +57,37 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
             message = f"`{time.keys[-1]}: {time.moment:,}` is {where} the {last} of the training: {time.otherwise}"
             hint = f"Let it be below {last}, or leave it out."
             yield Problem(message, hint, experiment.place(*time.keys), ".".join(time.keys))
+    for time, what in () if timeline is None else _in_the_other_unit(experiment, train, timeline):
+        message = f"`{time.keys[-1]}: {time.moment:,}`{what}"
+        hint = "Let it come before the end, or leave it out."
+        yield Problem(message, hint, experiment.place(*time.keys), ".".join(time.keys))
 
 
-def notes(experiment: Experiment, timeline: Timeline) -> tuple[str, ...]:
-    """Return notes on times that count in the other unit than the length of the training.
+def notes(experiment: Experiment, timeline: Timeline, warned: Collection[Problem] = ()) -> tuple[str, ...]:
+    """Return notes on times that count in the other unit than the length, but for those that `warned` has.
 
-    How many steps make an epoch is known once the data are read. Freezes have notes of their own.
+    How many steps make an epoch is known of some data only once they are read. Freezes have notes of their own.
     """
-    train = experiment.train
+    train, known = experiment.train, {problem.path for problem in warned}
     if train is None:
         return ()
+    late = _in_the_other_unit(experiment, train, timeline)
+    return tuple(
+        f"`{'.'.join(time.keys)}: {time.moment:,}`{what}"
+        for time, what in late
+        if time.keys[0] != "freeze" and ".".join(time.keys) not in known
+    )
+
+
+def _in_the_other_unit(experiment: Experiment, train: Train, timeline: Timeline) -> Iterator[tuple[Time, str]]:
+    """Yield the times that never come and count in the other unit than the length, each with what is so."""
     unit, _ = _length(train)
-    late: list[str] = []
     for time in _times(experiment, train):
         step = time.moment if time.unit == "step" else timeline.updates(time.moment)
-        if time.unit == unit or time.keys[0] == "freeze" or _is_cut_short(experiment, time, f"{unit}s"):
-            continue
-        if where := time.where(step, timeline.steps):
-            what = f"`{'.'.join(time.keys)}: {time.moment:,}`"
-            what += "" if time.unit == "step" else f" ({plural(step, 'step')})"
-            late.append(f"{what} is {where} the {plural(timeline.steps, 'step')} of the training: {time.otherwise}")
-    return tuple(late)
+        where = time.where(step, timeline.steps)
+        if time.unit != unit and where and not _is_cut_short(experiment, time, f"{unit}s"):
+            steps = "" if time.unit == "step" else f" ({plural(step, 'step')})"
+            yield time, f"{steps} is {where} the {plural(timeline.steps, 'step')} of the training: {time.otherwise}"
 
 
 def _length(train: Train) -> tuple[str, int]:

@@ -1,13 +1,21 @@
-"""What each phase of an objective calls, moves and reads, and how often: for `dlx inspect`, without torch."""
+"""What each phase of an objective calls, moves and reads, how often, and how many steps that makes: without torch."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from math import ceil, lcm
 from typing import TYPE_CHECKING, Any
 
+from ..errors import DlxError
+from ..schedules import Timeline
+
 if TYPE_CHECKING:
+    from ..data import Facts
     from ..objectives import Call, Phase
+    from ..spec import Experiment, Train
 
 
 @dataclass(frozen=True)
@@ -52,3 +60,54 @@ def phase_plans(phases: Sequence[Phase], calls: Sequence[Call]) -> tuple[PhasePl
         PhasePlan(phase, tuple(call for call in calls if not call.phases or phase.name in call.phases))
         for phase in phases
     )
+
+
+def batches_of(phases: Sequence[Phase], step: int) -> int:
+    """Return the batches that a step takes: one a repetition of a phase, and one that phases before those share."""
+    taken = 0
+    for phase in phases:
+        if phase.reads and step % phase.every == 0 and (phase.times > 1 or not taken):
+            taken += phase.times
+    return taken
+
+
+def steps_for(phases: Sequence[Phase], batches: int) -> int:
+    """Return the fewest steps that take so many batches; a step counts as one where no phase reads fields."""
+    # phases run every n-th step, so what a step takes repeats after the least common multiple of the periods
+    cycle = list(accumulate(batches_of(phases, step) for step in range(lcm(*(phase.every for phase in phases)))))
+    if not cycle[-1] or not batches:
+        return batches
+    whole, rest = divmod(batches - 1, cycle[-1])
+    return whole * len(cycle) + bisect_left(cycle, rest + 1) + 1
+
+
+def span(phases: Sequence[Phase], train: Train, batches: int | None) -> Timeline:
+    """Return the steps of a training with so many batches an epoch. DlxError for epochs of data without any."""
+    if batches is None and train.steps is None:
+        raise DlxError("the data has no epochs", hint="Write `train: {steps: N}`.")
+    per_epoch = steps_for(phases, batches) if batches else train.steps or 1
+    return Timeline(train.steps or steps_for(phases, ceil((train.epochs or 0) * (batches or 0))), per_epoch)
+
+
+def known_span(experiment: Experiment, facts: Facts | None, plans: Sequence[PhasePlan]) -> Timeline | None:
+    """Return the steps of a training, and how many make an epoch; None where only the data tells, once it is read."""
+    from ..data import Dataset
+    from ..objectives import Supervised
+
+    train, data, objective = experiment.train, experiment.data, experiment.objective
+    if (
+        train is None
+        or data is None
+        or facts is None
+        or facts.examples is None
+        or type(data).feed is not Dataset.feed
+    ):
+        return None
+    labelled = getattr(data, "labelled", None)
+    examples = labelled.count if labelled is not None and labelled.others == "drop" else facts.examples
+    batches = train.updates(examples)
+    if not batches:  # `drop_last` leaves none, which is a mistake of its own
+        return None
+    if objective is None or isinstance(objective, Supervised):
+        return train.span(examples)
+    return span([plan.phase for plan in plans], train, batches) if plans else None

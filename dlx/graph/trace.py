@@ -31,6 +31,7 @@ from .expansion.scope import Names, Scope
 from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
 from .inputs import INSTEAD, facts_of, fields_of, of_data, shapes_of, source_shapes, text_inputs
+from .phase_plan import PhasePlan, known_span, phase_plans
 from .receptive_field import propagation
 from .unmasked import unmasked
 from .values_used import with_values
@@ -38,7 +39,6 @@ from .values_used import with_values
 if TYPE_CHECKING:
     from ..data import Facts
     from .call_checks import Networks
-    from .phase_plan import PhasePlan
 
 FREEZE = "freeze"
 """The path of warnings about frozen nodes."""
@@ -114,7 +114,8 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         found = [problem for problem in problems.found if problem.message not in follows]
         raise SpecError(*sorted(with_values(found, experiment), key=in_file_order))
     warned = Problems()
-    for note in (*unused.warnings(experiment), *no_effect.warnings(experiment)):
+    span = known_span(experiment, facts, phases)
+    for note in (*unused.warnings(experiment), *no_effect.warnings(experiment, span)):
         next(iter(walks.values())).placer.warned.add(note)
     graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
     sources = {name: source.as_json() for name, source in experiment.sources.items()}
@@ -512,7 +513,6 @@ def _check_calls(
     from . import view_checks
     from .call_checks import CallChecks
     from .objective_checks import named_objective
-    from .phase_plan import phase_plans
 
     checks = CallChecks.of(experiment, experiment.objective, facts.fields, _networks(walks))
     found = checks.problems()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import accumulate
-from math import ceil, lcm
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..data import Dataset, Sets
 from ..data.batch import Batch
-from ..errors import DlxError, Problem, with_article
+from ..errors import Problem, with_article
 from ..graph import Graphs
+from ..graph.phase_plan import span
 from ..lazy import torch
 from ..metrics import Mean
 from ..objectives import Objective, Phase, learned
@@ -35,34 +33,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-
-def batches_of(phases: Sequence[Phase], step: int) -> int:
-    """Return the batches that a step takes: one a repetition of a phase, and one that phases before those share."""
-    taken = 0
-    for phase in phases:
-        if phase.reads and step % phase.every == 0 and (phase.times > 1 or not taken):
-            taken += phase.times
-    return taken
-
-
-def steps_for(phases: Sequence[Phase], batches: int) -> int:
-    """Return the fewest steps that take so many batches; a step counts as one where no phase reads fields."""
-    # phases run every n-th step, so what a step takes repeats after the least common multiple of the periods
-    cycle = list(accumulate(batches_of(phases, step) for step in range(lcm(*(phase.every for phase in phases)))))
-    if not cycle[-1] or not batches:
-        return batches
-    whole, rest = divmod(batches - 1, cycle[-1])
-    return whole * len(cycle) + bisect_left(cycle, rest + 1) + 1
-
-
-def span(objective: Objective, train: Train, batches: int | None) -> Timeline:
-    """Return the steps of a training with so many batches an epoch. DlxError for epochs of data without any."""
-    phases = objective.phases()
-    if batches is None and train.steps is None:
-        raise DlxError("the data has no epochs", hint="Write `train: {steps: N}`.")
-    per_epoch = steps_for(phases, batches) if batches else train.steps or 1
-    return Timeline(train.steps or steps_for(phases, ceil((train.epochs or 0) * (batches or 0))), per_epoch)
 
 
 def without_epochs(experiment: Experiment, sets: Sets) -> list[Problem]:
@@ -259,7 +229,7 @@ class Phased(Learner):
         return parameter_groups.split(both, train, "", waits)
 
     def plan_timeline(self) -> Timeline:
-        return span(self.objective, self.train, self.feed.batches)
+        return span(self.objective.phases(), self.train, self.feed.batches)
 
     def weights_of_phases(self) -> list[list[Tensor]]:
         """Return the weights that each phase moves."""

@@ -12,6 +12,7 @@ from ..data import Dataset, Sets, check_loaded
 from ..errors import DlxError, Problem, SpecError
 from ..graph import Graph, Graphs, memory_forecast, trace_all
 from ..graph.objective_checks import keys_of_head
+from ..graph.phase_plan import span
 from ..lazy import torch
 from ..objectives import Objective, Supervised
 from ..objectives.heads import Heads
@@ -233,7 +234,7 @@ def span_of(experiment: Experiment, sets: Sets) -> Timeline:
     if isinstance(objective, Supervised):
         return train.span(examples)
     feed = experiment.data.feed(on_device(sets, torch.device("cpu"))["train"], train)
-    return phased.span(objective, train, feed.batches if feed is not None else train.updates(examples))
+    return span(objective.phases(), train, feed.batches if feed is not None else train.updates(examples))
 
 
 def _supervised_problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:

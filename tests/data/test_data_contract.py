@@ -18,6 +18,8 @@ from dlx.analysis.data.description import described
 from dlx.data import DATASETS, Dataset
 from dlx.spec import load
 
+COUNTED_WHEN_READ = ("text", "digit_pairs", "digit_triplets")
+"""The kinds whose examples are not counted before they are read."""
 HIDDEN = -100
 """Class number of a position that does not count, as behind the end of a text."""
 
@@ -74,6 +76,7 @@ def test_facts_are_what_load_brings(kind, options):
     facts, sets = source.facts(), source.load()
 
     assert facts.classes is not None or facts.target is not None
+    assert facts.examples == (None if kind in COUNTED_WHEN_READ else len(sets.train))
     # windows of a text are cut when they are taken
     for part in (p.take(slice(None)) for p in (sets.train, sets.valid, sets.test) if p is not None):
         assert len(part) == len(part.x) == len(part.y) > 0

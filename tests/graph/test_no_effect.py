@@ -17,8 +17,9 @@ train: {TRAIN}
 """
 
 
-def warned(train: str, more: str = "") -> list[str]:
-    traced = trace_all(experiment_of(SPEC.replace("TRAIN", train).replace("inputs: [4], ", "") + more))
+def warned(train: str, more: str = "", data: str = "blobs: {}") -> list[str]:
+    text = SPEC.replace("TRAIN", train).replace("inputs: [4], ", "").replace("blobs: {}", data)
+    traced = trace_all(experiment_of(text + more))
     return [one.message for one in traced.warnings]
 
 
@@ -99,12 +100,12 @@ def test_what_comes_after_the_last_epoch_is_told():
     [
         "evaluate_every: 100, save_every: 100, log_every: 100",
         "schedule: {warmup: {steps: 100}}",
-        "schedule: {step: {step_size: 100}}",
+        "schedule: {step: {step_size: 3}}",
         "schedule: {multi_step: {milestones: [99, 300], unit: step}}",
-        "batch_schedule: {milestones: [300]}",
+        "batch_schedule: {milestones: [3]}",
     ],
 )
-def test_what_comes_in_time_or_is_counted_otherwise_is_not_told(train):
+def test_what_comes_in_time_is_not_told(train):
     assert warned(f"steps: 100, {train}") == []
 
 
@@ -162,8 +163,9 @@ def noted(train: str, timeline: Timeline = TEN_AN_EPOCH) -> list[str]:
         ),
     ],
 )
-def test_times_in_another_unit_than_the_length_are_noted_once_an_epoch_has_its_steps(train, said):
-    assert warned(train) == []
+def test_times_in_another_unit_than_the_length_are_told_by_inspect_or_else_once_the_data_are_read(train, said):
+    key, rest = said.removeprefix("`").split(":", 1)
+    assert warned(train, data="blobs: {train: 320}") == [f"`{key.rpartition('.')[2]}:{rest}"]
     assert noted(train) == [said]
 
 
@@ -191,6 +193,43 @@ def test_epochs_of_growing_batches_are_turned_into_their_own_steps():
     assert noted(train, Timeline(25, 10, later=((10, 3),))) == []
 
 
+def test_what_is_known_once_the_data_are_read_is_no_warning_but_a_note(tmp_path):
+    (tmp_path / "t.txt").write_text("so it goes, " * 20)
+    text = f"""\
+network: {{layers: [{{embedding: {{embedding_dim: 4}}}}, {{linear: "${{data.vocabulary}}"}}]}}
+data: {{text: {{path: {tmp_path / "t.txt"}, window: 4}}}}
+train: {{epochs: 1, evaluate_every: 100000, optimizer: sgd}}
+"""
+    experiment = experiment_of(text)
+    assert not [one for one in trace(experiment).warnings if "evaluate_every" in one.message]
+    (note,) = no_effect.notes(experiment, TEN_AN_EPOCH)
+    assert note.startswith("`train.evaluate_every: 100,000` is beyond the 20 steps")
+
+
+def test_epochs_of_an_objective_with_phases_count_the_steps_that_its_phases_make():
+    def said(critic, every):
+        return [
+            one.message
+            for one in trace_all(
+                experiment_of(f"""\
+networks:
+  generator: {{inputs: {{z: [2]}}, layers: [{{linear: 2}}]}}
+  discriminator: {{inputs: {{x: [2]}}, layers: [{{linear: 1}}]}}
+data: {{moons: {{train: 320}}}}
+objective: {{gan: {{discriminator_steps: {critic}}}}}
+train: {{epochs: 1, evaluate_every: {every}, optimizer: adam}}
+""")
+            ).warnings
+            if "evaluate_every" in one.message
+        ]
+
+    assert said(1, 10) == said(5, 2) == []
+    assert len(said(1, 11)) == 1
+    assert said(5, 3) == [
+        "`evaluate_every: 3` is beyond the 2 steps of the training: it is evaluated at its end alone"
+    ]
+
+
 def test_a_training_says_it_when_it_begins_but_not_where_an_override_cuts_it_short(tmp_path):
     path = tmp_path / "s.yaml"
     train = "epochs: 9, evaluate_every: 5"
@@ -204,7 +243,10 @@ def test_a_training_says_it_when_it_begins_but_not_where_an_override_cuts_it_sho
         runner.run(experiment, tmp_path / "runs", lambda event: notes.extend(getattr(event, "notes", ())))
         return [note for note in notes if "evaluate_every" in note]
 
-    assert begun("train.evaluate_every=10") == [
-        "`train.evaluate_every: 10` is beyond the 9 steps of the training: it is evaluated at its end alone"
-    ]
+    told = "`evaluate_every: 10` is beyond the 9 steps of the training: it is evaluated at its end alone"
+    shortened = ["data.blobs.train=60", "train.batch_size=60"]
+    experiment = load(path, [*shortened, "train.evaluate_every=10"])
+    assert [one.message for one in trace(experiment).warnings] == [told]
+    assert begun("train.evaluate_every=10") == []  # `dlx train` shows the warnings of the graph: once is enough
     assert begun() == begun("train.epochs=2") == []
+    assert trace(load(path, [*shortened, "train.epochs=2"])).warnings == ()

@@ -16,10 +16,10 @@ from dlx.errors import DlxError, SpecError
 from dlx.experiment import session
 from dlx.experiment.recorder import RunRecorder
 from dlx.experiment.runner import rates
+from dlx.graph.phase_plan import batches_of, span, steps_for
 from dlx.objectives import OBJECTIVES, Call, Objective, Phase
 from dlx.spec import objective_of
 from dlx.training.fit import Job, Record, fit
-from dlx.training.phased import batches_of, span, steps_for
 from dlx.training.prepared import prepare, ready
 
 A, B = ("first",), ("second",)
@@ -154,7 +154,7 @@ def test_data_without_epochs_wants_steps():
     experiment = experiment_of(TEXT.replace("steps: 6", "epochs: 2"))
     assert experiment.train is not None
     with pytest.raises(DlxError, match="the data has no epochs"):
-        span(objective_of(experiment), experiment.train, None)
+        span(objective_of(experiment).phases(), experiment.train, None)
 
 
 def test_a_batch_without_fields_has_no_examples():

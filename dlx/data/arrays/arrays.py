@@ -151,11 +151,11 @@ class Arrays(Pool):
                     hint="Give parts of one set.",
                 )
         targets = [self._targets_of(y, name, self._streams(x)) for (_, x), (name, y) in places.values()]
-        self.part_sizes(len(targets[0]))
+        examples, *_ = self.part_sizes(len(targets[0]))
         if targets[0].dtype == np.int64:
-            facts = self.facts_of(shapes[first], classes=max(int(y.max()) for y in targets) + 1)
+            facts = self.facts_of(shapes[first], classes=max(int(y.max()) for y in targets) + 1, examples=examples)
         else:
-            facts = self.facts_of(shapes[first], target=Shape(targets[0].shape[1:]))
+            facts = self.facts_of(shapes[first], target=Shape(targets[0].shape[1:]), examples=examples)
             warnings = (*warnings, *self._labels(targets[0]))
         return replace(facts, columns=uses, warnings=warnings, labels=self.task == "multilabel")
 

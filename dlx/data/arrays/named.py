@@ -76,12 +76,12 @@ def _read_facts(source: Arrays) -> tuple[Facts, dict[str, dict[str, Any]]]:
         part: {one.name: read(one, source) for one in each if one.form == "classes"} for part, each in parts.items()
     }
     arrays = {name: np.concatenate([classes[part][name] for part in parts]) for name in classes["train"]}
-    source.part_sizes(parts["train"][0].stored.sizes[0])
+    examples, *_ = source.part_sizes(parts["train"][0].stored.sizes[0])
     found = describe(parts["train"], arrays, source)
     for name, one in found.items():
         if one.role == "input" and one.shape.dtype == "float":
             found[name] = replace(one, shape=shape_after(source.preprocess, one.shape))
-    return facts_of_fields(found, columns=uses(parts, source)), classes
+    return facts_of_fields(found, columns=uses(parts, source), examples=examples), classes
 
 
 def load_named(source: Arrays) -> Sets:

@@ -63,7 +63,7 @@ class BlockGraphs(Dataset):
         return self
 
     def facts(self) -> Facts:
-        return facts_of_fields(self._fields())
+        return facts_of_fields(self._fields(), examples=self.train)
 
     def _fields(self) -> Mapping[str, DataField]:
         inputs = {

@@ -46,7 +46,7 @@ class Curve(Toy):
         return self
 
     def facts(self) -> Facts:
-        return Facts(Shape((1,)), target=Shape((1,)))
+        return Facts(Shape((1,)), target=Shape((1,)), examples=self.train)
 
     def f(self, x: Doubles) -> Doubles:
         """Evaluate the curve without noise."""

@@ -53,7 +53,13 @@ class DigitStrokes(Toy):
         return self
 
     def facts(self) -> Facts:
-        return Facts(Shape((1, self.length)), classes=len(NAMES), target=Shape((self.most,)), class_names=NAMES)
+        return Facts(
+            Shape((1, self.length)),
+            classes=len(NAMES),
+            target=Shape((self.most,)),
+            class_names=NAMES,
+            examples=self.train,
+        )
 
     def _part(self, n: int, rng: np.random.Generator) -> Split | None:
         if not n:

@@ -50,7 +50,7 @@ class Inpainting(Dataset):
         return self
 
     def facts(self) -> Facts:
-        return facts_of_fields(self._fields())
+        return facts_of_fields(self._fields(), examples=self.train)
 
     def _fields(self) -> Mapping[str, DataField]:
         picture = Shape((1, self.size, self.size))

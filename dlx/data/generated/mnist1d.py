@@ -118,8 +118,9 @@ class MNIST1D(Dataset):
         return self.template_len + self.padding[1]
 
     def facts(self) -> Facts:
-        self.held_out()
-        return Facts(shape_after(self.preprocess, Shape((1, self.final_seq_length))), classes=len(NAMES))
+        examples = self.train - self.held_out()
+        shape = shape_after(self.preprocess, Shape((1, self.final_seq_length)))
+        return Facts(shape, classes=len(NAMES), examples=examples)
 
     def held_out(self) -> int:
         """Return the number of validation examples. DataError where they are all training examples."""

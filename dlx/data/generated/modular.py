@@ -54,8 +54,8 @@ class Modular(Pool):
         return self.modulus * (self.modulus - (self.operation == "divide"))
 
     def facts(self) -> Facts:
-        self.part_sizes(self.pairs)
-        return self.facts_of(Shape((2, self.modulus)), classes=self.modulus)
+        examples, *_ = self.part_sizes(self.pairs)
+        return self.facts_of(Shape((2, self.modulus)), classes=self.modulus, examples=examples)
 
     def load(self) -> Sets:
         p = self.modulus

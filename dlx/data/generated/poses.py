@@ -68,7 +68,9 @@ class Poses(Toy):
         return len(JOINTS)
 
     def facts(self) -> Facts:
-        return Facts(Shape((1, self.size, self.size)), target=Shape((len(JOINTS), self.size, self.size)))
+        return Facts(
+            Shape((1, self.size, self.size)), target=Shape((len(JOINTS), self.size, self.size)), examples=self.train
+        )
 
     def load(self) -> Sets:
         count = self.train + (self.valid or 0) + (self.test or 0)

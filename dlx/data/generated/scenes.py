@@ -97,7 +97,7 @@ class Scenes(Toy):
         return with_begun_texts(path, record)
 
     def facts(self) -> Facts:
-        return facts_of_fields(self._fields(self._text(self._scenes())))
+        return facts_of_fields(self._fields(self._text(self._scenes())), examples=self.train)
 
     def load(self) -> Sets:
         scenes = self._scenes()

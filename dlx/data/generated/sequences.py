@@ -49,7 +49,12 @@ class DelayedCopy(Toy):
         return self.delay + 2 * self.length
 
     def facts(self) -> Facts:
-        return Facts(Shape((self.steps, self.symbols + 2)), classes=self.symbols + 1, target=Shape((self.steps,)))
+        return Facts(
+            Shape((self.steps, self.symbols + 2)),
+            classes=self.symbols + 1,
+            target=Shape((self.steps,)),
+            examples=self.train,
+        )
 
     def _part(self, n: int, rng: np.random.Generator) -> Split | None:
         if not n:
@@ -97,8 +102,8 @@ class Waves(Toy):
 
     def facts(self) -> Facts:
         if self.mu_law is None:
-            return Facts(Shape((1, self.length)), target=Shape((1, self.length)))
-        return Facts(Shape((1, self.length)), classes=self.mu_law, target=Shape((self.length,)))
+            return Facts(Shape((1, self.length)), target=Shape((1, self.length)), examples=self.train)
+        return Facts(Shape((1, self.length)), classes=self.mu_law, target=Shape((self.length,)), examples=self.train)
 
     def codes(self) -> MuLaw | None:
         return None if self.mu_law is None else MuLaw(self.mu_law)

@@ -125,6 +125,7 @@ class Shapes(Toy):
             more=more,
             target_name=first if others else "target",
             class_names=one.names if others else (),
+            examples=self.train,
         )
 
     def _field(self, target: Target) -> DataField:

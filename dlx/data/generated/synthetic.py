@@ -77,9 +77,9 @@ class Synthetic(Dataset):
 
     def facts(self) -> Facts:
         if self.target:
-            return Facts(Shape(self.shape), target=Shape(self.target))
+            return Facts(Shape(self.shape), target=Shape(self.target), examples=self.train)
         positions = None if self.positions is None else Shape(self.positions)
-        return Facts(Shape(self.shape), classes=self.classes, target=positions)
+        return Facts(Shape(self.shape), classes=self.classes, target=positions, examples=self.train)
 
     def load(self) -> Sets:
         try:

@@ -50,7 +50,9 @@ class SeveralTargets(Dataset):
     def facts(self) -> Facts:
         (name, first), *others = self.targets().items()
         shape = None if first.classes is not None else first.shape
-        return Facts(Shape((self.inputs,)), first.classes, shape, more=dict(others), target_name=name)
+        return Facts(
+            Shape((self.inputs,)), first.classes, shape, more=dict(others), target_name=name, examples=self.train
+        )
 
     def load(self) -> Sets:
         parts = [self._part(n or 0, stream) for n, stream in zip((self.train, self.valid, self.test), count())]

@@ -35,7 +35,7 @@ class Toy(Dataset):
     source: ClassVar[str] = "generated points"
 
     def facts(self) -> Facts:
-        return Facts(Shape((self.inputs,)), classes=self.outputs)
+        return Facts(Shape((self.inputs,)), classes=self.outputs, examples=self.train)
 
     def load(self) -> Sets:
         parts = [self._part(n or 0, np.random.default_rng([self.seed, stream])) for n, stream in self._streams()]

@@ -174,7 +174,7 @@ class Translations(Dataset):
         return with_begun_texts(path, record)
 
     def facts(self) -> Facts:
-        return facts_of_fields(self._fields())
+        return facts_of_fields(self._fields(), examples=self.train)
 
     def _fields(self) -> dict[str, DataField]:
         texts = self.texts()

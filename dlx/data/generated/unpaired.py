@@ -43,7 +43,7 @@ class Unpaired(Dataset):
     seed: NonNegativeInt = Field(0, description="of the pictures")
 
     def facts(self) -> Facts:
-        return facts_of_fields(self._fields())
+        return facts_of_fields(self._fields(), examples=self.train)
 
     def _fields(self) -> Mapping[str, DataField]:
         picture = Shape((3, self.size, self.size))

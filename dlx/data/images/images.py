@@ -146,15 +146,15 @@ class Images(Pool):
 
     def facts(self) -> Facts:
         indexes = self._indexes()
-        self.part_sizes(len(indexes["train"].labels))
+        examples, *_ = self.part_sizes(len(indexes["train"].labels))
         first = indexes["train"].first()
         about = ignored_of(first)
         warnings = (Problem(f"{first.name} has {about}", WAYS_OUT[about]),) if about else ()
         shape = shape_of(first, self.form)
         if self.masks is not None:
-            return replace(facts_with_masks(self, indexes, shape), warnings=warnings)
+            return replace(facts_with_masks(self, indexes, shape, examples), warnings=warnings)
         classes = None if self.unlabelled else _classes(indexes)
-        return replace(self.facts_of(shape, classes=classes), warnings=warnings)
+        return replace(self.facts_of(shape, classes=classes, examples=examples), warnings=warnings)
 
     def load(self) -> Sets:
         indexes = self._indexes()

@@ -35,10 +35,13 @@ class Masks:
     names: tuple[str, ...]
 
 
-def facts_with_masks(source: Images, indexes: Mapping[str, ImageIndex], shape: Shape) -> Facts:
-    """Return the facts of pictures of `shape` with masks. DataError where they do not belong together."""
+def facts_with_masks(source: Images, indexes: Mapping[str, ImageIndex], shape: Shape, examples: int) -> Facts:
+    """Return the facts of pictures of `shape` with masks, and their number in the training part.
+
+    DataError where they do not belong together.
+    """
     masks = masks_of(source, indexes)
-    found = source.facts_of(shape, classes=len(masks.form.values), target=Shape(shape[1:]))
+    found = source.facts_of(shape, classes=len(masks.form.values), target=Shape(shape[1:]), examples=examples)
     return replace(found, class_names=masks.names)
 
 

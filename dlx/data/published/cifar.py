@@ -68,10 +68,11 @@ class CIFAR10(Pool):
         self._not_twice()
         sizes = [self._size(file) for file in (*self.files, self.test_file)]
         if self.classes is None:
-            self.part_sizes(sum(sizes[:-1]))
+            examples, *_ = self.part_sizes(sum(sizes[:-1]))
         else:
-            self.part_sizes(len(chosen(self._labels(self.files), self._numbers())[0]))
-        facts = self.facts_of(Shape((3, 32, 32)), classes=self.count if self.classes is None else len(self.classes))
+            examples, *_ = self.part_sizes(len(chosen(self._labels(self.files), self._numbers())[0]))
+        classes = self.count if self.classes is None else len(self.classes)
+        facts = self.facts_of(Shape((3, 32, 32)), classes=classes, examples=examples)
         return replace(facts, class_names=self._chosen_names())
 
     def load(self) -> Sets:

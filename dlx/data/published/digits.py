@@ -59,8 +59,8 @@ class Digits(Pool):
 
     def facts(self) -> Facts:
         taken = range(10) if self.classes is None else self.classes
-        self.part_sizes(sum(COUNTS[one] for one in taken))
-        return self.facts_of(Shape((1, 8, 8)), classes=len(taken))
+        examples, *_ = self.part_sizes(sum(COUNTS[one] for one in taken))
+        return self.facts_of(Shape((1, 8, 8)), classes=len(taken), examples=examples)
 
     def load(self) -> Sets:
         images, labels = embedded()

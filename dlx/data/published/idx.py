@@ -90,12 +90,13 @@ class IDX(Pool):
         self._check_shapes(shapes)
         count = max(int(one.max()) for one in labels) + 1
         if self.classes is None:
-            self.part_sizes(len(labels[0]))
-            return self.facts_of(shapes[0], classes=count), labels
+            examples, *_ = self.part_sizes(len(labels[0]))
+            return self.facts_of(shapes[0], classes=count, examples=examples), labels
         self._numbers(count)
         rows, _ = chosen(labels[0], self.classes)
-        self.part_sizes(len(rows))
-        return replace(self.facts_of(shapes[0], classes=len(self.classes)), class_names=self._names), labels
+        examples, *_ = self.part_sizes(len(rows))
+        facts = self.facts_of(shapes[0], classes=len(self.classes), examples=examples)
+        return replace(facts, class_names=self._names), labels
 
     def load(self) -> Sets:
         self.facts()

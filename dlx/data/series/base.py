@@ -84,7 +84,8 @@ class SeriesData(Dataset):
         content = self.content()
         parts = Parts.of_rows(self, content)
         starts = parts.starts(self, content)
-        return facts_of_fields(self._fields(), self.uses()), (content, parts, starts)
+        examples = sum(map(len, starts[0]))
+        return facts_of_fields(self._fields(), self.uses(), examples=examples), (content, parts, starts)
 
     def _fields(self) -> dict[str, DataField]:
         count = len(self.forecast)

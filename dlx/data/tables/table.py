@@ -246,14 +246,14 @@ class Table(Pool):
         if not isinstance(self.split, str) or any(column.sort == "text" for column in columns) or text_columns(self):
             rows = split_rows(self, frames, self._targets_of(frame, goal))
             columns = with_vocabularies(self, frame, columns, rows[0])
-            texts = fitted_texts(self, frames, rows[0])
+            texts, examples = fitted_texts(self, frames, rows[0]), len(rows[0])
         else:
-            self.part_sizes(len(frame))
+            examples, *_ = self.part_sizes(len(frame))
         shape = Shape((sum(column.width for column in columns),))
         if goal is not None:
-            facts = self.facts_of(shape, classes=self.classes_of(goal, frames))
+            facts = self.facts_of(shape, classes=self.classes_of(goal, frames), examples=examples)
         else:
-            facts = self.facts_of(shape, target=Shape((len(self.goal_columns),)))
+            facts = self.facts_of(shape, target=Shape((len(self.goal_columns),)), examples=examples)
         problems = warnings(self, frame, columns, goal)
         labels = self.task == "multilabel"
         facts = replace(facts, columns=uses(self, frame, columns, goal, texts), warnings=problems, labels=labels)

@@ -343,4 +343,4 @@ def _input_fields(table: Table, pool: Frame, columns: Sequence[Column]) -> Itera
 
 def named_facts(fields: Mapping[str, DataField], facts: Facts) -> Facts:
     """Return the facts with named fields, where there are some."""
-    return facts_of_fields(fields, facts.columns, facts.warnings) if fields else facts
+    return facts_of_fields(fields, facts.columns, facts.warnings, facts.examples) if fields else facts
