@@ -223,6 +223,13 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[:1] in set('aeiou') else 'a'} {noun}"
 
 
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """Join names for a sentence, of many the first ones: `a`, `a and b`, `a, b and c`, `a, b, c and 4 more`."""
+    every = list(names)
+    last = f"{len(every) - most:,} more" if len(every) > most else every.pop() if every else ""
+    return f"{', '.join(every[:most])} and {last}" if every else last
+
+
 def plural(count: int, noun: str) -> str:
     """Write a count with its noun: `1 layer`, `2 layers`, `1,000 layers`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from ..errors import RunError
 from ..show import html
 from ..show.sweep import sweeping
+from ..spec.overrides import ChangeOf
 from ..sweeps import plan as plans
 from ..sweeps import run as sweeps
 from ..sweeps.events import SweepResult
@@ -126,7 +127,7 @@ def sweep(
     check_choice("backend", backend, get_args(Backend))
     if trials is not None:
         check_whole("trials", trials, 1)
-    changes = [*override_texts(overrides), *([f"++sweep.sampler={sampler}"] if sampler is not None else [])]
+    changes = [*override_texts(overrides), *([] if sampler is None else [_of_sampler(sampler)])]
     with TURN:
         plan = plans.plan(experiment_of(spec), changes, Path(runs), trials, study)
         warn_of_password(plan.base)
@@ -139,6 +140,11 @@ def sweep(
     if figures:
         sweeps.draw_figures(ending)
     return _result(ending)
+
+
+def _of_sampler(name: str) -> str:
+    """Return the override that an argument `sampler` stands for."""
+    return ChangeOf(f"++sweep.sampler={name}", f"argument `sampler={name!r}`")
 
 
 def _result(ending: SweepResult) -> StudyResult:

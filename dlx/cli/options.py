@@ -59,9 +59,19 @@ def source(init_from: str | None) -> list[str]:
     """Return the override of `--init-from`."""
     if init_from is None:
         return []
+    from ..spec.overrides import ChangeOf
     from ..spec.sections.sweep_values import quoted
 
-    return [f"++weights.from={quoted(init_from)}"]
+    return [ChangeOf(f"++weights.from={quoted(init_from)}", f"option `--init-from {init_from}`")]
+
+
+def sampler(name: str | None) -> list[str]:
+    """Return the override of `--sampler`."""
+    if name is None:
+        return []
+    from ..spec.overrides import ChangeOf
+
+    return [ChangeOf(f"++sweep.sampler={name}", f"option `--sampler {name}`")]
 
 
 @contextmanager

@@ -172,7 +172,7 @@ def sweep(
     from ..sweeps import plan as plans
     from ..sweeps import run as sweeps
 
-    chosen = [f"++sweep.sampler={sampler}"] if sampler is not None else []
+    chosen = options.sampler(sampler)
     changes = [*(overrides or []), *options.source(init_from), *chosen]
     made = plans.plan(spec, changes, runs, trials, study, plugin or [])
     warn_of_password(made.base)

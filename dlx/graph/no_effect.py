@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import Problem, plural
+from ..errors import Problem, listed, plural
 from ..spec import Experiment
 from ..spec.syntax.nodes import OVERRIDE
 
@@ -102,15 +102,32 @@ def _is_cut_short(experiment: Experiment, time: Time, length: str) -> bool:
 
 
 def _rates_of_zero(experiment: Experiment, train: Train) -> Iterator[Problem]:
-    """Yield a warning for each optimizer whose rate of 0 moves no weight."""
+    """Yield a warning for each optimizer, and each group of weights, whose rate of 0 moves no weight."""
+    each = train.optimizers or {"": train.optimizer}
+    if any(one.moves_by_rate and not one.stands_still for one in each.values()):
+        yield from _groups_at_rest(experiment, train)
     if any(group.lr for group in train.groups):
         return
-    for name, optimizer in (train.optimizers or {"": train.optimizer}).items():
+    for name, optimizer in each.items():
         if optimizer.stands_still:
             keys = ("train", "optimizer", *filter(None, [name]), optimizer.kind, "lr")
             hint = "Give a rate above 0; `freeze` holds some weights and moves the others."
             message = f"`lr: 0` of {optimizer.kind} moves no weight: the network stays as it begins"
             yield Problem(message, hint, experiment.place(*keys), ".".join(keys))
+
+
+def _groups_at_rest(experiment: Experiment, train: Train) -> Iterator[Problem]:
+    """Yield a warning for each group of weights that has a rate of 0 of its own."""
+    for index, group in enumerate(train.groups):
+        for field in ("lr", "lr_scale"):
+            if getattr(group, field) == 0:
+                message = (
+                    f"`{field}: 0` of the group {listed(f'`{one}`' for one in group.patterns)} moves no weight of it"
+                )
+                hint = "Give a rate above 0; `freeze` holds weights, and takes no gradients of them."
+                node = experiment.root.at("train", "groups", index, field)
+                mark = node.mark if node is not None else experiment.place("train", "groups")
+                yield Problem(message, hint, mark, f"train.groups.{index}.{field}")
 
 
 def _times(experiment: Experiment, train: Train) -> Iterator[Time]:

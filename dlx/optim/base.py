@@ -73,6 +73,8 @@ class Optimizer(Declared):
     """Whether groups of weights may have options of their own."""
     most: ClassVar[int | None] = None
     """Largest number of weights that the optimizer can handle; None for no limit."""
+    moves_by_rate: ClassVar[bool] = True
+    """Whether the size of its steps is the rate, so that a rate of 0 moves no weight."""
     state_per_param: ClassVar[int] = 0
     """Values of state per learned value."""
 
@@ -94,7 +96,7 @@ class Optimizer(Declared):
     @property
     def stands_still(self) -> bool:
         """Whether the rate is 0, so that no weight moves."""
-        return not self.lr
+        return self.moves_by_rate and not self.lr
 
     def build(self, params: Iterable[Tensor] | Iterable[WeightGroup]) -> torch.optim.Optimizer:
         """Return the torch optimizer for `params`, with fused kernels where torch has them."""

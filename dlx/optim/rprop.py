@@ -27,10 +27,7 @@ class Rprop(Optimizer):
 
     torch_name: ClassVar[str] = "Rprop"
     state_per_param: ClassVar[int] = 2
-
-    @property
-    def stands_still(self) -> bool:
-        return False  # the smallest of `step_sizes` is above 0
+    moves_by_rate: ClassVar[bool] = False  # the smallest of `step_sizes` is above 0
 
     @model_validator(mode="after")
     def _down_and_up(self) -> Self:

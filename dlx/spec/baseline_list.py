@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Problem, SpecError
+from ..errors import Mark, Problem, SpecError
 from . import hydra_grammar
-from .overrides import content_of, mark_of, parse
+from .overrides import ChangeOf, content_of, mark_of, parse
 from .syntax.read import Node
 from .validation import choose, shown
 
@@ -41,7 +41,7 @@ def with_baselines(experiment: Experiment, kinds: Sequence[str]) -> Experiment:
     """
     nodes: list[Node] = []
     for text in kinds:
-        mark = mark_of(f"--kind {text}")
+        mark = _typed(text)
         nodes += [content_of(SECTION, entry, experiment.path, mark) for entry in _entries(text)]
     root = experiment.root.copy()
     assert isinstance(root.value, dict)
@@ -58,6 +58,10 @@ def with_baseline(experiment: Experiment, place: int) -> Experiment:
     return experiment.with_root(root)
 
 
+def _typed(text: str) -> Mark:
+    return mark_of(ChangeOf(text, f"option `--kind {text}`"))
+
+
 def _entries(text: str) -> list[Any]:
     """Return the entries that a text of `--kind` stands for."""
     name, _, rest = text.partition("=")
@@ -65,7 +69,7 @@ def _entries(text: str) -> list[Any]:
         return [name]
     from hydra.core.override_parser.types import ChoiceSweep, Glob, Sweep
 
-    mark = mark_of(f"--kind {text}")
+    mark = _typed(text)
     value = parse(text, mark).value()
     if isinstance(value, ChoiceSweep):
         return [{name: hydra_grammar.plain(one)} for one in value.list]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..errors import Mark, Problem, SpecError, did_you_mean, shortened
 from ..layers import LAYERS
@@ -55,9 +55,23 @@ def applied(root: Node, overrides: Sequence[str], spec: Path) -> tuple[Node, lis
     return root, problems
 
 
+class ChangeOf(str):
+    """An override that a user has typed as something else, by whose name mistakes in it are told."""
+
+    def __new__(cls, text: str, typed: str) -> Self:
+        """Make an override of the text; `typed` is such as `option `--sampler grid``."""
+        made = super().__new__(cls, text)
+        made.typed = typed
+        return made
+
+    typed: str
+
+
 def mark_of(text: str) -> Mark:
     """Return the mark of an override, which stands on no line: `override `TEXT``, passwords masked."""
-    return Mark(f"{OVERRIDE}{shortened(masked(text), 80)}`")
+    if isinstance(text, ChangeOf):
+        return Mark(shortened(masked(text.typed), 80))
+    return Mark(f"override `{shortened(masked(text), 80)}`")
 
 
 def parse(text: str, mark: Mark | None = None) -> Any:
@@ -298,7 +312,8 @@ class _Target:
                 value.replaced = long_form(entry).map[str(kind)]
                 entry.map[str(kind)] = value  # `linear_1=20` means `linear: 20`
         elif isinstance(self.parent.value, dict):
-            self.replace_other_length()
+            if value.plain() is not None:
+                self.replace_other_length()
             value.replaced = self.parent.value.get(str(self.key))
             self.parent.value[str(self.key)] = value
 

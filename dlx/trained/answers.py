@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import isnan, prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import DlxError
@@ -292,6 +292,14 @@ def answers_of(
 LEAVE_OUT = "Leave it out."
 
 
+def _as_probability(threshold: float | None) -> float | None:
+    """Return a threshold of probabilities. DlxError for one that all of them lie above, or none."""
+    if threshold is not None and not 0 < threshold < 1:
+        message = f"`--threshold` is {threshold:g}, and a probability lies between 0 and 1"
+        raise DlxError(message, hint="Give one of those, such as 0.7.")
+    return threshold
+
+
 def _answers_of(
     objective: Supervised, outputs: Tensor, combine: str | None, record: InputRecord, threshold: float | None
 ) -> Answers:
@@ -314,7 +322,8 @@ def _answers_of(
         _refuse(threshold, f"`{objective.kind}` predicts values")
         return _values_of(objective, objective.answered(mean).numpy(), record)
     if isinstance(objective, Multilabel):
-        return _labels_of(objective if threshold is None else objective.at(threshold), mean)
+        least = _as_probability(threshold)
+        return _labels_of(objective if least is None else objective.at(least), mean)
     classes, likely = _classes_of(objective, mean, outputs, combine, threshold)
     labels = record.class_names or tuple(map(str, range(record.facts.classes or 0)))
     return Classes(classes.numpy(), None if likely is None else likely.numpy(), labels)
@@ -334,8 +343,8 @@ def _classes_of(
         _refuse(threshold, f"the outputs of {objective.loss.kind} are no probabilities")
     elif likely.shape[1] != 2:
         _refuse(threshold, f"there are {likely.shape[1]} classes")
-    elif threshold is not None:
-        return (likely[:, 1] > threshold).long(), likely
+    elif (least := _as_probability(threshold)) is not None:
+        return (likely[:, 1] > least).long(), likely
     decided = mean if combine is None else combined(objective, outputs, combine)
     if objective.one_logit:
         return (objective.loss.predict(decided).squeeze(1) > getattr(objective, "threshold", 0.5)).long(), likely
@@ -384,6 +393,8 @@ def _boxes_of(objective: Supervised, output: Tensor, record: InputRecord, thresh
     assert record.facts.target is not None
     metric = next((one for one in objective.metrics if isinstance(one, AveragePrecision)), AveragePrecision())
     least = metric.least if threshold is None else threshold
+    if isnan(least):
+        raise DlxError("`--threshold` is no number", hint="Give the least score of a box, such as 0.5.")
     kinds = record.facts.target[0] - 5
     corners, classes, scores = boxes.detections(output, (output.shape[1] - record.facts.target[0]) // 5 + 1)
     order = scores.argsort(dim=1, descending=True, stable=True)

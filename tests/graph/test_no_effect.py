@@ -31,6 +31,16 @@ def test_a_rate_of_zero_moves_no_weight():
     assert len(warned("steps: 5, optimizer: {sgd: {lr: 0}}, groups: [{match: head, lr_scale: 3}]")) == 1
 
 
+@pytest.mark.parametrize("field", ["lr", "lr_scale"])
+def test_a_group_whose_rate_is_zero_moves_none_of_its_weights(field):
+    (said,) = warned(f"steps: 5, optimizer: sgd, groups: [{{match: [head, '*/bias'], {field}: 0}}]")
+    assert said == f"`{field}: 0` of the group `head` and `*/bias` moves no weight of it"
+    assert warned(f"steps: 5, optimizer: rprop, batch_size: all, groups: [{{match: head, {field}: 0}}]") == []
+    assert warned(f"steps: 5, optimizer: sgd, groups: [{{match: head, {field}: 1e-9}}]") == []
+    (of_all,) = warned(f"steps: 5, optimizer: {{sgd: {{lr: 0}}}}, groups: [{{match: head, {field}: 0}}]")
+    assert of_all.startswith("`lr: 0` of sgd")
+
+
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_the_optimizers_that_stand_still_at_a_rate_of_zero_are_those_that_are_said_to(kind):
     made = OPTIMIZERS[kind](lr=0, **({"temperature": 1.0} if kind == "sgld" else {}))

@@ -139,12 +139,19 @@ def test_a_tilde_takes_a_key_out(spec, override, path):
         ("train.steps=7", "~train.epochs"),
         ("~train.epochs", "train.steps=7"),
         ("++train.steps=7",),
+        ("train.steps=7", "train.epochs=null"),
+        ("train.epochs=null", "train.steps=7"),
     ],
     ids=" ".join,
 )
 def test_steps_take_the_epochs_of_a_training_away(spec, overrides):
     train = changed(spec, *overrides).at("train").plain()
-    assert (train["steps"], "epochs" in train) == (7, False)
+    assert (train["steps"], train.get("epochs")) == (7, None)
+
+
+def test_epochs_of_none_leave_the_steps_of_a_training(spec):
+    train = changed(spec, "train.steps=7", "train.epochs=null", "train.steps=8").at("train").plain()
+    assert (train["steps"], train["epochs"]) == (8, None)
 
 
 def test_epochs_take_the_steps_of_a_stage_away_and_those_of_a_warmup_stay(tmp_path):

@@ -6,9 +6,12 @@ import statistics
 import pytest
 from studies import RATE, swept
 
-from dlx.errors import DlxError
+import dlx
+from dlx.cli.options import sampler, source
+from dlx.errors import DlxError, SpecError
 from dlx.show.leaderboard import leaderboard
 from dlx.show.sweep import ending
+from dlx.spec import load
 from dlx.sweeps import figures
 from dlx.sweeps.run import draw_figures
 from dlx.sweeps.seed_averages import averaged, is_replicate
@@ -131,6 +134,19 @@ def test_what_would_choose_among_them_is_refused(spec, tmp_path, more, message):
     with pytest.raises(DlxError) as refused:
         swept(spec, tmp_path / "runs", *more)
     assert refused.value.problems[0].message == message
+
+
+def test_what_a_sampler_cannot_take_is_told_at_the_option_that_names_it(spec, tmp_path):
+    with pytest.raises(DlxError) as refused:
+        swept(spec, tmp_path / "runs", FOLDS, *sampler("cma_es"))
+    (problem,) = refused.value.problems
+    assert str(problem.mark) == "option `--sampler cma_es`"
+    assert problem.message == "`data.digits.fold` is averaged over, and cma_es would look for its best value"
+    told = [str(problem.mark) for problem in load(spec, [*source(""), *sampler("cmaes")]).problems]
+    assert told == ["option `--init-from `", "option `--sampler cmaes`"]
+    with pytest.raises(SpecError) as refused:
+        dlx.sweep(spec, [FOLDS], sampler="cmaes", runs=tmp_path / "runs")
+    assert str(refused.value.problems[0].mark) == "argument `sampler='cmaes'`"
 
 
 def test_draws_that_failed_are_left_out():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -213,6 +214,20 @@ def test_a_threshold_decides_between_two_classes(tmp_path, layers, objective):
 
     assert found.classes.tolist() == (likely > 0.7).tolist()
     assert 0 < found.classes.sum() < (likely > 0.5).sum()
+
+
+@pytest.mark.parametrize("threshold", [1e6, 1, 0, -0.5, float("nan")])
+@pytest.mark.parametrize("objective", ["binary_classification", "multilabel"])
+def test_a_threshold_that_is_no_probability_is_refused(tmp_path, objective, threshold):
+    binary = objective == "binary_classification"
+    data = "{synthetic: {shape: [6], classes: 2, train: 40}}" if binary else "{label_sets: {train: 40}}"
+    run = trained(tmp_path, data, "[{linear: 1}]" if binary else "[{linear: 5}]", objective=f"objective: {objective}")
+    width = 6 if binary else 20
+    np.save(tmp_path / "x.npy", np.zeros((2, width)))
+    with pytest.raises(
+        DlxError, match=rf"`--threshold` is {re.escape(f'{threshold:g}')}, and a probability lies between 0 and 1"
+    ):
+        predict(run.results[0].run, tmp_path / "x.npy", threshold=threshold)
 
 
 @pytest.mark.parametrize(

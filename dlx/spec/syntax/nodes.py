@@ -13,8 +13,8 @@ from ...errors import Mark, Problem, SpecError, shortened
 
 MAX_DEPTH = 100
 MAX_VALUES = 200_000
-OVERRIDE = "override `"
-"""The beginning of the mark of what an override has set."""
+OVERRIDE = ("override `", "option `", "argument `")
+"""How the marks begin of what an override has set, or what stands for one."""
 MAX_WHOLE = 10**300 - 1
 """The largest whole number: it has a float."""
 SMALLEST = math.ulp(0.0)
