@@ -43,12 +43,16 @@ def _end_at_once(status: object) -> None:
     """End the process without taking its objects apart one by one, a tenth of the time of `dlx inspect`.
 
     Returns where the interpreter should end as usual: torch, a plugin or another thread is there and may have more to
-    do, such as to write its files out, a profiler waits for the end, or what was printed does not arrive.
+    do, such as to write its files out, a profiler waits for the end, or what was printed does not arrive. A thread
+    that still imports torch has nothing to do any more: an error came before its first use.
     """
+    from .utils.imports import unfinished
+
     threads, plugins = sys.modules.get("threading"), sys.modules.get("dlx.plugins.announcements")
-    if not isinstance(status, int | None) or "torch" in sys.modules or _is_watched():
+    imports = unfinished()
+    if not isinstance(status, int | None) or ("torch" in sys.modules and not imports) or _is_watched():
         return
-    if (threads is not None and threads.active_count() > 1) or (plugins is not None and plugins.have_run()):
+    if (threads is not None and threads.active_count() > 1 + imports) or (plugins is not None and plugins.have_run()):
         return
     import atexit
 

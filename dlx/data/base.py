@@ -376,6 +376,10 @@ class Dataset(Declared):
     source: ClassVar[str] = ""
     bytes_per_value: ClassVar[int] = 8
     """Bytes of a value while generated data is drawn."""
+    loads_in_numpy: ClassVar[bool] = False
+    """Whether `load` spends its time in NumPy and in files, without Python's lock, and imports no package that looks
+    for torch: then torch is imported beside it.
+    """
     targets_are_next_inputs: ClassVar[bool] = False
     """Whether the target at each step is the input of the next: a network that looks ahead would copy it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from ..training.batches import sampling
 from ..training.checkpoints import training_state
 from ..training.generation import at_stages
 from ..training.prepared import Load, Prepared, loaded
+from ..utils import imports
 from . import confusion_matrix
 from .interrupts import Interrupt, halting
 from .lock import locked
@@ -329,13 +331,16 @@ def mirror_of(experiment: Experiment, folder: RunFolder) -> Mirror | None:
 def loaded_beside_mirror(runs: Path) -> Load:
     """Return a function that loads the data of a spec, and then starts the mirror that its runs will ask.
 
-    The data is loaded when the spec has no mistake, and before torch is imported.
+    The data is loaded when the spec has no mistake, and before torch is imported, or beside that.
     """
 
     def load(experiment: Experiment) -> Sets:
-        sets, asked = loaded(experiment), experiment.track
+        asked, first = experiment.track, "torch" not in sys.modules
+        in_numpy = experiment.data is not None and experiment.data.loads_in_numpy
+        with imports.beside("torch") if in_numpy else nullcontext():
+            sets = loaded(experiment)
         # runs with plugins or samples of the machine have mirrors of their own
-        if asked.mlflow and not asked.system_metrics and not experiment.plugins and "torch" not in sys.modules:
+        if asked.mlflow and not asked.system_metrics and not experiment.plugins and first:
             from .. import track
 
             track.begin(runs, asked.uri)

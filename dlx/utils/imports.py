@@ -1,13 +1,26 @@
-"""Imports of large packages in processes that dlx has for itself: without looking for garbage among what stays."""
+"""Imports of large packages in processes that dlx has for itself: without looking for garbage among what stays, and
+beside work that leaves Python's lock to others.
+"""
 
 from __future__ import annotations
 
 import gc
+import importlib
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from .system import cores
+
+if TYPE_CHECKING:
+    from threading import Thread
 
 _OWN: list[bool] = []
 """Has an item where nobody else's objects are in this process."""
+
+_BESIDE: list[Thread] = []
+"""The threads that import."""
 
 
 def own_process() -> None:
@@ -31,3 +44,33 @@ def uncollected() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def beside(package: str) -> Iterator[None]:
+    """Import a package in a thread of its own while the block runs, and wait for it behind the block.
+
+    Only in a process of dlx's own that has more than one core. The block must not import anything that looks for the
+    package. If it fails, nobody waits: the process is about to end.
+    """
+    if not _OWN or package in sys.modules or cores() == 1:
+        yield
+        return
+
+    from threading import Thread
+
+    def imported() -> None:
+        with suppress(Exception), uncollected():  # the first to use it imports it again, and has its error
+            importlib.import_module(package)
+
+    # a daemon, for an interpreter that ends does not wait for those
+    thread = Thread(target=imported, name=f"import {package}", daemon=True)
+    _BESIDE.append(thread)
+    thread.start()
+    yield
+    thread.join()
+
+
+def unfinished() -> int:
+    """Return how many threads still import."""
+    return sum(thread.is_alive() for thread in _BESIDE)

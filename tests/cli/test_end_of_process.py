@@ -68,5 +68,27 @@ def test_what_is_to_be_done_at_the_end(tmp_path):
     assert ended.stdout == "done\n"
 
 
+FAILING = """\
+from dlx.__main__ import _end_at_once
+from dlx.utils import imports
+
+imports.own_process()
+imports.cores = lambda: 2
+try:
+    with imports.beside("torch"):
+        raise OSError("no such file")
+except OSError:
+    _end_at_once(3)
+print("an interpreter that takes all apart meets torch half way")
+"""
+
+
+def test_data_that_cannot_be_loaded_while_torch_is_imported_beside(tmp_path):
+    ended = python(tmp_path, "-c", FAILING)
+
+    assert ended.returncode == 3
+    assert ended.stdout == ""
+
+
 def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)

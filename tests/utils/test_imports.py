@@ -1,4 +1,4 @@
-"""Imports without the garbage collector: in processes of dlx's own alone, and it is at work again after them."""
+"""Imports without the garbage collector, and beside other work: in processes of dlx's own alone."""
 
 import gc
 import subprocess
@@ -69,3 +69,49 @@ def test_a_command_that_trains_imports_torch_out_of_the_collector_s_sight(tmp_pa
     status, at_work, count = done.stdout.splitlines()[-1].split()
     assert (status, at_work) == ("0", "True"), done.stderr
     assert int(count) > 50_000
+
+
+SLOW = "import time\ntime.sleep(0.2)\nfinished = True\n"
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package that takes a while to import."""
+    (tmp_path / "slowly_imported.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(imports, "_BESIDE", [])
+    monkeypatch.setattr(imports, "cores", lambda: 2)
+    yield "slowly_imported"
+    for thread in imports._BESIDE:
+        thread.join()
+    sys.modules.pop("slowly_imported", None)
+
+
+def test_a_package_is_imported_while_a_block_runs_and_is_there_behind_it(own, package):
+    with imports.beside(package):
+        assert imports.unfinished() == 1
+    assert imports.unfinished() == 0
+    assert sys.modules[package].finished
+
+
+def test_nobody_waits_for_an_import_beside_a_block_that_fails(own, package):
+    with pytest.raises(OSError, match="no such file"), imports.beside(package):
+        raise OSError("no such file")
+    assert imports.unfinished() == 1
+
+
+def test_an_import_that_fails_beside_a_block_leaves_its_error_to_the_first_use(own, package, tmp_path):
+    (tmp_path / "slowly_imported.py").write_text("raise ImportError('too old')")
+    with imports.beside(package):
+        pass
+    with pytest.raises(ImportError, match="too old"):
+        __import__(package)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_nothing_is_imported_beside_on_one_core_or_in_the_process_of_a_user(package, monkeypatch, cores):
+    monkeypatch.setattr(imports, "_OWN", [True] if cores == 1 else [])
+    monkeypatch.setattr(imports, "cores", lambda: cores)
+    with imports.beside(package):
+        assert imports.unfinished() == 0
+    assert package not in sys.modules

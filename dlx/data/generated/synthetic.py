@@ -51,6 +51,7 @@ class Synthetic(Dataset):
     labelled: LabelledField = None
 
     bytes_per_value: ClassVar[int] = 4
+    loads_in_numpy: ClassVar[bool] = True
     source: ClassVar[str] = "random numbers"
 
     @model_validator(mode="after")

@@ -54,6 +54,7 @@ class CIFAR10(Pool):
     """Classes."""
     names_file: ClassVar[str] = "batches.meta.txt"
     source: ClassVar[str] = "Krizhevsky 2009, CIFAR-10, binary version"
+    loads_in_numpy: ClassVar[bool] = True
 
     @classmethod
     def first_field(cls) -> str:

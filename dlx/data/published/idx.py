@@ -60,6 +60,7 @@ class IDX(Pool):
     )
 
     source: ClassVar[str] = "IDX files"
+    loads_in_numpy: ClassVar[bool] = True
 
     @classmethod
     def first_field(cls) -> str:
