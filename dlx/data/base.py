@@ -422,12 +422,18 @@ class Dataset(Declared):
 
         if record.raw_more:
             several = ", ".join((record.facts.input_name, *record.raw_more))
-            message = f"the network takes the inputs {several}, and inputs from memory are one array"
-            raise DataError(message, hint="Save the arrays by these names with numpy.savez, and give the file.")
+            message = f"the network takes the inputs {several}, and here is one array"
+            raise DataError(message, hint="Give a mapping of arrays by these names, or a file of them, .npz.")
         return array_of(inputs, record.raw)
 
     def from_fields(self, inputs: FieldInputs, record: InputRecord) -> NewInputs:
         """Return several inputs from memory by the names of their fields. DataError where they are not those."""
+        from .new_inputs import of_fields
+        from .python_inputs import INPUTS
+
+        if record.raw_more and not record.columns:
+            main = record.facts.input_name
+            return of_fields(inputs.arrays, {main: record.raw, **record.raw_more}, main, INPUTS)
         names = ", ".join(f"`{name}`" for name in inputs.arrays)
         message = f"the inputs are arrays by name, {names}, and the data `{self.kind}` takes no fields of arrays"
         raise DataError(message, hint="Give an array, or for a table its columns.")

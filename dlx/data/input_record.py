@@ -59,6 +59,27 @@ class InputRecord:
 
     targets: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def columns(self) -> list[str]:
+        """Columns that new inputs have, those of texts among them; empty for inputs that are arrays."""
+        values = [str(one["name"]) for one in self.reading.get("columns", ())]
+        return list(dict.fromkeys([*values, *self.text_columns.values()]))
+
+    @property
+    def text_columns(self) -> dict[str, str]:
+        """The column of each input that is a text, by its field."""
+        return {str(name): str(column) for name, column in self.reading.get("text_columns", {}).items()}
+
+    @property
+    def arrays(self) -> dict[str, Shape]:
+        """The arrays that new inputs are, before preprocessing, by field, where they are no columns.
+
+        What is shifted from a target is none: nothing of a text has been written yet.
+        """
+        texts = self.facts.texts
+        every = {self.facts.input_name: self.raw, **self.raw_more}
+        return {name: one for name, one in every.items() if name not in texts or not texts[name].shifted}
+
     def prepared(self, x: Values) -> Floats:
         """Preprocess raw inputs (n, *raw), with the statistics of the training part."""
         prepared: Floats = _as(self.facts.input, applied(self.steps, x))

@@ -93,11 +93,23 @@ def by_name(path: Path, shapes: Mapping[str, Shape], main: str) -> NewInputs:
     if absent := [name for name in shapes if name not in there]:
         missing = ", ".join(f"`{name}`" for name in absent)
         raise DataError(f"{path} lacks {missing}: it holds {', '.join(there) or 'no array'}", hint=hint)
-    found = {name: _typed(open_array(path, name).read(), shape, path, name) for name, shape in shapes.items()}
+    return of_fields({name: open_array(path, name).read() for name in shapes}, shapes, main, path, hint)
+
+
+def of_fields(
+    arrays: Mapping[str, Values], shapes: Mapping[str, Shape], main: str, where: Path, hint: str = ""
+) -> NewInputs:
+    """Return the inputs of `shapes` from arrays by name; `main` is the first. DataError where they are not those."""
+    known = ", ".join(f"`{name}` (n, {', '.join(map(str, shape))})" for name, shape in shapes.items())
+    hint = hint or f"Give the arrays {known}."
+    if set(arrays) != set(shapes):
+        has = ", ".join(f"`{name}`" for name in arrays)
+        raise DataError(f"{where} are the arrays {has}, and the network takes {known}", hint=hint)
+    found = {name: _typed(arrays[name], shape, where, name) for name, shape in shapes.items()}
     counts = {name: len(values) for name, values in found.items()}
     if len(set(counts.values())) > 1:
         lengths = ", ".join(f"`{name}` {count:,}" for name, count in counts.items())
-        raise DataError(f"the arrays of {path} differ in length: {lengths}", hint=hint)
+        raise DataError(f"the arrays of {where} differ in length: {lengths}", hint=hint)
     return NewInputs(found.pop(main), more=found)
 
 

@@ -75,7 +75,7 @@ def spread(mask: Tensor, lead: Sequence[int]) -> Tensor:
     if mask.dim() == len(lead) + 2:
         mask = mask.unsqueeze(-3)
     elif mask.dim() < len(lead) + 2:
-        mask = mask.reshape(len(mask), *(1,) * len(lead), *mask.shape[1:])
+        mask = mask.reshape(mask.shape[0], *(1,) * len(lead), *mask.shape[1:])
     mask = mask.expand(*lead, *mask.shape[-3:])
     return mask if len(lead) == 1 else mask.flatten(0, len(lead) - 1)
 

@@ -54,7 +54,7 @@ class Attention(nn.Module):
         mask = self._mask(dict(zip(self.takes, masks, strict=True)).get("attn_mask"), q)
         seen = lower_right(query.shape[-2], key.shape[-2], q.device)
         if seen is not None:
-            mask = seen.expand(len(query), 1, *seen.shape) if mask is None else both(mask, seen)
+            mask = seen.expand(query.shape[0], 1, *seen.shape) if mask is None else both(mask, seen)
         return self._joined(self._attend(query, key, value, mask), q, value.shape[-1])
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **options: Any) -> Tensor:
@@ -82,7 +82,7 @@ class Attention(nn.Module):
         if q.dim() == 3:
             return mask.unsqueeze(1)
         if mask.dim() < q.dim():
-            mask = mask.reshape(len(mask), *(1,) * (q.dim() - mask.dim()), *mask.shape[1:])
+            mask = mask.reshape(mask.shape[0], *(1,) * (q.dim() - mask.dim()), *mask.shape[1:])
         return mask.expand(*q.shape[:-3], *mask.shape[-3:]).flatten(0, -4)
 
     def extra_repr(self) -> str:
@@ -168,7 +168,7 @@ class MultiheadAttention(nn.MultiheadAttention):
             keys, values = (cache.append(*new) for new in (("key", k.transpose(1, 2)), ("value", v.transpose(1, 2))))
             seen = lower_right(q.shape[1], keys.shape[-2], q.device, self.window)
             if seen is not None:
-                mask = seen.expand(len(q), 1, *seen.shape) if mask is None else both(mask, seen)
+                mask = seen.expand(q.shape[0], 1, *seen.shape) if mask is None else both(mask, seen)
         else:
             q = self._split(F.linear(xs[0], *self._projections()[0]))
             if self.rotary is not None:

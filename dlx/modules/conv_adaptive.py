@@ -90,7 +90,7 @@ class _MixedConv(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        n, parts = len(x), self.mixture(x)
+        n, parts = x.shape[0], self.mixture(x)
         filters = (parts @ self.weight.flatten(1)).view(-1, *self.weight.shape[2:])
         bias = None if self.bias is None else (parts @ self.bias).flatten()
         # one convolution with a group for each sample

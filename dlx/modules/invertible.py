@@ -28,7 +28,7 @@ class Pass:
 
     def log_det(self, like: Tensor) -> Tensor:
         """Return the sum over the layers, of each example of `like` (N, ...)."""
-        zero = like.new_zeros(len(like))
+        zero = like.new_zeros(like.shape[0])
         return sum(self.log_dets, zero)
 
 

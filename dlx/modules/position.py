@@ -147,13 +147,13 @@ class ALiBi(nn.Module):
 
     def forward(self, x: Tensor, *_: Tensor) -> Tensor:
         made = self._rows(torch.arange(self.queries, device=self.slopes.device), self.keys)
-        return made.expand(len(x), *made.shape)
+        return made.expand(x.shape[0], *made.shape)
 
     def step(self, x: Tensor, *memory: Tensor, cache: Cache) -> Tensor:
         start, cache.length = cache.length, cache.length + x.shape[1]
         rows = torch.arange(start, cache.length, device=self.slopes.device)
         made = self._rows(rows, memory[0].shape[1] if memory else cache.length)
-        return made.expand(len(x), *made.shape)
+        return made.expand(x.shape[0], *made.shape)
 
     def _rows(self, queries: Tensor, keys: int) -> Tensor:
         apart = (queries.unsqueeze(1) - torch.arange(keys, device=queries.device)).abs()
@@ -192,7 +192,7 @@ class RelativeAttentionBias(nn.Module):
 
     def _values(self, x: Tensor, buckets: Tensor) -> Tensor:
         made = F.embedding(buckets, self.weight).permute(2, 0, 1)
-        return made.expand(len(x), *made.shape)
+        return made.expand(x.shape[0], *made.shape)
 
     def _buckets(self, queries: Tensor, keys: int) -> Tensor:
         """Return the bucket of each query and key: (T, S)."""

@@ -50,7 +50,9 @@ class Recurrent(Carries, nn.RNNBase):
         named = dict(zip(self.takes, others, strict=False))
         states = [named[name] for name in STATES if name in named]
         carry = None if states else current()
-        begin = [_by_layer(state) for state in states] if carry is None else carry.first(self, self.zeros(x, len(x)))
+        begin = (
+            [_by_layer(state) for state in states] if carry is None else carry.first(self, self.zeros(x, x.shape[0]))
+        )
         if "lengths" in named or "document" in named:
             lengths, document = named.get("lengths"), named.get("document")
             y, ends = self._masked(x, begin, None if lengths is None else lengths.flatten(), document)
@@ -71,7 +73,7 @@ class Recurrent(Carries, nn.RNNBase):
         self, x: Tensor, begin: Sequence[Tensor], lengths: Tensor | None, document: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the same of texts of different lengths, or of several documents; cells only where they are used."""
-        zeros = self.zeros(x, len(x))
+        zeros = self.zeros(x, x.shape[0])
         states = (*begin, *zeros[len(begin) :])
         is_used = self.packs or current() is not None
         if lengths is None or document is not None or (len(zeros) > 1 and is_used):
@@ -144,14 +146,14 @@ class Recurrent(Carries, nn.RNNBase):
         shapes = [output, (self.num_layers, width)]
         shapes += [(self.num_layers, self.hidden_size)] if self.mode == "LSTM" else []
         parts = joined.split_with_sizes([prod(shape) for shape in shapes], 1)
-        return (part.reshape(len(x), *shape) for part, shape in zip(parts, shapes, strict=True))
+        return (part.reshape(x.shape[0], *shape) for part, shape in zip(parts, shapes, strict=True))
 
     def _begin(self, x: Tensor, states: Sequence[Tensor]) -> Any:
         """Return the initial state for torch's module; missing cells are zero."""
         if self.mode != "LSTM" or not states:
             return states[0] if states else None
         hidden, *cells = states
-        return hidden, cells[0] if cells else x.new_zeros(len(hidden), len(x), self.hidden_size)
+        return hidden, cells[0] if cells else x.new_zeros(len(hidden), x.shape[0], self.hidden_size)
 
 
 class RNN(Recurrent, nn.RNN):  # type: ignore[misc]
@@ -183,7 +185,7 @@ class OtherRNN(RNN):
     def _whole(self, x: Tensor, begin: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
         count, states_at_end = len(suffixes), list[Tensor]()
-        states = begin[0] if begin else self.zeros(x, len(x))[0]
+        states = begin[0] if begin else self.zeros(x, x.shape[0])[0]
         for layer in range(self.num_layers):
             dropped = F.dropout(x, self.dropout, self.training and layer > 0)
             states_of_layer = zip(states[count * layer :], suffixes, strict=False)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..data import input_record
+from ..data.text.fields import text_fields
 from ..errors import RunError
 from ..graph import Graph
 from ..layers.measure import DTYPES
@@ -136,22 +137,36 @@ def _answer_as_predict(run: RunFolder, about: Model, folder: Path) -> None:
     """
     from mlflow.models import ModelSignature
     from mlflow.models.utils import _save_example
+    from mlflow.pyfunc import add_to_model
 
     record = input_record.load(run.dir)
-    if record is None or "python_function" not in about.flavors:
+    if record is None:
         return
     (folder / RECORD).mkdir()
     for name in ("spec.yaml", input_record.FILE):
         shutil.copy(run.file(name), folder / RECORD / name)
     if (run.dir / "plugins").is_dir():
         shutil.copytree(run.dir / "plugins", folder / RECORD / "plugins")
-    about.flavors["python_function"] |= {"loader_module": PREDICTS}
-    del about.flavors["python_function"]["data"]  # MLflow then gives the loader the whole folder
-    array = np.zeros((1, *record.raw), np.float32)
-    about.signature = ModelSignature(_columns(record) or _schema({"input": array}), params=_threshold())
+    # MLflow has none for several inputs; without `data` it gives the loader the whole folder
+    about.flavors.pop("python_function", None)
+    add_to_model(  # type: ignore[no-untyped-call]
+        about,
+        loader_module=PREDICTS,
+        model_config={"device": None},
+        conda_env="conda.yaml",
+        python_env="python_env.yaml",
+    )
+    example = _row(record) if record.columns else _arrays(record)
+    about.signature = ModelSignature(_columns(record) if record.columns else _schema(example), params=_threshold())
     # that of the network was for its export
-    _save_example(about, _row(record) if record.reading.get("columns") else array, str(folder))
+    single = not record.columns and len(example) == 1
+    _save_example(about, next(iter(example.values())) if single else example, str(folder))
     about.save(str(folder / "MLmodel"))
+
+
+def _arrays(record: InputRecord) -> dict[str, Any]:
+    """Return one example of each array that the network takes, before preprocessing, by the name of its field."""
+    return {name: np.zeros((1, *shape), DTYPES[shape.dtype]) for name, shape in record.arrays.items()}
 
 
 def _row(record: InputRecord) -> Any:
@@ -159,23 +174,23 @@ def _row(record: InputRecord) -> Any:
     import pandas as pd
 
     values: dict[str, Any] = {"number": 1.0, "boolean": True, "date": "2000-01-01"}
-    columns = record.reading["columns"]
-    return pd.DataFrame(
-        {one["name"]: [values.get(one["sort"], next(iter(one.get("texts") or ()), "a"))] for one in columns}
-    )
+    row = {
+        one["name"]: values.get(one["sort"], next(iter(one.get("texts") or ()), "a"))
+        for one in record.reading.get("columns", ())
+    }
+    fields = text_fields(record.reading)
+    row |= {column: fields[name].shortest() for name, column in record.text_columns.items()}
+    return pd.DataFrame({name: [row[name]] for name in record.columns})
 
 
 def _columns(record: InputRecord) -> Any:
-    """Return the columns of a table as MLflow's schema; None for other inputs."""
+    """Return the columns of a table as MLflow's schema."""
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import AnyType
 
-    columns = record.reading.get("columns")
-    if not columns:
-        return None
     # MLflow refuses whole numbers for doubles, and numbers for strings; the network's own reading checks both
     anything: Any = AnyType()  # type: ignore[no-untyped-call]
-    return Schema([ColSpec(anything, column["name"]) for column in columns])
+    return Schema([ColSpec(anything, name) for name in record.columns])
 
 
 def _threshold() -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dlx import track
+from dlx.data import input_record, python_inputs
 from dlx.experiment import runner
 from dlx.spec import load
 from dlx.trained.predict import predict
@@ -153,7 +154,6 @@ def test_the_parts_of_a_table_are_datasets_with_columns_and_types(houses):
 def test_the_parts_of_arrays_are_datasets_with_shape_and_dtype(tmp_path):
     import json
 
-    from dlx.data import input_record
     from dlx.track.datasets import datasets
 
     (tmp_path / "s.yaml").write_text(
@@ -170,3 +170,89 @@ def test_the_parts_of_arrays_are_datasets_with_shape_and_dtype(tmp_path):
         (pixels,), (label,) = json.loads(tensors["features"]), json.loads(tensors["targets"])
         assert pixels["tensor-spec"] == {"dtype": "float32", "shape": [-1, 1, 8, 8]}  # before the components
         assert label["tensor-spec"] == {"dtype": "int64", "shape": [-1]}
+
+
+def test_a_column_of_text_is_taken_as_it_is(tmp_path, empty_store):
+    import mlflow
+    import torch
+
+    rows = [f"{('good', 'bad')[i % 2]} film{' of note' * (i % 3)},{('up', 'down')[i % 2]},{i}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["said,opinion,number", *rows]))
+    fields = "inputs: {review: {column: said, is: text}}, targets: {opinion: classes}"
+    layers = (
+        "[{embedding: {embedding_dim: 4}, name: words}, "
+        "{gru: {hidden_size: 3, bidirectional: true}, from: {input: words, lengths: review.length}}, "
+        "{max: 1}, {linear: 2}]"
+    )
+    data = f"{{table: {{path: t.csv, {fields}, test: 12}}}}"
+    run, model, address = logged(tmp_path, empty_store, data, layers)
+    frame = pd.read_csv(tmp_path / "t.csv")[["said"]].iloc[[3, 2, 8]]
+    expected = predict(run, tmp_path / "t.csv")
+
+    answers = model.predict(frame)
+    assert answers.index.tolist() == [3, 2, 8]
+    np.testing.assert_allclose(answers["p(up)"], expected.probabilities[[3, 2, 8], 1], rtol=0, atol=1e-6)
+    example = model.metadata.load_input_example(mlflow.artifacts.download_artifacts(address))
+    assert [one.name for one in model.metadata.signature.inputs.inputs] == ["said"] == list(example)
+    assert len(model.predict(example)) == 1
+    # the network alone, with any number of texts
+    network = mlflow.pytorch.load_model(address)
+    (length,) = input_record.load(run.dir).raw
+    assert [len(network(torch.ones(n, length, dtype=torch.int64))) for n in (1, 2, 7)] == [1, 2, 7]
+
+
+def test_several_arrays_are_taken_by_the_names_of_their_fields(tmp_path, empty_store):
+    import mlflow
+
+    layers = (
+        "[{name: trunk, from: left, layers: [flatten, {linear: 4}]}, {share: trunk, from: right, name: twin}, "
+        "{subtract: , from: [trunk, twin]}, {vector_norm: {dim: 1, keepdim: true}}]"
+    )
+    objective = "objective: {binary_classification: {loss: {contrastive: {margin: 1}}}}"
+    data = "{digit_pairs: {train: 100, valid: 0, test: 200}}"
+    run, model, address = logged(tmp_path, empty_store, data, layers, objective)
+    random = np.random.default_rng(0)
+    pairs = {name: random.random((4, 1, 8, 8), np.float32) for name in ("left", "right")}
+    np.savez(tmp_path / "pairs.npz", **pairs)
+    example = model.metadata.load_input_example(mlflow.artifacts.download_artifacts(address))
+
+    answers = model.predict(pairs)
+    expected = predict(run, tmp_path / "pairs.npz").probabilities
+    np.testing.assert_allclose(answers[["p(different)", "p(same)"]], expected, rtol=0, atol=1e-6)
+    assert {name: x.shape for name, x in example.items()} == {"left": (1, 1, 8, 8), "right": (1, 1, 8, 8)}
+    with pytest.raises(Exception, match="right"):
+        model.predict({"left": pairs["left"]})
+
+
+@pytest.mark.slow
+def test_arrays_of_classes_at_positions_come_back_by_name(tmp_path, empty_store):
+    layers = "[{graph_attention: {out_features: 2}, from: [nodes, adjacency, mask]}, transpose]"
+    data = "{block_graphs: {targets: nodes, train: 40, valid: 0, test: 10}}"
+    run, model, _ = logged(tmp_path, empty_store, data, layers, "objective: segmentation")
+    edges = np.random.default_rng(0).random((3, 24, 24)) < 0.2
+    graphs = {"nodes": np.ones((3, 24, 2), np.float32), "adjacency": edges, "mask": np.ones((3, 24), bool)}
+    np.savez(tmp_path / "graphs.npz", **graphs)
+
+    answers, expected = model.predict(graphs), predict(run, tmp_path / "graphs.npz")
+    np.testing.assert_array_equal(answers["classes"], expected.classes)
+    assert answers["classes"].shape == (3, 24)
+
+
+@pytest.mark.slow
+def test_sentences_are_translated(tmp_path, empty_store):
+    layers = (
+        "[{embedding: {embedding_dim: 8}, from: source, name: words}, {gru: 8, name: encoder}, "
+        "{embedding: {embedding_dim: 8}, from: so_far}, {gru: 8, name: decoder}, "
+        "{multihead_attention: {num_heads: 2}, from: {query: decoder, key: encoder, value: words, "
+        "key_padding_mask: source.padding}}, {linear: '${data.fields.target.vocabulary}'}]"
+    )
+    data = "{translations: {from: english, to: spanish, train: 200, test: 20}}"
+    run, model, _ = logged(tmp_path, empty_store, data, layers, "objective: translation")
+    sentences = pd.DataFrame({"source": ["the cat sees the red house", "this dog paints the book"]}, index=[7, 9])
+    expected = predict(run, python_inputs.read(sentences)).rows()[1]
+
+    answers = model.predict(sentences)
+    assert (answers.index.tolist(), list(answers.columns)) == ([7, 9], ["target"])
+    assert answers["target"].tolist() == [row[1] for row in expected]
+    with pytest.raises(Exception, match="source"):
+        model.predict(sentences.rename(columns={"source": "text"}))

@@ -17,17 +17,18 @@ from ..file_reading import check_memory
 from ..label_noise import with_label_noise
 from ..splits import assemble
 from ..text.fields import Form, TextField, TextOptions, recorded, text_fields
-from ..text.new_inputs import with_begun_texts
+from ..text.new_inputs import with_begun_texts, with_begun_texts_of
 from .shapes import inside
 from .toys import SHARED, Toy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..base import Floats, Labels
+    from ..base import Floats, Labels, Values
     from ..input_record import InputRecord
     from ..new_inputs import NewInputs
     from ..preprocess.sums import Doubles
+    from ..python_inputs import Columns, FieldInputs
 
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0)}
 FIGURES = ("circle", "square", "triangle")
@@ -95,6 +96,14 @@ class Scenes(Toy):
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         return with_begun_texts(path, record)
+
+    def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
+        from ..python_inputs import values_of
+
+        return with_begun_texts_of({record.facts.input_name: values_of(inputs)}, record)
+
+    def from_fields(self, inputs: FieldInputs, record: InputRecord) -> NewInputs:
+        return with_begun_texts_of(inputs.arrays, record)
 
     def facts(self) -> Facts:
         return facts_of_fields(self._fields(self._text(self._scenes())), examples=self.train)

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from ...errors import DataError
 from ...lazy import np
 from ...text import WithSpecials
 from ..base import Dataset, Facts, Sets, Split, facts_of_fields
 from ..splits import assemble
+from ..tables.text_columns import texts_of
 from ..text.fields import TextField, recorded, text_fields
-from ..text.new_inputs import with_begun_texts
+from ..text.new_inputs import with_begun_texts, with_begun_texts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ..base import Field as DataField
+    from ..base import Values
     from ..input_record import InputRecord
     from ..new_inputs import NewInputs
+    from ..python_inputs import Columns, FieldInputs
 
 Language = Literal["english", "spanish", "portuguese"]
 Pair = Annotated[list[Language], Field(min_length=2, max_length=2)]
@@ -173,6 +177,22 @@ class Translations(Dataset):
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         return with_begun_texts(path, record)
 
+    def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
+        """Take sentences in a column `source`, or their tokens (n, length)."""
+        from ..python_inputs import Columns, frame_of
+
+        if not isinstance(inputs, Columns):
+            return with_begun_texts_of({"source": inputs}, record)
+        frame = frame_of(inputs)
+        if "source" not in frame.names:
+            raise DataError(f"{frame.path} have no column `source`", hint="Give sentences, in a column `source`.")
+        field = text_fields(record.reading)["source"]
+        numbers = field.encode(texts_of(frame, "source"), "input", f"column `source` of {frame.path}")
+        return replace(with_begun_texts_of({"source": numbers}, record), names=inputs.names)
+
+    def from_fields(self, inputs: FieldInputs, record: InputRecord) -> NewInputs:
+        return with_begun_texts_of(inputs.arrays, record)
+
     def facts(self) -> Facts:
         return facts_of_fields(self._fields(), examples=self.train)
 
@@ -192,7 +212,7 @@ class Translations(Dataset):
         parts = [self._split(some, of) if some else None for some, of in zip(every, languages, strict=True)]
         source = f"{self.source}: {' to '.join(asked)}, seed {self.seed}"
         sets = assemble(parts, "none", source, fields=self._fields())
-        return replace(sets, reading=recorded(self.texts()))
+        return replace(sets, reading=recorded(self.texts(), {"source": "source"}))
 
     def _split(self, sentences: list[Sentence], languages: Sequence[Pair]) -> Split:
         """Return sentences in pairs of languages, in turn."""

@@ -303,7 +303,7 @@ class Table(Pool):
         messages += tuple(text_notes(self, frames, texts))
         # "told" is a key of the files of earlier versions, which are still read
         reading = {"columns": [asdict(column) for column in columns], "told": self._target_names()}
-        reading |= recorded(texts)
+        reading |= recorded(texts, text_columns(self, targets=False))
         return with_label_noise(replace(sets, notes=messages, reading=reading), self)
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:

@@ -103,6 +103,11 @@ class TextField:
         room = self.length - (form != "input")
         return sum(len(numbers) > room for numbers in _encoded(self.tokenizer, texts, where))
 
+    def shortest(self) -> str:
+        """Return a text of one token that the tokenizer knows, and that can be read."""
+        every = (self.tokenizer.decode([number]) for number in range(END + 1, self.tokenizer.size))
+        return next((text for text in every if text.strip() and text.isprintable()), "a")
+
     def begun(self, count: int) -> Labels:
         """Return the shifted input (count, length) of texts of which nothing is written."""
         found = np.full((count, self.length), PADDING, np.int64)
@@ -137,9 +142,13 @@ class TextField:
         return cls(restored(saved["tokenizer"]), int(saved["length"]), bool(saved["cut"]))
 
 
-def recorded(fields: Mapping[str, TextField]) -> dict[str, Any]:
-    """Return what a run keeps of its text fields, for `Sets.reading`; empty without any."""
-    return {KEY: {name: one.as_json() for name, one in fields.items()}} if fields else {}
+def recorded(fields: Mapping[str, TextField], columns: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return what a run keeps of its text fields, for `Sets.reading`; empty without any.
+
+    `columns` are those of new inputs that are texts, by field.
+    """
+    found = {KEY: {name: one.as_json() for name, one in fields.items()}} if fields else {}
+    return found | ({"text_columns": dict(columns)} if columns else {})
 
 
 def text_fields(reading: Mapping[str, Any] | None = None) -> dict[str, TextField]:
