@@ -42,6 +42,9 @@ def schema_of(op: Any) -> Any:
 
 def storage(tensor: Tensor) -> int:
     """Return a number that the storage of a tensor alone has while it lives. MissingNameError."""
+    if tensor.is_mkldnn:  # what is in oneDNN's layout has memory, and no storage of torch's
+        pointer: int = private("torch.ops.mkldnn.data_ptr")(tensor)
+        return pointer
     # `data_ptr()`, which is public, is 0 for each storage without bytes
     number: int = attribute(tensor.untyped_storage(), "_cdata")
     return number

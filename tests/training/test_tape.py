@@ -207,6 +207,56 @@ def test_gradients_that_add_up_over_two_uses_of_a_weight():
     assert all(same(a, b) for found, wanted in pairs for a, b in zip(found, wanted, strict=True))
 
 
+class InBlocks(torch.nn.Module):
+    """A network whose images are in oneDNN's own layout, with what torch has for it there."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 6, 3)
+        self.norm, self.last = torch.nn.BatchNorm2d(4), torch.nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.norm(self.first(x.to_mkldnn()))
+        x = torch.relu(torch.max_pool2d(x, 2, 2))
+        x = self.second(x) + self.second(x)
+        return self.last(torch.nn.functional.adaptive_avg_pool2d(x, 1).to_dense().flatten(1))
+
+
+def test_images_in_the_layout_of_onednn_are_replayed_to_the_same_bits():
+    module = InBlocks()
+    inputs = [[torch.randn(5, 1, 8, 8)] for _ in range(4)]
+
+    pairs = list(both_ways(lambda x: module(x).square().mean(), module, inputs, list(module.parameters())))
+
+    assert len(pairs) == 3
+    assert all(same(a, b) for found, wanted in pairs for a, b in zip(found, wanted, strict=True))
+
+
+def test_images_in_the_layout_of_onednn_are_freed_behind_their_last_use():
+    module, x = InBlocks(), torch.randn(5, 1, 8, 8)
+    lines = tape.freeing(lines_of(lambda x: module(x).sum().backward(), {"x": x}))
+
+    def there_and_back():
+        return (x.to_mkldnn() + x.to_mkldnn()).to_dense()
+
+    calls, _ = tape.record(there_and_back)
+
+    made = [line.partition(" = ")[0].rstrip(",").split(", ") for line in lines if " = " in line]
+    freed = [name for line in lines for name in line.partition("; del ")[2].split(", ") if name]
+
+    assert sorted(freed) == sorted(name for names in made for name in names)
+    assert tape.memory(calls) == x.nbytes  # of the sum as torch lays it out
+
+
+def test_whoever_stacks_networks_refuses_images_in_the_layout_of_onednn():
+    x = torch.randn(2, 1, 4, 4)
+    calls, _ = tape.record(lambda: x.to_mkldnn().to_dense())
+
+    with pytest.raises(UntraceableError, match="tensors that are not plain"):
+        tape.CallFilter(calls, {"x": x}).must_run(0, calls[0])
+
+
 def test_what_it_keeps_is_counted_once():
     x = torch.zeros(10, 10)
     calls, _ = tape.record(lambda: (x + 1).view(100).mul_(2))

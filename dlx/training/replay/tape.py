@@ -5,10 +5,14 @@ function once and records that list; `flatten` writes one flat Python function f
 result into the memory that its result had when recorded (`out=`), where torch has such a kernel. So memory stays
 where it is, and whatever only describes or copies it falls away: views, transposes of weights, copies of gradients,
 constants. Same kernels, same operands, same order: the same bits.
+
+Images in oneDNN's own layout have no strides, and their operations no such kernels: they are new in each run, and are
+freed behind their last use.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -111,12 +115,13 @@ def record(function: Callable[[], Any]) -> tuple[list[RecordedCall], Any]:
     return tape.calls, result
 
 
-def _check(call: RecordedCall) -> None:
+def _check(call: RecordedCall, opaque: bool) -> None:
     """Raise UntraceableError where the next step may run another operation here, or the same on other shapes."""
     tensors = [*call.inputs, *call.results]
     if call.op.namespace != "aten":
         raise UntraceableError(f"it calls {call.op.name()}, which is not torch's own")
-    if any(t.layout is not torch.strided or t.is_complex() or t.is_neg() or t.is_conj() for t in tensors):
+    layouts = [t.layout is torch.strided or (opaque and t.is_mkldnn) for t in tensors]
+    if not all(layouts) or any(t.is_complex() or t.is_neg() or t.is_conj() for t in tensors):
         raise UntraceableError(f"it has tensors that are not plain ({call.name})")
     if call.name == "index":
         if any(t.dtype in (torch.bool, torch.uint8) for t in _tensors(call.args[1])):
@@ -153,7 +158,7 @@ def memory(calls: list[RecordedCall]) -> int:
     for call in calls:
         seen |= {storage(t) for t in call.inputs}
         for tensor in call.results:
-            made += 0 if storage(tensor) in seen else tensor.untyped_storage().nbytes()
+            made += 0 if tensor.is_mkldnn or storage(tensor) in seen else tensor.untyped_storage().nbytes()
             seen.add(storage(tensor))
     return made
 
@@ -177,6 +182,8 @@ CONSTANT_OPS |= {"new_zeros", "new_ones", "new_full", "lift_fresh_copy"}
 """Operations with the same result each time: it is computed once, unless something writes to it later."""
 EMPTY_OPS = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 """Operations that only allocate: their memory is that of the recording."""
+OPAQUE_POOL = "mkldnn_max_pool2d"
+"""Maximum over windows of an image in oneDNN's layout."""
 DIRECT_OPS = {
     "mm",
     "addmm",
@@ -198,7 +205,9 @@ DIRECT_OPS = {
 class CallFilter:
     """Decides which calls need not run again: views, constants, and copies that nothing tells from their source."""
 
-    def __init__(self, calls: list[RecordedCall], inputs: Values) -> None:
+    def __init__(self, calls: list[RecordedCall], inputs: Values, *, opaque: bool = False) -> None:
+        """`opaque` is whether tensors may be in oneDNN's layout: a stack of networks is of strided ones."""
+        self.opaque = opaque
         self.copied_from: dict[int, Tensor] = {}
         """Source of each removed copy, by the storage of the copy."""
         self.input_storages = {storage(t) for t in inputs.values()}
@@ -211,16 +220,16 @@ class CallFilter:
 
     def must_run(self, index: int, call: RecordedCall) -> bool:
         """Whether a call has to run in each step; calls have to come in their order. UntraceableError."""
-        _check(call)
+        _check(call, self.opaque)
         storages = {storage(t) for t in call.results}
         if _is_alias(call) or _gives_nothing(call):
             return False
-        if call.name in EMPTY_OPS:
+        if call.name in EMPTY_OPS and not _is_opaque(call):
             self.empty |= storages
             return False
         if call.name in CONSTANT_OPS and not storages & self.changed:
             return False
-        if call.name == "copy_" and self._is_redundant_copy(index, call):
+        if call.name == "copy_" and not _is_opaque(call) and self._is_redundant_copy(index, call):
             self.copied_from[storage(call.args[0])] = self.resolve(call.args[1])
             return False
         self.empty -= {storage(t) for t in call.mutated}
@@ -254,7 +263,7 @@ class _FunctionWriter:
     """Writes the source of the flat function, one line a call."""
 
     def __init__(self, calls: list[RecordedCall], inputs: Values) -> None:
-        self.filter = CallFilter(calls, inputs)
+        self.filter = CallFilter(calls, inputs, opaque=True)
         self.lines: list[str] = []
         self.inputs = set(inputs)
         """Names of the inputs, which may be views of something larger, at another offset each time."""
@@ -271,13 +280,15 @@ class _FunctionWriter:
             self._emit(simplified(call))
 
     def _emit(self, call: RecordedCall) -> None:
-        if call.name == "clone":
+        if call.name == "clone" and not _is_opaque(call):
             call = RecordedCall(torch.ops.aten.copy_.default, (call.result, call.args[0]), {}, call.result)
         args = [self._text(value) for value in call.args]
         args += [f"{name}={self._text(value)}" for name, value in call.kwargs.items()]
+        if call.name == OPAQUE_POOL and call.args[0].requires_grad:
+            args[0] += ".requires_grad_()"  # else the kernel leaves out what its backward pass needs
         changes = schema_of(call.op).is_mutable
         inputs = {storage(t) for t in call.inputs}
-        into = None if changes else _out_variant_of(call)
+        into = None if changes or _is_opaque(call) else _out_variant_of(call)
         if changes and all(storage(t) in inputs for t in call.results):
             self.lines.append(f"{self._function(call.op)}({', '.join(args)})")
         elif into is not None:
@@ -324,6 +335,8 @@ class _FunctionWriter:
         name, whole = self.fresh[storage(tensor)]
         if geometry(tensor) == geometry(whole):
             return name
+        if tensor.is_mkldnn:
+            raise UntraceableError("it reads an image in oneDNN's layout as one of another shape")
         if tensor.dtype != whole.dtype:
             raise UntraceableError("it reads the bits of one type as another")
         offset = tensor.storage_offset() - whole.storage_offset()
@@ -340,7 +353,7 @@ class _FunctionWriter:
     def function(self, inputs: Values, outputs: list[Tensor | None]) -> Callable[..., tuple[Any, ...]]:
         """Compile the lines to a function of `inputs` that returns `outputs` as a tuple."""
         returned = "".join(f"{self._text(t)}, " for t in outputs)
-        body = "".join(f"        {line}\n" for line in [*self.lines, f"return ({returned})"])
+        body = "".join(f"        {line}\n" for line in freeing([*self.lines, f"return ({returned})"]))
         text = f"def flat({', '.join(inputs)}):\n    with below:\n{body}"
         # source and exec, not a loop over partials: a step of a small network has a hundred calls, and the loop
         # around them would cost as much as some of their kernels
@@ -349,8 +362,19 @@ class _FunctionWriter:
         return flat
 
 
+def freeing(lines: list[str]) -> list[str]:
+    """Return lines of a function that free each variable behind its last use, as autograd does."""
+    last = {name: i for i, line in enumerate(lines) for name in re.findall(r"\bv_\d+\b", line)}
+    ended: dict[int, list[str]] = {}
+    for name, i in last.items():
+        ended.setdefault(i, []).append(name)
+    return [line + (f"; del {', '.join(ended[i])}" if i in ended else "") for i, line in enumerate(lines)]
+
+
 def simplified(call: RecordedCall) -> RecordedCall:
     """Return an equal call whose operation can write into existing memory, or is faster."""
+    if _is_opaque(call):
+        return call
     if call.name == "relu":
         # the same bits, NaN and -0.0 included, and unlike `relu.out` (torch 2.13) it has a kernel of its own on the
         # CPU
@@ -412,7 +436,14 @@ def _is_alias(call: RecordedCall) -> bool:
     return all(shared)
 
 
+def _is_opaque(call: RecordedCall) -> bool:
+    """Whether a call takes or gives tensors in oneDNN's layout."""
+    return any(t.is_mkldnn for t in (*call.inputs, *call.results))
+
+
 def geometry(tensor: Tensor) -> tuple[Any, ...]:
+    if tensor.is_mkldnn:
+        return tuple(tensor.size()), tensor.layout, tensor.dtype
     return tuple(tensor.size()), tuple(tensor.stride()), tensor.storage_offset(), tensor.dtype
 
 
