@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +34,8 @@ class Batch:
     carried: dict[str, Tensor] = field(default_factory=dict)
     """States for the next batch of the feed, by field name."""
     names: FieldNames = ONE_EACH
+    known: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What `once` has found. It is no argument: a batch of changed examples that `replace` makes knows nothing."""
 
     def __getitem__(self, name: str) -> Tensor:
         found: Tensor = self.fields[name]
@@ -56,6 +58,17 @@ class Batch:
     def carry(self, name: str, value: Tensor) -> None:
         """Pass a state (N, ...) on to the feed's next batch, detached from the graph of gradients."""
         self.carried[name] = value.detach()
+
+    def once(self, name: str, find: Callable[[], Any]) -> Any:
+        """Return what depends on the examples alone, by its name; `find` is called where it is not known."""
+        if name not in self.known:
+            self.known[name] = find()
+        return self.known[name]
+
+    def knowing(self, known: dict[str, Any]) -> Batch:
+        """Return the batch with what is known of the same examples from earlier, to which `once` adds."""
+        object.__setattr__(self, "known", known)
+        return self
 
     def pieces(self, size: int) -> list[Batch]:
         """Split the batch into batches of up to `size` examples."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..data.base import Field
+    from ..data.batch import Batch
     from ..shapes import Shape
     from .base import Ports
 
@@ -101,19 +102,30 @@ def gradient_penalty(score: Callable[[Tensor], Tensor], x: Tensor, made: Tensor,
 # --- metrics --------------------------------------------------------------------------------------------------------
 
 
-def precision_and_coverage(x: Tensor, made: Tensor, k: int = NEIGHBOURS) -> tuple[Tensor, Tensor]:
+def radii(x: Tensor, k: int = NEIGHBOURS) -> Tensor:
+    """Return the distance (N,) of each example's k-th nearest other one, or of the farthest of fewer."""
+    x = x.flatten(1).float()
+    # the first is the example itself; `topk` finds the same values, of a thousand six times as fast as `kthvalue`
+    return torch.cdist(x, x).topk(min(k + 1, len(x)), dim=1, largest=False).values[:, -1]
+
+
+def precision_and_coverage(x: Tensor, made: Tensor, radius: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the share of samples within the ball of an example, and of examples whose ball has a sample.
 
-    The radius of the ball around an example is the distance of its k-th nearest other one.
+    The `radius` (N,) of the ball around each example is by default that of `radii`.
     """
-    x, made = x.flatten(1).float(), made.flatten(1).float()
-    k = min(k, len(x) - 1)
-    if k < 1:
+    if len(x) < 2:
         return torch.zeros(()), torch.zeros(())
-    # the first is the example itself; `topk` finds the same values, of a thousand six times as fast as `kthvalue`
-    radius = torch.cdist(x, x).topk(k + 1, dim=1, largest=False).values[:, -1]
-    inside = torch.cdist(made, x) <= radius
+    radius = radii(x) if radius is None else radius
+    inside = torch.cdist(made.flatten(1).float(), x.flatten(1).float()) <= radius
     return inside.any(1).float().mean(), inside.any(0).float().mean()
+
+
+def precision_and_coverage_of(batch: Batch, field: str, made: Tensor) -> dict[str, Tensor]:
+    """Return both by name, for the examples of a batch; their radii are found once for each batch of a part."""
+    x = batch[field]
+    radius = batch.once(f"radii of {field}", lambda: radii(x))
+    return dict(zip(("precision", "coverage"), precision_and_coverage(x, made, radius), strict=True))
 
 
 def sliced_wasserstein(x: Tensor, made: Tensor, rng: torch.Generator, slices: int = 64) -> Tensor:

@@ -228,7 +228,7 @@ class Diffusion(Objective):
         made = self.sample(call, len(x), rng, label)
         assert made is not None, "both samplers make some"
         made = made.to(x)
-        found = dict(zip(("precision", "coverage"), adversarial.precision_and_coverage(x, made), strict=True))
+        found = adversarial.precision_and_coverage_of(batch, self.field, made)
         found["sliced_wasserstein"] = adversarial.sliced_wasserstein(x, made, rng)
         if label is not None:
             found["label_accuracy"] = adversarial.label_accuracy(x, label, made)

@@ -190,7 +190,7 @@ class GAN(Objective):
         made = self.generate(call, self.latents(len(x), rng), label)
         real, fake = self._score(call, x, label), self._score(call, made, label)
         first, second = adversarial.discriminator_losses(self.loss, real, fake)
-        found = dict(zip(("precision", "coverage"), adversarial.precision_and_coverage(x, made), strict=True))
+        found = adversarial.precision_and_coverage_of(batch, self.field, made)
         found["sliced_wasserstein"] = adversarial.sliced_wasserstein(x, made, rng)
         if self.clusters is not None:
             found |= adversarial.on_clusters(x, batch[self.clusters], made)

@@ -14,6 +14,7 @@ from dlx.errors import SpecError
 from dlx.experiment import session
 from dlx.objectives import OBJECTIVES, Ports, adversarial
 from dlx.shapes import Shape
+from dlx.training.batches.data_part import DataPart
 from dlx.training.fit import Job, fit
 from dlx.training.prepared import prepare, ready
 
@@ -278,6 +279,21 @@ def test_quick_orders_give_the_bits_of_torch_sort_and_kthvalue(n):
     inside = torch.cdist(made, x) <= radius
     precision, coverage = adversarial.precision_and_coverage(x, made)
     assert (precision, coverage) == (inside.any(1).float().mean(), inside.any(0).float().mean())
+
+
+def test_the_radii_of_examples_are_found_once_and_leave_every_evaluation_as_it_is():
+    x, made = (torch.rand(20, 3, generator=torch.Generator().manual_seed(seed)) for seed in range(2))
+    part = DataPart(x, torch.zeros(20))
+    for samples in (made, made.flip(0) / 2):
+        (batch,) = part.chunks(64)
+        precision, coverage = adversarial.precision_and_coverage(x, samples)
+        assert adversarial.precision_and_coverage_of(batch, "input", samples) == {
+            "precision": precision,
+            "coverage": coverage,
+        }
+    (again,) = part.chunks(64)
+    found = again.once("radii of input", lambda: pytest.fail("they are known"))
+    assert torch.equal(found, adversarial.radii(x))
 
 
 def test_what_is_no_number_makes_the_distance_none():

@@ -51,6 +51,11 @@ class DataPart:
         first = dict(zip(self.names.targets[:1], (self.y,), strict=False))  # none of data without labels
         return {self.main: self.x, **first, **self.more}
 
+    @cached_property
+    def known(self) -> dict[tuple[int, int], dict[str, Any]]:
+        """What is known of each batch of evaluations (`Batch.once`), by the size of batches and its place."""
+        return {}
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -96,7 +101,8 @@ class DataPart:
             return (self.take(piece.to(self.x.device)) for piece in self.pieces(size))
         tables = self.fields
         pieces = zip(*(torch.split(table, size) for table in tables.values()), strict=True)
-        return (self.batch(dict(zip(tables, each, strict=True))) for each in pieces)
+        batches = (self.batch(dict(zip(tables, each, strict=True))) for each in pieces)
+        return (one.knowing(self.known.setdefault((size, i), {})) for i, one in enumerate(batches))
 
     def evenly(self, count: int) -> DataPart:
         """Return the part as evaluations take `count` of its examples, or all where it has no more."""
