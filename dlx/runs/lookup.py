@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 def all_runs(root: Path | str) -> list[RunFolder]:
     """List the runs below a folder, the newest first."""
-    folders = [folder for folder in Path(root).glob("*/*") if ID.fullmatch(folder.name) and folder.is_dir()]
-    return [RunFolder(folder) for folder in sorted(folders, key=lambda folder: (folder.name, folder), reverse=True)]
+    return _newest_first(Path(root).glob("*/*"))
+
+
+def _newest_first(folders: Iterable[Path]) -> list[RunFolder]:
+    runs = [folder for folder in folders if ID.fullmatch(folder.name) and folder.is_dir()]
+    return [RunFolder(folder) for folder in sorted(runs, key=lambda folder: (folder.name, folder), reverse=True)]
 
 
 def find(text: str, root: Path | str) -> RunFolder:
@@ -61,9 +65,9 @@ LAST = "last"
 def of_name(text: str, root: Path | str) -> list[RunFolder]:
     """Return the runs of that name, the newest first; empty where the text is no name of runs."""
     name, home = text.rstrip("/"), Path(root) / text
-    if not name or "/" in name or not home.is_dir():
+    if not name or "/" in name or name == ".." or not home.is_dir():
         return []
-    return [run for run in all_runs(root) if run.name == name]
+    return [run for run in _newest_first(home.glob("*")) if run.name == name]
 
 
 def newest(runs: Sequence[RunFolder]) -> RunFolder:

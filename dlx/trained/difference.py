@@ -236,8 +236,8 @@ class Finished:
         place = run.root, run.name
         if place not in self._found:
             by_spec = self._found[place] = {}
-            for other in lookup.all_runs(run.root):
-                if other.name == run.name and has_finished(other):
+            for other in lookup.of_name(run.name, run.root):
+                if has_finished(other):
                     by_spec.setdefault(_spec_of(other), []).append(other)
         return self._found[place].get(_spec_of(run), [])
 

@@ -34,6 +34,14 @@ def test_a_name_is_the_newest_of_its_runs_in_every_command(root):
     assert ids(drawn) == ["04"]
 
 
+def test_the_runs_of_a_name_are_those_of_its_folder_alone(root):
+    for name in ("wide", "other", "wide/"):
+        expected = [run.dir for run in lookup.all_runs(root) if run.name == name.rstrip("/")]
+        assert [run.dir for run in lookup.of_name(name, root)] == expected
+    for folder in (root, root / "wide"):
+        assert [lookup.of_name(name, folder) for name in (".", "..", "", "wi", "absent")] == [[]] * 5
+
+
 def test_comparing_needs_results_and_passes_over_what_has_not_finished(root):
     (group,) = groups_of("wide", root)
     assert ids(group) == ["03"]
