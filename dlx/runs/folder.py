@@ -22,6 +22,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -66,13 +67,18 @@ class RunFolder:
             hint = "Choose another folder with `--runs DIR`, or fix its permissions."
             raise DlxError(f"runs cannot be written to {home}: {_reason(error)}", hint=hint) from error
 
+    @cached_property
+    def _place(self) -> Path:
+        """The folder from the root of the file system on; lists of runs ask for parts of it again and again."""
+        return self.dir.absolute()
+
     @property
     def name(self) -> str:
-        return self.dir.absolute().parent.name
+        return self._place.parent.name
 
     @property
     def id(self) -> str:
-        return self.dir.absolute().name
+        return self._place.name
 
     @property
     def key(self) -> str:
@@ -87,7 +93,7 @@ class RunFolder:
     @property
     def root(self) -> Path:
         """The folder that holds all runs."""
-        return self.dir.absolute().parent.parent
+        return self._place.parent.parent
 
     def __repr__(self) -> str:
         return f"Run({str(self.dir)!r})"

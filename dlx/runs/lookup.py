@@ -35,17 +35,17 @@ def find(text: str, root: Path | str) -> RunFolder:
     for folder in _folders(text, Path(root)):
         if any(os.path.lexists(folder / name) for name in (RECORDS, "lock.json")):
             return RunFolder(folder)
+    own = of_name(text, root)
+    if own and text != LAST and not ID.fullmatch(own[0].name):  # no list of all runs is needed to find this one
+        return newest([run for run in own if not run.baseline()] or own)
     runs = all_runs(root)
     if not runs:
         raise DlxError(f"there is no run `{text}`: {root} holds none", hint="`dlx train SPEC` makes one.")
     if text == LAST:
         return newest(runs)
     exact = [run for run in runs if text in (run.key, run.id)]
-    named = (
-        [run for run in runs if run.name == text.rstrip("/")] if text else []
-    )  # `gan`, where there is `gan-1d` too
     begun = [run for run in runs if text and (run.key.startswith(text) or run.id.startswith(text))]
-    matches = exact or named or begun
+    matches = exact or own or begun  # `gan`, where there is `gan-1d` too
     if len(matches) == 1:
         return matches[0]
     if not exact and len({run.name for run in matches if run.name.startswith(text.rstrip("/"))}) == 1:
@@ -65,7 +65,9 @@ LAST = "last"
 def of_name(text: str, root: Path | str) -> list[RunFolder]:
     """Return the runs of that name, the newest first; empty where the text is no name of runs."""
     name, home = text.rstrip("/"), Path(root) / text
-    if not name or "/" in name or name == ".." or not home.is_dir():
+    if not name or "/" in name or name == "..":
+        return []
+    if not os.path.isdir(home):  # noqa: PTH112 - none is there either where the text is too long for a name
         return []
     return [run for run in _newest_first(home.glob("*")) if run.name == name]
 

@@ -42,6 +42,19 @@ def test_the_runs_of_a_name_are_those_of_its_folder_alone(root):
         assert [lookup.of_name(name, folder) for name in (".", "..", "", "wi", "absent")] == [[]] * 5
 
 
+def test_a_name_that_is_shaped_like_an_id_gives_way_to_the_run_with_that_id(root):
+    (run,) = lookup.of_name("other", root)
+    made_run(root, run.id, number=6, end=END)
+    assert lookup.find(run.id, root).dir == run.dir
+    assert lookup.find(run.id + "/", root).name == run.id
+
+
+def test_a_text_that_is_too_long_for_a_name_names_no_run(root):
+    assert lookup.of_name("x" * 5000, root) == []
+    with pytest.raises(DlxError, match="there is no run"):
+        lookup.find("x" * 5000, root)
+
+
 def test_comparing_needs_results_and_passes_over_what_has_not_finished(root):
     (group,) = groups_of("wide", root)
     assert ids(group) == ["03"]
