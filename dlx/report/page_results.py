@@ -115,9 +115,9 @@ def searches(names: Sequence[str], root: Path) -> list[Markup]:
 
 def _search(folder: Path) -> list[Markup]:
     from ..sweeps.figures import FOLDER, PICTURES
-    from ..sweeps.figures.base import short_names
     from ..sweeps.figures.base import text as worded
     from ..sweeps.leaderboard import rank
+    from ..utils.short_names import short_names
 
     study = Study.open(folder)
     metric, rising = study.metrics[0], study.rising[0]

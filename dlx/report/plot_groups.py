@@ -67,9 +67,9 @@ def _alike(run: RunFolder, finished: Finished) -> tuple[RunFolder, ...]:
     found = siblings(run, finished)
     if run.status() != "running":
         return found
-    own, known = difference.spec_without_draw(difference.spec_of_run(run)), {difference.draw_of(one) for one in found}
+    own, known = difference.likeness_of(run), {difference.draw_of(one) for one in found}
     beside = [one for one in lookup.of_name(run.name, run.root) if one.dir != run.dir and one.status() == "running"]
-    alike = [one for one in beside if difference.spec_without_draw(difference.spec_of_run(one)) == own]
+    alike = [one for one in beside if difference.likeness_of(one) == own]
     return (*found, *(one for one in alike if difference.draw_of(one) not in known))
 
 

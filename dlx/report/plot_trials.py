@@ -74,7 +74,7 @@ def parallel(study: Study, label: str) -> Parallel:
         raise DlxError(
             f"in {study.folder} nothing varies but folds and seeds", hint="`--kind bar` shows their figures."
         )
-    from ..sweeps.figures.base import short_names
+    from ..utils.short_names import short_names
 
     names, figures = short_names(keys), [float(trial.value(metric) or 0.0) for trial in trials]
     axes = [_axis(names[key], [trial.point.get(key) for trial in trials]) for key in keys]

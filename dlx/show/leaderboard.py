@@ -28,7 +28,8 @@ def ranking(
     board: Sequence[LeaderboardRow], metric: str, rows: int = ROWS, replicate_keys: Sequence[str] = ()
 ) -> None:
     """Print these places, with means over `replicate_keys`; columns in which all rows are equal are left out."""
-    from ..sweeps.figures.base import short_names, text
+    from ..sweeps.figures.base import text
+    from ..utils.short_names import short_names
 
     if not board:
         return

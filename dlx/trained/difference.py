@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -238,8 +239,8 @@ class Finished:
             by_spec = self._found[place] = {}
             for other in lookup.of_name(run.name, run.root):
                 if has_finished(other):
-                    by_spec.setdefault(_spec_of(other), []).append(other)
-        return self._found[place].get(_spec_of(run), [])
+                    by_spec.setdefault(likeness_of(other), []).append(other)
+        return self._found[place].get(likeness_of(run), [])
 
     def draw_of(self, run: RunFolder) -> Draw:
         if run.dir not in self._draws:
@@ -269,19 +270,43 @@ def has_finished(run: RunFolder) -> bool:
 
 def spec_of_run(run: RunFolder) -> dict[str, Any]:
     """Return the resolved spec of a run, as plain values."""
-    path = run.file("spec.yaml")
-    return dict(_parsed(path, path.stat().st_mtime_ns))
+    return dict(_of_run(run)[0])
 
 
-@lru_cache(maxsize=4096)
-def _parsed(path: Path, written: int) -> dict[str, Any]:  # noqa: ARG001 - the time of writing tells versions apart
-    plain = read(path).plain()
-    return plain if isinstance(plain, dict) else {}
-
-
-def _spec_of(run: RunFolder) -> str:
+def likeness_of(run: RunFolder) -> str:
     """Return the spec of a run without its seed and fold, as a text."""
-    return spec_without_draw(spec_of_run(run))
+    return _of_run(run)[1]
+
+
+def _of_run(run: RunFolder) -> tuple[dict[str, Any], str]:
+    path = run.file("spec.yaml")
+    return _of_file(path, path.stat().st_mtime_ns)
+
+
+SEED = re.compile(r"(?m)^train:\n(?: .*\n)*?  seed: (0|[1-9]\d*)\n")
+_known: dict[str, tuple[dict[str, Any], str]] = {}
+"""Specs by their texts without the seed of the training: of a hundred runs of a spec one is parsed."""
+MOST = 4096
+"""Specs that are remembered."""
+
+
+@lru_cache(maxsize=MOST)
+def _of_file(path: Path, written: int) -> tuple[dict[str, Any], str]:  # noqa: ARG001 - tells versions apart
+    """Return a resolved spec as plain values, and as a text without seed and fold."""
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    found = SEED.search(text)
+    key = f"{text[: found.start(1)]}{text[found.end(1) :]}" if found else ""
+    if key in _known and found:
+        spec, alike = _known[key]
+        return {**spec, "train": {**spec["train"], "seed": int(found[1])}}, alike
+    plain = read(path).plain()
+    spec = plain if isinstance(plain, dict) else {}
+    alike, train = spec_without_draw(spec), spec.get("train")
+    if found and isinstance(train, dict) and train.get("seed") == int(found[1]):
+        if len(_known) >= MOST:
+            _known.clear()
+        _known[key] = spec, alike
+    return spec, alike
 
 
 def spec_without_draw(whole: Mapping[str, Any]) -> str:

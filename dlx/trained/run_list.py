@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from ..runs.filters import Facts, Value
 from ..runs.folder import BASELINE, ENSEMBLE, TAGS, TIME, RunFolder
 from ..sweeps.study import JOURNAL, Study
 from ..utils.intervals import half_interval, mean_of
-from .difference import Draw, draw_in, numbers, spec_of_run, spec_without_draw
+from .difference import Draw, draw_in, likeness_of, numbers, spec_of_run
 from .run_settings import differing, settings_of, values_of_spec
 
 UNREADABLE = "unreadable"
@@ -51,7 +50,8 @@ class ListedRun:
         self.baseline = self.run.baseline() if BASELINE in files else ""
         self.members = self.run.members() if ENSEMBLE in files else []
         self.tags = self.run.tags() if TAGS in files else {}
-        self.spec, self._alike = _spec_of(self.run) if "spec.yaml" in files else ({}, "")
+        has_spec = "spec.yaml" in files
+        self.spec, self._alike = (spec_of_run(self.run), likeness_of(self.run)) if has_spec else ({}, "")
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -126,25 +126,6 @@ class ListedRun:
     def started(self) -> str:
         """Its start in UTC, `2026-11-30 02:02:11`, as its id has it."""
         return datetime.strptime(self.run.id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-SEED = re.compile(r"(?m)^train:\n(?: .*\n)*?(  seed: \d+\n)")
-_parsed: dict[str, tuple[dict[str, Any], str]] = {}
-"""Specs by their texts without the seed of the training: of a hundred runs of a spec one is parsed."""
-
-
-def _spec_of(run: RunFolder) -> tuple[dict[str, Any], str]:
-    """Return the resolved spec of a run, and as a text without seed and fold.
-
-    Its seed may be another: that of the run is in its lock.
-    """
-    text = run.file("spec.yaml").read_text(errors="replace")
-    found = SEED.search(text)
-    key = text[: found.start(1)] + text[found.end(1) :] if found else text
-    if key not in _parsed:
-        spec = spec_of_run(run)
-        _parsed[key] = spec, spec_without_draw(spec)
-    return _parsed[key]
 
 
 def plain(value: Any) -> Value:

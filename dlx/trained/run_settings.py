@@ -7,7 +7,7 @@ from typing import Any
 
 from ..runs.folder import RunFolder
 from ..spec.validation import shown
-from ..sweeps.figures.base import short_names
+from ..utils.short_names import short_names
 from .difference import EXCLUDED, spec_of_run
 
 SEEDS = ("train.seed", "train.seeds")

@@ -7,7 +7,7 @@ import pytest
 
 from dlx.spec.sections.sweep_values import Choices, NumberRange
 from dlx.sweeps import figures
-from dlx.sweeps.figures.base import AxisScale, short_names, styled, text, view_of
+from dlx.sweeps.figures.base import AxisScale, styled, text, view_of
 from dlx.sweeps.importance import comparable_values, dimensions_of, importance, limits
 from dlx.sweeps.trial import Trial
 
@@ -89,19 +89,6 @@ def test_what_lies_far_beyond_the_rest_is_at_the_edge():
 
 def test_dimensions_come_back_from_the_journal_as_they_were():
     assert dimensions_of({d.key: d.as_json() for d in SPACE}) == SPACE
-
-
-@pytest.mark.parametrize(
-    ("keys", "names"),
-    [
-        (["train.optimizer.adam.lr", "vars.width"], ["lr", "width"]),
-        (["train.optimizer.adam.lr", "train.optimizer.sgd.lr"], ["adam.lr", "sgd.lr"]),
-        (["lr", "train.lr"], ["lr", "train.lr"]),
-        (["xlr", "a.lr"], ["xlr", "lr"]),
-    ],
-)
-def test_a_key_is_called_by_as_much_of_its_end_as_distinguishes_it(keys, names):
-    assert list(short_names(keys).values()) == names
 
 
 def test_an_axis_is_logarithmic_where_its_values_are():

@@ -11,11 +11,12 @@ from scipy import stats
 from dlx import spec as specs
 from dlx.errors import DlxError
 from dlx.experiment import baselines, runner
+from dlx.runs.folder import RunFolder
 from dlx.show import comparison as shown
 from dlx.spec.baseline_list import with_baselines
 from dlx.sweeps import run as sweeps
 from dlx.sweeps.folds import plan_folds
-from dlx.trained.difference import compare, draw_of, groups_of, welch
+from dlx.trained.difference import compare, draw_of, groups_of, likeness_of, spec_of_run, welch
 
 SPEC = """\
 dlx: 1
@@ -211,3 +212,37 @@ def test_welch_is_that_of_scipy_and_unknown_for_one_value():
 def test_what_cannot_be_compared_is_told(home, names, message):
     with pytest.raises(DlxError, match=message):
         compare(names, home / "runs")
+
+
+# --- specs that differ in their seed --------------------------------------------------------------------------------
+
+
+def written(folder, text):
+    folder.mkdir()
+    (folder / "spec.yaml").write_text(text)
+    return RunFolder(folder)
+
+
+def test_specs_that_differ_in_the_seed_are_alike_and_each_has_its_own(tmp_path):
+    text = "dlx: 1\nname: s\ntrain:\n  steps: 5\n  seed: {}\n  optimizer:\n    adam: 0.1\ntrack:\n  mlflow: false\n"
+    runs = [written(tmp_path / str(seed), text.format(seed)) for seed in (3, 12, 0)]
+    for run, seed in zip(runs, (3, 12, 0), strict=True):
+        assert list(spec_of_run(run)["train"].items()) == [("steps", 5), ("seed", seed), ("optimizer", {"adam": 0.1})]
+    assert len({likeness_of(run) for run in runs}) == 1
+    other = written(tmp_path / "other", text.format(3).replace("steps: 5", "steps: 6"))
+    assert likeness_of(other) != likeness_of(runs[0])
+    assert spec_of_run(other)["train"]["steps"] == 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train:\n average:\n  seed: {}\n seed: 7\n",  # a seed of something else
+        "train:\n  optimizer:\n    adam: 0.1\nvars:\n  seed: {}\n",
+        "train: {{steps: 5}}\nnote: |\n train:\n   x\n  seed: {}\n",
+    ],
+)
+def test_another_seed_than_that_of_the_training_tells_specs_apart(tmp_path, text):
+    runs = [written(tmp_path / str(seed), text.format(seed)) for seed in (3, 12)]
+    assert len({likeness_of(run) for run in runs}) == 2
+    assert spec_of_run(runs[0]) != spec_of_run(runs[1])

@@ -72,6 +72,15 @@ def test_a_filter_chooses_runs_before_they_are_grouped(root):
     assert numbers_of(listed(root, Asked(filter="params > 2000 and name = wide")))[0] == ["11"]
 
 
+def test_runs_of_a_spec_are_found_by_their_own_seeds(tmp_path):
+    text = "name: s\ntrain:\n  steps: 5\n  seed: {}\n"
+    for seed in range(3):
+        made_run(tmp_path, "s", seed=seed, end=end(0.1)).write_text("spec.yaml", text.format(seed))
+    found = listed(tmp_path, Asked(filter="train.seed=1"))
+    assert [one.run.id[13:15] for one in found.runs] == ["01"]
+    assert len(listed(tmp_path, Asked()).rows) == 1
+
+
 def test_a_limit_says_how_many_rows_are_beyond_it(root, capsys):
     found = listed(root, Asked(limit=1))
     shown.run_list(found, [], root, "table")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...spec.sections.sweep_values import Choices, Dimension
 from ...spec.validation import shown as worded
+from ...utils.short_names import short_names
 from ..importance import comparable_values, limits
 from ..importance import importance as importance_of
 from ..leaderboard import LeaderboardRow, rank
@@ -146,18 +147,6 @@ def view_of(trials: Sequence[Trial], dimensions: Sequence[Dimension], metric: st
     board = [place for place in rank(trials, metric, rising) if isfinite(place.mean)]
     made = StudyView(trials, dimensions, metric, rising, board)
     return made if board and made.values else None
-
-
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Return the shortest unique suffix of each key: `lr` for `train.optimizer.adam.lr`."""
-    return {key: _tail(key, [other for other in keys if other != key]) for key in keys}
-
-
-def _tail(key: str, others: Iterable[str]) -> str:
-    parts = key.split(".")
-    tails = (".".join(parts[i:]) for i in range(len(parts) - 1, -1, -1))
-    rest = [f".{other}" for other in others]
-    return next((tail for tail in tails if not any(other.endswith(f".{tail}") for other in rest)), key)
 
 
 # --- an axis for a dimension ----------------------------------------------------------------------------------------
