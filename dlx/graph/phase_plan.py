@@ -91,17 +91,13 @@ def span(phases: Sequence[Phase], train: Train, batches: int | None) -> Timeline
 
 def known_span(experiment: Experiment, facts: Facts | None, plans: Sequence[PhasePlan]) -> Timeline | None:
     """Return the steps of a training, and how many make an epoch; None where only the data tells, once it is read."""
-    from ..data import Dataset
+    train, data, objective = experiment.train, experiment.data, experiment.objective
+    if train is None or data is None or facts is None or facts.examples is None:
+        return None
+    from ..data import Dataset  # not before: a spec without data does without the room of data sets
     from ..objectives import Supervised
 
-    train, data, objective = experiment.train, experiment.data, experiment.objective
-    if (
-        train is None
-        or data is None
-        or facts is None
-        or facts.examples is None
-        or type(data).feed is not Dataset.feed
-    ):
+    if type(data).feed is not Dataset.feed:
         return None
     labelled = getattr(data, "labelled", None)
     examples = labelled.count if labelled is not None and labelled.others == "drop" else facts.examples
