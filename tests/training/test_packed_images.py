@@ -27,6 +27,10 @@ NETWORKS = {
         f"[{CONV}, {{residual: {{layers: [relu, {SAME}]}}}}, {{max_pool: 2}}, relu, flatten, {{linear: 3}}]",
         "[2, 6, 6]",
     ),
+    "sigmoid before a pooling": (
+        f"[{CONV}, sigmoid, {{max_pool: 2}}, {OTHER}, tanh, flatten, {{linear: 3}}]",
+        "[1, 8, 8]",
+    ),
     "dropout": (f"[{CONV}, {{dropout: 0.3}}, relu, {{max_pool: 2}}, flatten, {{linear: 3}}]", "[2, 6, 6]"),
     "pooled twice": (f"[{CONV}, {{max_pool: 2}}, relu, {{max_pool: 2}}, flatten, {{linear: 3}}]", "[1, 8, 8]"),
 }
@@ -68,10 +72,27 @@ def test_what_only_such_layers_see_lies_batch_last(stacks):
     together(jobs(seeds(2, "epochs: 1, batch_size: 16"), layers=LENET, shape="[1, 8, 8]"))
 
     shapes = sorted(
-        {tuple(t.shape) for call in stacks[0].tapes[0] for t in call.results if stacks[0].is_batch_last(t)}
+        {tuple(t.shape) for call in stacks[0].tapes[0] for t in call.results if stacks[0].layout.is_batch_last(t)}
     )
     # what is flattened does not, nor the pointwise operation before it, nor the examples as they come
     assert shapes == [(16, 4, 4, 4), (16, 4, 8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("between", "apart", "passed_on"),
+    [("relu", 2, 2), ("sigmoid", 4, 0), ("{residual: {layers: [relu]}}", 6, 0)],
+)
+def test_columns_lie_apart_from_a_convolution_to_its_pooling(between, apart, passed_on, stacks):
+    layers = f"[{CONV}, {between}, {{max_pool: 2}}, flatten, {{linear: 3}}]"
+
+    together(jobs(seeds(2, "epochs: 1, batch_size: 16"), layers=layers, shape="[1, 8, 8]"))
+
+    first = stacks[0]
+    tensors = {stack.storage(t): t for call in first.tapes[0] for t in call.results}
+    assert [tuple(tensors[key].shape) for key in first.layout.apart] == [(16, 4, 8, 8)] * apart
+    # ReLU is behind the pooling, and so is the bias: nothing but the pooling sees what the convolution writes
+    assert len(first.layout.apart & first.layout.passing) == passed_on
+    assert len(first.layout.later_biases) == passed_on // 2
 
 
 @pytest.mark.parametrize("name", ["as LeNet", "around a block"])
@@ -108,6 +129,9 @@ def step(x, weight, bias, padding, pool):
     ("size", "kernel", "padding", "pool"),
     [
         ((6, 8), (3, 3), (1, 1), 2),
+        ((5, 7), (2, 4), (0, 0), 2),
+        ((8, 7), (3, 2), (1, 1), 2),
+        ((4, 6), (1, 5), (0, 2), 2),
         ((7, 6), (2, 3), (0, 1), 0),
         ((9, 5), (5, 2), (0, 0), 0),
         ((5, 12), (1, 5), (0, 2), 0),

@@ -37,6 +37,21 @@ def columns(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 0::2], x[..., 1::2]
 
 
+def columns_apart(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same where they lie apart in memory, as (height, 2, channels, width / 2, batch)."""
+    batch, channels, height, width = x.shape
+    line = width // 2 * batch
+    even, odd = (
+        x.as_strided(
+            (batch, channels, height, width // 2),
+            (1, line, 2 * channels * line, batch),
+            x.storage_offset() + phase * channels * line,
+        )
+        for phase in range(2)
+    )
+    return even, odd
+
+
 def rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the even and the odd rows of images."""
     return x[..., 0::2, :], x[..., 1::2, :]
@@ -48,40 +63,50 @@ class PairPooling:
     def __init__(self, stack: Stack, x: Tensor, result: Tensor) -> None:
         self.stack, self.x = stack, x
         half = columns(stack.stacked(x))[0]
-        self.larger = torch.empty_like(half)
-        """The larger of each pair of columns, which the gradient compares, half as wide as `x`."""
         # empty_like keeps the order of the axes: all of this lies batch last as well
-        self.difference, self.gradient = torch.empty_like(half[0]), torch.empty_like(half[0])
+        self.larger, self.gradient = torch.empty_like(half[0]), torch.empty_like(half[0])
+        """The larger of each pair of columns, half as wide as `x`, and its gradient."""
+        self.of_columns, self.of_rows = torch.empty_like(half), torch.empty_like(rows(half)[0])
+        """How much larger the second of each pair is, of all rows: what the gradient asks for."""
         self.outputs = torch.empty_like(rows(half[0])[0])
-        self.is_batch_last = stack.is_batch_last(result)
+        self.is_batch_last = stack.layout.is_batch_last(result)
 
     def forward(self, row: int, result: Tensor) -> list[Operation]:
         """Return the operations of one row."""
-        larger, into = self.larger[row], self.stack.row(result, row)
+        into, bias = self.stack.row(result, row), self.stack.later_bias(self.x, row)
         outputs = into if self.is_batch_last else self.outputs
-        runs = [
-            operation(aten.maximum.out, *columns(self.stack.row(self.x, row)), out=larger),
-            operation(aten.maximum.out, *rows(larger), out=outputs),
-        ]
+        runs = _larger(self._columns(self.x, row), self.of_columns[row], self.larger)
+        runs += _larger(rows(self.larger), self.of_rows[row], outputs)
+        if bias is not None:
+            runs.append(operation(aten.add_.Tensor, outputs, bias.view(1, -1, 1, 1)))
         return runs if self.is_batch_last else [*runs, copy(into, outputs)]
 
     def backward(self, row: int, gradient: Tensor, result: Tensor) -> list[Operation]:
         """Return the operations of the gradient of one row."""
-        stack, outputs = self.stack, self.stack.row(gradient, row)
-        runs = [] if stack.is_batch_last(gradient) else [copy(self.outputs, outputs)]
-        outputs = self.outputs if runs else outputs
-        down = _share(outputs, rows(self.larger[row]), rows(self.difference)[0], rows(self.gradient))
-        into = columns(stack.row(result, row))
-        return [*runs, *down, *_share(self.gradient, columns(stack.row(self.x, row)), self.difference, into)]
+        outputs = self.stack.row(gradient, row)
+        runs = [] if self.stack.layout.is_batch_last(gradient) else [copy(self.outputs, outputs)]
+        runs += _share(self.outputs if runs else outputs, self.of_rows[row], rows(self.gradient))
+        return [*runs, *_share(self.gradient, self.of_columns[row], self._columns(result, row))]
+
+    def _columns(self, images: Tensor, row: int) -> tuple[Tensor, Tensor]:
+        """Return the even and the odd columns of images of a row, which may lie apart."""
+        whole = self.stack.row(images, row)
+        return columns_apart(whole) if self.stack.layout.is_apart(images) else columns(whole)
 
 
-def _share(
-    gradient: Tensor, values: tuple[Tensor, Tensor], difference: Tensor, into: tuple[Tensor, Tensor]
-) -> list[Operation]:
+def _larger(values: tuple[Tensor, Tensor], difference: Tensor, into: Tensor) -> list[Operation]:
+    """Return the operations that take the larger of two values, and by how much it is the second one."""
+    first, second = values
+    return [
+        operation(aten.sub.out, second, first, out=difference),
+        operation(aten.maximum.out, first, second, out=into),
+    ]
+
+
+def _share(gradient: Tensor, difference: Tensor, into: tuple[Tensor, Tensor]) -> list[Operation]:
     """Return the operations that hand a gradient to the larger of two values, to the first where they are equal."""
     first, second = into
     return [
-        operation(aten.sub.out, values[1], values[0], out=difference),
         operation(aten.threshold_backward.grad_input, gradient, difference, 0, grad_input=second),
         operation(aten.sub.out, gradient, second, out=first),
     ]
@@ -90,7 +115,7 @@ def _share(
 def forward(stack: Stack, call: RecordedCall) -> list[list[Operation]] | None:
     """Return the operations of a pooling for each row; None where its input does not lie batch last."""
     x, result = call.args[0], call.results[0]
-    if not stack.is_batch_last(x):
+    if not stack.layout.is_batch_last(x):
         return None
     pooling = stack.poolings[storage(x)] = PairPooling(stack, x, result)
     return [pooling.forward(row, result) for row in range(stack.rows)]
@@ -99,6 +124,6 @@ def forward(stack: Stack, call: RecordedCall) -> list[list[Operation]] | None:
 def backward(stack: Stack, call: RecordedCall) -> list[list[Operation]] | None:
     """Return the operations of its gradient; None where the input does not lie batch last."""
     gradient, x = call.args[:2]
-    if not stack.is_batch_last(x):
+    if not stack.layout.is_batch_last(x):
         return None
     return [stack.poolings[storage(x)].backward(row, gradient, call.result) for row in range(stack.rows)]

@@ -19,7 +19,16 @@ from ...utils.torch_private import schema_of, storage
 from ..fallback import UntraceableError
 from ..replay.script import Operation, copy, operation
 from ..replay.tape import CallFilter, RecordedCall, Values, out_variant, simplified
-from . import aligned_memory, batch_last, convolution, cross_entropy, pair_pooling, same_steps, strip_convolution
+from . import (
+    aligned_memory,
+    batch_last,
+    convolution,
+    cross_entropy,
+    pair_pooling,
+    relu_behind_pooling,
+    same_steps,
+    strip_convolution,
+)
 
 LARGE = 32_768
 """Values of one network's result above which operations run row by row: on all rows at once, what one operation
@@ -46,8 +55,9 @@ class Stack:
     ) -> None:
         """With `by_row` each operation runs row by row, as it does for a network alone."""
         self.by_row = by_row
-        self.tapes, self.rows, self.rngs = tapes, len(tapes), rngs
         same_steps.check(tapes, inputs)
+        tapes = tapes if by_row else [*map(relu_behind_pooling.moved, tapes)]
+        self.tapes, self.rows, self.rngs = tapes, len(tapes), rngs
         self.filter = CallFilter(tapes[0], inputs[0])
         self.memory = dict(memory)
         """Rows, by the storage of the first network that they replace."""
@@ -65,8 +75,7 @@ class Stack:
         """The same by strips, row by row."""
         self.poolings: dict[int, pair_pooling.PairPooling] = {}
         """By the storages of their inputs."""
-        self.batch_last = set() if by_row else batch_last.storages(self, self._running(tapes[0], inputs[0]))
-        """Storages of the first network whose rows lie batch last, whatever their strides were when recorded."""
+        self.layout = batch_last.Layout(self, [] if by_row else self._running(tapes[0], inputs[0]))
         with torch.no_grad():
             for index, calls in enumerate(zip(*tapes, strict=True)):
                 self._add(index, calls)
@@ -85,14 +94,17 @@ class Stack:
         whole = [_whole(t) for t in tensors]
         if len({(len(t), t.dtype) for t in whole}) > 1:
             raise UntraceableError("the networks are not of one shape")
-        self.memory[key] = aligned_memory.rows(len(whole), whole[0].shape, whole[0]).copy_(torch.stack(whole))
+        if key in self.layout.passing:
+            self.memory[key] = aligned_memory.rows(1, whole[0].shape, whole[0]).expand(len(whole), -1)
+        else:
+            self.memory[key] = aligned_memory.rows(len(whole), whole[0].shape, whole[0]).copy_(torch.stack(whole))
 
     def stacked(self, tensor: Tensor) -> Tensor:
         """Return a tensor of the first network with those of all: (networks, *shape)."""
         rows = self.memory[storage(tensor)]
         if rows.dtype != tensor.dtype:
             raise UntraceableError("it reads the bits of one type as another")
-        strides = batch_last.strides(tensor) if self.is_batch_last(tensor) else tensor.stride()
+        strides = batch_last.strides(tensor) if self.layout.is_batch_last(tensor) else tensor.stride()
         return rows.as_strided((self.rows, *tensor.size()), (rows.stride(0), *strides), tensor.storage_offset())
 
     def row(self, tensor: Tensor, index: int) -> Tensor:
@@ -117,8 +129,14 @@ class Stack:
     def is_shared(self, tensor: Tensor) -> bool:
         return storage(tensor) in self.shared
 
-    def is_batch_last(self, tensor: Tensor) -> bool:
-        return storage(tensor) in self.batch_last
+    def is_large(self, call: RecordedCall) -> bool:
+        """Whether a call runs row by row even where a rule says how it could run once."""
+        return max(t.numel() for t in call.results) > LARGE
+
+    def later_bias(self, tensor: Tensor, index: int) -> Tensor | None:
+        """Return the bias of network `index` that the pooling of a tensor adds, if any."""
+        bias = self.layout.later_biases.get(storage(tensor))
+        return None if bias is None else self.row(bias, index)
 
     # --- operations -------------------------------------------------------------------------------------------------
 
@@ -171,7 +189,7 @@ class Stack:
             return []
         if first.name in CONVOLUTIONS:
             return CONVOLUTIONS[first.name](self, first) or []
-        if all(map(self.is_shared, first.results)) or max(t.numel() for t in first.results) > LARGE:
+        if all(map(self.is_shared, first.results)) or self.is_large(first):
             return []
         several = SEVERAL[first.name](self, first) if first.name in SEVERAL else None
         if several is not None:

@@ -9,7 +9,8 @@ high: a processor that computes 8 numbers at a time is no quicker with 1 or 6.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ MAX_CHANNELS = 7
 """Channels of the input, at most: oneDNN's own kernels compute 8 at a time."""
 MAX_WIDTH = 32
 """Rows of the band matrix, at most: above, its zeros cost more than the width of the product gains."""
+TURNED_FROM = 16
+"""Lines of a strip from which the gradient of its band is quicker as its transpose: MKL computes 16 at a time."""
 MIN_VALUES = 131_072
 """Values of the windows of one network's batch below which one call of oneDNN is faster than these several."""
 
@@ -48,41 +51,49 @@ def takes(stack: Stack, call: RecordedCall) -> bool:
 
 
 class Geometry:
-    """Sizes of a convolution by strips. `lines` are (height, channels, width, batch)."""
+    """Sizes of a convolution by strips. `lines` are (height, channels, width, batch).
 
-    def __init__(self, x: Tensor, weight: Tensor, padding: Sequence[int]) -> None:
-        self.batch, self.channels, *size = x.shape
+    With two `phases` a column of the product is a pair of output columns: lines of the output are (phases, features,
+    pairs, batch), and lines of the input that a pair sees are (shifts, phases, channels, pairs, batch).
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor, padding: Sequence[int], phases: int = 1) -> None:
+        self.batch, self.channels, *self.inside = x.shape
         self.features, _, *self.kernel = weight.shape
-        self.padding = list(padding)
-        self.size = [n + 2 * p for n, p in zip(size, padding, strict=True)]
-        self.out = [n - k + 1 for n, k in zip(self.size, self.kernel, strict=True)]
-        highest = max(1, min(MAX_WIDTH // self.features, self.kernel[0] - 1))
+        self.padding, self.phases = list(padding), phases
+        sizes = zip(self.inside, padding, self.kernel, strict=True)
+        self.out = [n + 2 * p - k + 1 for n, p, k in sizes]
+        # pairs are as wide as several rows already
+        highest = max(1, min(MAX_WIDTH // self.features, self.kernel[0] - 1)) if phases == 1 else 1
         self.strip = next(rows for rows in range(highest, 0, -1) if self.out[0] % rows == 0)
         """Output rows of a strip."""
+        self.strips = self.out[0] // self.strip
         self.window = self.strip + self.kernel[0] - 1
         """Input rows that a strip sees."""
-        self.width = self.out[1] * self.batch
-        """Values of an output line."""
-        self.height = self.strip * self.features
-        """Output lines of a strip."""
-        self.values = self.window * self.channels * self.kernel[1] * (self.out[0] // self.strip) * self.width
+        self.shifts = -(-(self.kernel[1] + phases - 1) // phases)
+        """Columns of the input, or pairs of them, that a column of the product sees."""
+        self.columns = self.out[1] // phases + self.shifts - 1
+        """Columns of the padded input, or pairs."""
+        self.size = [self.out[0] + self.kernel[0] - 1, self.columns * phases]
+        """Sizes of the padded input."""
+        self.width = self.out[1] // phases * self.batch
+        """Values of a line of the products."""
+        self.height = self.strip * phases * self.features
+        """Lines of the products of a strip."""
+        self.depth = self.window * self.shifts * phases * self.channels
+        """Lines of the input that a strip sees, with their shifts."""
+        self.values = self.depth * self.strips * self.width
 
     @property
-    def tops(self) -> range:
-        """The first row of each strip."""
-        return range(0, self.out[0], self.strip)
-
-    def shifts(self, lines: Tensor) -> Tensor:
-        """Return an input with all shifts of the kernel along the width: (height, shifts, channels, width, batch)."""
-        row, channel, column, one = lines.stride()
-        shape = (self.size[0], self.kernel[1], self.channels, self.out[1], self.batch)
-        return lines.as_strided(shape, (row, column, channel, column, one), lines.storage_offset())
+    def band_shape(self) -> tuple[int, ...]:
+        return self.strip, self.phases, self.features, self.window, self.shifts, self.phases, self.channels
 
     def in_band(self, band: Tensor) -> Tensor:
-        """Return the places of the kernel, (strip, *weight), in (strip, features, window, shifts, channels)."""
-        row, feature, line, shift, channel = band.stride()
-        shape = (self.strip, self.features, self.channels, *self.kernel)
-        return band.as_strided(shape, (row + line, feature, channel, line, shift), band.storage_offset())
+        """Return the places of the kernel, (strip, phases, *weight), in a view of `band_shape`."""
+        row, apart, feature, line, _, column, channel = band.stride()
+        shape = (self.strip, self.phases, self.features, self.channels, *self.kernel)
+        strides = (row + line, apart + column, feature, channel, line, column)
+        return band.as_strided(shape, strides, band.storage_offset())
 
 
 class StripConvolution(Geometry):
@@ -90,21 +101,20 @@ class StripConvolution(Geometry):
 
     def __init__(self, stack: Stack, call: RecordedCall) -> None:
         self.x, self.weight, self.bias, _, padding, *_ = call.args
-        super().__init__(self.x, self.weight, padding)
+        super().__init__(self.x, self.weight, padding, 2 if stack.layout.is_apart(call.result) else 1)
         self.stack, like = stack, stack.stacked(self.weight)
-        self.bands = aligned_memory.rows(stack.rows, self._band_shape, like)
-        self.gradient_of_band = like.new_zeros(self._band_shape)
-        self.shifted = like.new_zeros((self.size[0], self.kernel[1], self.channels, *self.out[1:], self.batch))
+        self.bands = aligned_memory.rows(stack.rows, self.band_shape, like)
+        self.shifted = like.new_zeros((self.size[0], self.shifts, self.phases, self.channels, self.width))
+        self.seen = self.shifted.as_strided(
+            (self.strips, self.depth, self.width), (self.strip * self.shifted.stride(0), self.width, 1)
+        )
+        """What each strip sees, (strips, depth, width)."""
+        is_copied = self.size != self.inside or not stack.layout.is_batch_last(self.x)
         whole = (self.size[0], self.channels, self.size[1], self.batch)
-        is_copied = any(self.padding) or not stack.is_batch_last(self.x)
         self.inputs = aligned_memory.rows(stack.rows, whole, like) if is_copied else None
         """Padded inputs of all rows; None where they are what the network has."""
-        self.gradient_of_input = like.new_zeros(whole)
+        self.gradient_of_input = like.new_zeros((self.size[0], self.phases, self.channels, self.columns, self.batch))
         self.outputs = like.new_zeros((self.out[0], self.features, self.out[1], self.batch))
-
-    @property
-    def _band_shape(self) -> tuple[int, ...]:
-        return self.strip, self.features, self.window, self.kernel[1], self.channels
 
     def forward(self, row: int, result: Tensor) -> list[Operation]:
         """Return the operations of one row."""
@@ -113,68 +123,95 @@ class StripConvolution(Geometry):
         if self.inputs is not None:
             runs.append(copy(self._inner(self.inputs[row]), lines_of(stack.row(self.x, row))))
         into = lines_of(stack.row(result, row))
-        outputs = into if stack.is_batch_last(result) else self.outputs
-        if self.bias is None:
-            runs.append(operation(aten.zero_.default, outputs))
-        else:
-            runs.append(copy(outputs, stack.row(self.bias, row).view(1, -1, 1, 1)))
-        runs.append(self._gather(row))
-        band = self.bands[row].view(self.height, -1)
-        runs += [operation(aten.addmm_.default, lines, band, seen) for lines, seen in self._strips(outputs)]
-        return runs if stack.is_batch_last(result) else [*runs, copy(into, outputs)]
+        outputs = into if stack.layout.is_batch_last(result) else self.outputs
+        runs += [self._gather(row), *self._products(row, outputs.view(self.strips, self.height, self.width), result)]
+        return runs if stack.layout.is_batch_last(result) else [*runs, copy(into, outputs)]
+
+    def _products(self, row: int, into: Tensor, result: Tensor) -> list[Operation]:
+        band = self._band(row).expand(self.strips, self.height, self.depth)
+        if self.bias is None or self.stack.later_bias(result, row) is not None:
+            return [operation(aten.bmm.out, band, self.seen, out=into)]
+        shift = self.stack.row(self.bias, row).view(-1, 1)
+        by_feature = into.view(self.out[0], self.phases, self.features, self.width)
+        return [copy(by_feature, shift), operation(aten.baddbmm_.default, into, band, self.seen)]
 
     def backward(self, row: int, gradient: Tensor, results: Sequence[Tensor | None]) -> list[Operation]:
         """Return the operations of the gradients of one row, by its results: input, weight and bias, or None."""
         of_input, of_weight, of_bias = (None if t is None else self.stack.row(t, row) for t in results)
         lines, runs = lines_of(self.stack.row(gradient, row)), []
-        if not self.stack.is_batch_last(gradient):
+        if not self.stack.layout.is_batch_last(gradient):
             runs.append(copy(self.outputs, lines))
             lines = self.outputs
+        by_strip = lines.view(self.strips, self.height, self.width)
         if of_weight is not None:
-            found = self.gradient_of_band.view(self.height, -1)
-            runs += [self._gather(row), operation(aten.zero_.default, found)]
-            runs += [operation(aten.addmm_.default, found, one, seen.mT) for one, seen in self._strips(lines)]
-            runs.append(operation(aten.sum.IntList_out, self.in_band(self.gradient_of_band), [0], out=of_weight))
+            runs += [self._gather(row), *self._gradient_of_weight(by_strip, of_weight)]
         if of_bias is not None:
-            runs.append(operation(aten.sum.IntList_out, lines, [0, 2, 3], out=of_bias))
+            by_feature = lines.view(self.out[0], self.phases, self.features, self.width)
+            runs.append(operation(aten.sum.IntList_out, by_feature, [0, 1, 3], out=of_bias))
         if results[0] is None or of_input is None:
             return runs
-        if self.inputs is None and self.stack.is_batch_last(results[0]):
-            return [*runs, *self._backward_to(lines_of(of_input), row, lines)]
-        into = copy(lines_of(of_input), self._inner(self.gradient_of_input))
-        return [*runs, *self._backward_to(self.gradient_of_input, row, lines), into]
+        whole, into = self.gradient_of_input, lines_of(of_input)
+        if self.phases == 1 and self.size == self.inside and self.stack.layout.is_batch_last(results[0]):
+            return [*runs, *self._gradient_of_input(into.unsqueeze(1), row, by_strip)]
+        return [*runs, *self._gradient_of_input(whole, row, by_strip), *self._cropped(whole, into)]
 
-    def _backward_to(self, gradient: Tensor, row: int, lines: Tensor) -> list[Operation]:
-        """Return the operations that add up the gradient of a whole input, shift by shift."""
-        shifts = torch.empty((self.kernel[1], self.height, self.window * self.channels))
-        by_shift = shifts.view(self.kernel[1], self.strip, self.features, self.window, self.channels)
-        runs = [copy(by_shift, self.bands[row].permute(3, 0, 1, 2, 4)), operation(aten.zero_.default, gradient)]
-        table = gradient.view(-1, self.size[1] * self.batch)
-        of_outputs = lines.view(-1, self.width)
-        for top in self.tops:
-            seen = table[top * self.channels :][: self.window * self.channels]
-            one = of_outputs[top * self.features :][: self.height]
-            for shift in range(self.kernel[1]):
-                place = seen[:, shift * self.batch :][:, : self.width]
-                runs.append(operation(aten.addmm_.default, place, shifts[shift].mT, one))
+    def _gradient_of_weight(self, gradient: Tensor, into: Tensor) -> list[Operation]:
+        """Return the operations that add up the gradient, strip by strip and place by place of the band."""
+        factors, shape = [gradient, self.seen], (self.height, self.depth)
+        if is_turned := self.height >= TURNED_FROM:
+            factors, shape = factors[::-1], shape[::-1]
+        products, band = gradient.new_empty((self.strips, *shape)), gradient.new_empty(shape)
+        places = (band.mT if is_turned else band).view(self.band_shape)
+        return [
+            operation(aten.bmm.out, factors[0], factors[1].mT, out=products),
+            operation(aten.sum.IntList_out, products, [0], out=band),
+            operation(aten.sum.IntList_out, self.in_band(places), [0, 1], out=into),
+        ]
+
+    def _gradient_of_input(self, whole: Tensor, row: int, gradient: Tensor) -> list[Operation]:
+        """Return the operations that add up the gradient of a padded input, shift by shift.
+
+        Strips that see no line in common are one call.
+        """
+        lines = self.window * self.phases * self.channels
+        turned = whole.new_empty((self.shifts, self.height, lines))
+        by_shift = turned.view(self.shifts, *self.band_shape[:4], *self.band_shape[5:])
+        runs = [copy(by_shift, self.bands[row].permute(4, 0, 1, 2, 3, 5, 6)), operation(aten.zero_.default, whole)]
+        of_line, apart = self.columns * self.batch, -(-self.window // self.strip)
+        of_strip = self.strip * self.phases * self.channels * of_line
+        for first, shift in product(range(min(apart, self.strips)), range(self.shifts)):
+            one = gradient[first::apart]
+            start = whole.storage_offset() + first * of_strip + shift * self.batch
+            place = whole.as_strided((len(one), lines, self.width), (apart * of_strip, of_line, 1), start)
+            runs.append(operation(aten.baddbmm_.default, place, turned[shift].mT.expand(len(one), -1, -1), one))
+        return runs
+
+    def _cropped(self, whole: Tensor, into: Tensor) -> list[Operation]:
+        """Return the operations that copy the gradient of a padded input to that of the input, phase by phase."""
+        (top, left), height = self.padding, self.inside[0]
+        runs = []
+        for phase in range(self.phases):
+            first = (phase - left) % self.phases
+            to = into[:, :, first :: self.phases]
+            start = (first + left) // self.phases
+            runs.append(copy(to, whole[top : top + height, phase, :, start : start + to.shape[2]]))
         return runs
 
     def _inner(self, lines: Tensor) -> Tensor:
         """Return what lies within the padding."""
-        (top, left), (height, width) = self.padding, self.size
-        return lines[top : height - top, :, left : width - left]
+        (top, left), (height, width) = self.padding, self.inside
+        return lines[top : top + height, :, left : left + width]
+
+    def _band(self, row: int) -> Tensor:
+        return self.bands[row].view(self.height, self.depth)
 
     def _gather(self, row: int) -> Operation:
-        """Return the operation that fills `shifted`."""
+        """Return the operation that fills `shifted`: the input with all shifts of the kernel along the width."""
         lines = lines_of(self.stack.row(self.x, row)) if self.inputs is None else self.inputs[row]
-        return copy(self.shifted, self.shifts(lines))
-
-    def _strips(self, outputs: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the output lines of each strip, (lines, width), with the shifted input lines that it sees."""
-        table, of_outputs = self.shifted.view(-1, self.width), outputs.view(-1, self.width)
-        a_row = self.kernel[1] * self.channels
-        for top in self.tops:
-            yield of_outputs[top * self.features :][: self.height], table[top * a_row :][: self.window * a_row]
+        line, channel, column, one = lines.stride()
+        shape = (self.size[0], self.shifts, self.phases, self.channels, self.width // self.batch, self.batch)
+        strides = (line, self.phases * column, column, channel, self.phases * column, one)
+        return copy(self.shifted.view(shape), lines.as_strided(shape, strides, lines.storage_offset()))
 
 
 def lines_of(images: Tensor) -> Tensor:
