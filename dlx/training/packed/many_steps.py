@@ -196,24 +196,26 @@ class ManySteps:
     ) -> bool:
         """Whether a step by script and a plain one leave the same bits; both are undone."""
         before, states = [one.clone() for one in memory], [one.get_state() for one in self.generators]
-        found: dict[bool, list[Tensor]] = {}
         steps = [scheduled.optimizer.param_groups for one in self.rates.values() for scheduled, _ in one]
         rates = [group["lr"] for groups in steps for group in groups if _is_trained(group)]
         active = [number in pending for number in self.jobs]
-        for by_script in (True, False):
-            try:
-                if by_script:
-                    with self.below:
-                        script(indices, losses, rates, active, 1)
-                else:
-                    self.plain(indices[0], list(pending))
-                found[by_script] = [*(one.clone() for one in memory), *(one.get_state() for one in self.generators)]
-            finally:
-                for one, was in zip(memory, before, strict=True):
-                    one.copy_(was)
-                for generator, state in zip(self.generators, states, strict=True):
-                    generator.set_state(state)
-        return all(torch.equal(one, other) for one, other in zip(found[True], found[False], strict=True))
+
+        def restore() -> None:
+            for one, was in zip(memory, before, strict=True):
+                one.copy_(was)
+            for generator, state in zip(self.generators, states, strict=True):
+                generator.set_state(state)
+
+        try:
+            with self.below:
+                script(indices, losses, rates, active, 1)
+            found = [*(one.clone() for one in memory), *(one.get_state() for one in self.generators)]
+            restore()
+            self.plain(indices[0], list(pending))
+            wanted = [*memory, *(one.get_state() for one in self.generators)]
+            return all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+        finally:
+            restore()
 
 
 def _rates_of(job: Job) -> Iterator[tuple[ScheduledOptimizer, list[float]]]:
