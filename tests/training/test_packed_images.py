@@ -211,3 +211,16 @@ def test_a_pooling_whose_indices_are_read_stays_torchs():
     assert not one.poolings
     for mine, torchs in zip(found, pooled(x, kernel), strict=True):
         torch.testing.assert_close(mine, torchs)
+
+
+def test_a_constant_between_images_is_that_of_the_step():
+    x, kernel = torch.randint(-2, 3, (4, 1, 96, 96)).float(), torch.randint(-2, 3, (2, 1, 3, 3)).float()
+
+    def doubled(x, weight):
+        y = functional.conv2d(x, weight)
+        return [y * torch.full_like(y, 2.0)]
+
+    one, (found,) = recorded(doubled, x, kernel)
+
+    assert one.layout.passing
+    assert torch.equal(found, doubled(x, kernel)[0])

@@ -92,7 +92,10 @@ def _apart(calls: Sequence[RecordedCall], found: set[int]) -> set[int]:
         groups.append(group)
     while broken := [group & apart for group in groups if group & apart and not group <= apart]:
         apart -= set().union(*broken)
-    return apart
+    pooled = {storage(call.args[0]) for call in calls if call.name == POOL} & apart
+    while more := set().union(*(group for group in groups if group & pooled and group <= apart)) - pooled:
+        pooled |= more
+    return pooled
 
 
 def _sides(call: RecordedCall) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
@@ -130,7 +133,8 @@ def _passing(stack: Stack, calls: Sequence[RecordedCall], users: dict[int, list[
         # what runs on all rows at once is a part of its own
         part += 0 if is_by_row else 2
         parts.append(part if is_by_row else part - 1)
-    return {key for key in found if len({parts[i] for i in users[key]}) == 1}
+    made = {storage(t) for call in calls for t in call.results} - {storage(t) for call in calls for t in call.mutated}
+    return {key for key in found & made if len({parts[i] for i in users[key]}) == 1}
 
 
 def _images(calls: Sequence[RecordedCall]) -> set[int]:
