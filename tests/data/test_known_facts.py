@@ -16,7 +16,8 @@ from dlx.data.cache import cache_folder
 from dlx.data.tables import table_files
 from dlx.shapes import Shape
 
-ROWS = "a,b,kind,price\n1,2,x,0\n3,4,y,1\n5,6,x,1\n7,8,y,0\n"
+ROWS = '"a",b,kind,price\n1,2,x,0\n3,4,y,1\n5,6,x,1\n7,8,y,0\n'
+"""Not plain, by the quotes: `dlx.data.tables.plain_rows` would find the facts without reading the rows."""
 FORMS = {
     "classes": {"target": "kind"},
     "values, with a warning": {"target": "price", "drop": ["kind"]},

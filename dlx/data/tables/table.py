@@ -29,6 +29,7 @@ from .encodings import check_same_sort, encodings_of
 from .fitting import put_own, with_means, with_vocabularies
 from .frame import Frame, chosen, plain, read, rows_of
 from .missing_values import FillColumns, Rules, drop_incomplete, fill_step, rule_of
+from .plain_rows import plain_facts
 from .splitting import SplitRows, check_split, split_rows
 from .table_fields import (
     TASKS,
@@ -238,8 +239,12 @@ class Table(Pool):
     def facts(self) -> Facts:
         return facts_once(self, self.files, self._read_facts)
 
-    def _read_facts(self) -> tuple[Facts, list[Frame]]:
-        """Return the facts and the frames that they are of."""
+    def _read_facts(self) -> tuple[Facts, list[Frame] | None]:
+        """Return the facts and the frames that they are of; None where no frames were needed."""
+        plain = plain_facts(self)
+        return (plain, None) if plain is not None else self._facts_of_frames()
+
+    def _facts_of_frames(self) -> tuple[Facts, list[Frame]]:
         frame, *_ = frames = frames_of(self)
         columns, goal = encodings_of(self, frames)
         texts: dict[str, TextField] = {}
