@@ -20,6 +20,7 @@ from .freezing import Freezing
 from .learner import EVALUATION_BATCH, Learner, Update
 from .progress import Progress
 from .pruning import Pruning
+from .replay.at_once import GradientUpdate
 from .replay.traced import traced
 from .weight_averages import WeightAverage
 
@@ -86,20 +87,15 @@ class SupervisedLearner(Learner):
     def build_update(self) -> Update:
         """Return the function from the indices of an update to the loss before it, a scalar on the device."""
         step, takes = step_of(self), self.train.optimizer.takes
-        closure = _whole_loss(self) if takes == "loss" else gradients_of(self)
         if takes == "gradient":
-            closure = traced(self, closure)
-
-        def by_gradients(index: Tensor) -> Tensor:
-            loss = closure(index)
-            step()
-            return loss
+            return GradientUpdate(self, traced(self, gradients_of(self)), step)
+        closure = _whole_loss(self) if takes == "loss" else gradients_of(self)
 
         def by_closure(index: Tensor) -> Tensor:
             loss: Tensor = step(with_same_random_numbers(lambda: closure(index), self.compute.device))
             return loss
 
-        return by_gradients if takes == "gradient" else by_closure
+        return by_closure
 
     def evaluate(self, name: str, part: DataPart) -> dict[str, float]:
         self.module.eval()

@@ -86,3 +86,15 @@ def test_operations_draw_from_the_generators_that_they_name():
 def test_what_torchscript_has_no_words_for_is_said(value):
     with pytest.raises(UnscriptableError, match=type(value).__name__):
         Script().text(value)
+
+
+def test_what_a_script_only_reads_is_left_out_of_its_memory():
+    x, y = torch.randn(4, 3), torch.empty(2, 3)
+    one = Script()
+    one.add(operation(aten.index_select.out, x, 0, torch.tensor([0, 2]), out=y))
+
+    def places(memory):
+        return {tensor.data_ptr() for tensor in memory}
+
+    assert {x.data_ptr(), y.data_ptr()} <= places(one.memory())
+    assert places(one.memory([x.view(3, 4)])) == places(one.memory()) - {x.data_ptr()}

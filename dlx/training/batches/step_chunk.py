@@ -55,6 +55,9 @@ class StepChunk:
 
     def run(self, update: Callable[[Any], Tensor], count: int | None = None) -> None:
         """Take the next `count` updates, or all that remain; losses are appended to the job's, on the device."""
+        at_once: Callable[[StepChunk], bool] | None = getattr(update, "take", None)
+        if count is None and at_once is not None and at_once(self):
+            return
         losses = self.progress.losses
         from_feed = repeat(None, min(self.remaining, count or self.remaining))
         # unbind() makes the rows in one call: indexing row by row would cost each step a view
@@ -95,7 +98,7 @@ class StepChunk:
     @property
     def changes_only_rates(self) -> bool:
         """Whether nothing but the learning rate has to be set from step to step."""
-        still = not self.averages and not self.values and not self.followings
+        still = not self.averages and not self.values and not self.followings and self.scales is None
         return still and all(scheduled.set_momentum is None for scheduled in self.optimizers)
 
     def advance(self, count: int) -> None:

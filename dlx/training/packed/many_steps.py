@@ -60,7 +60,8 @@ class ManySteps:
 
     It is compiled once the optimizers have allocated their state, and taken if a step of it leaves every bit as
     `plain` does, which takes one step of some jobs, by their numbers, on indices (batches, rows, examples).
-    `generators` are those that operations draw from.
+    `generators` are those that operations draw from. `compared` is all that both must leave alike where the plain
+    step has memory of its own for what lies between; else it is all that the script writes.
     """
 
     def __init__(
@@ -68,11 +69,12 @@ class ManySteps:
         jobs: Mapping[int, Job],
         generators: Sequence[torch.Generator],
         plain: Callable[[Tensor, Sequence[int]], None],
+        compared: Sequence[Tensor] = (),
     ) -> None:
         from ..replay.tape import BelowAutograd
 
         self.below = BelowAutograd()
-        self.jobs, self.generators, self.plain = jobs, generators, plain
+        self.jobs, self.generators, self.plain, self.compared = jobs, generators, plain, compared
         self.rates = {number: list(_rates_of(job)) for number, job in jobs.items()}
         self.places: dict[int, int] = {}
         """Place of the first rate of each optimizer, by its identity, among those of all jobs."""
@@ -136,13 +138,18 @@ class ManySteps:
                 return
             arguments = "indices: Tensor, losses: Tensor, rates: List[float], active: List[bool], count: int"
             run = script.function(arguments)
-            if self._agrees(run, script.memory(), pending, indices, losses):
+            # a copy of all examples would take as long as a thousand small steps
+            if self._agrees(run, script.memory(self._examples()), pending, indices, losses):
                 self.script = run
         except UnscriptableError:
             pass
         except Exception as error:  # noqa: BLE001
             fallback.note([job.learner.faults for job in self.jobs.values()], fallback.SCRIPT, error)
         self.possible = self.script is not None
+
+    def _examples(self) -> list[Tensor]:
+        parts = [job.parts["train"] for job in self.jobs.values() if "train" in job.parts]
+        return [table for part in parts for table in part.fields.values() if isinstance(table, torch.Tensor)]
 
     def _script_of(self, stages: Sequence[Stage]) -> Script | None:
         """Write `count` steps; None as long as an optimizer has no state."""
@@ -199,6 +206,7 @@ class ManySteps:
         steps = [scheduled.optimizer.param_groups for one in self.rates.values() for scheduled, _ in one]
         rates = [group["lr"] for groups in steps for group in groups if _is_trained(group)]
         active = [number in pending for number in self.jobs]
+        compared = self.compared or memory
 
         def restore() -> None:
             for one, was in zip(memory, before, strict=True):
@@ -209,10 +217,10 @@ class ManySteps:
         try:
             with self.below:
                 script(indices, losses, rates, active, 1)
-            found = [*(one.clone() for one in memory), *(one.get_state() for one in self.generators)]
+            found = [*(one.clone() for one in compared), *(one.get_state() for one in self.generators)]
             restore()
             self.plain(indices[0], list(pending))
-            wanted = [*memory, *(one.get_state() for one in self.generators)]
+            wanted = [*compared, *(one.get_state() for one in self.generators)]
             return all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
         finally:
             restore()

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from ...utils.torch_private import schema_of, storage
 from ..fallback import UntraceableError
+from ..replay.operations import mapped, resolved, with_outputs
 from ..replay.script import Operation, copy, operation
-from ..replay.tape import CallFilter, RecordedCall, Values, out_variant, simplified
+from ..replay.tape import CallFilter, RecordedCall, Values, simplified
 from . import (
     aligned_memory,
     batch_last,
@@ -148,7 +149,7 @@ class Stack:
         self._join_all(calls)
         if not must_run:
             return
-        placed = [self._resolved(simplified(first), self.filter), *map(simplified, others)]
+        placed = [resolved(simplified(first), self.filter), *map(simplified, others)]
         together = self._batched(placed)
         if together:
             self._flush_row_wise()
@@ -174,13 +175,7 @@ class Stack:
         """Return the calls of a network that run in each step, as `_add` finds them."""
         calls = CallFilter(tape, inputs)
         with torch.no_grad():
-            return [Stack._resolved(simplified(c), calls) for i, c in enumerate(tape) if calls.must_run(i, c)]
-
-    @staticmethod
-    def _resolved(call: RecordedCall, calls: CallFilter) -> RecordedCall:
-        args = tuple(_mapped(value, calls.resolve) for value in call.args)
-        kwargs = {name: _mapped(value, calls.resolve) for name, value in call.kwargs.items()}
-        return RecordedCall(call.op, args, kwargs, _mapped(call.result, calls.resolve))
+            return [resolved(simplified(c), calls) for i, c in enumerate(tape) if calls.must_run(i, c)]
 
     def _batched(self, calls: list[RecordedCall]) -> list[Operation]:
         """Return operations for all rows at once; an empty list where no rule says how."""
@@ -204,7 +199,7 @@ class Stack:
         """Return a call on all rows as an operation into the rows of its results."""
         if schema_of(stacked.op).is_mutable:
             return Operation(stacked.op, stacked.args, stacked.kwargs)
-        return _with_outputs(stacked.op, stacked.args, stacked.kwargs, list(stacked.result), first)
+        return with_outputs(stacked.op, stacked.args, stacked.kwargs, list(stacked.result), first)
 
     def _by_row_rule(self, calls: list[RecordedCall]) -> list[list[Operation]]:
         """Return the operations of each row by a quicker rule; an empty list where there is none."""
@@ -238,20 +233,7 @@ class Stack:
         inputs = {storage(t) for t in first.inputs}
         if schema_of(call.op).is_mutable and all(storage(t) in inputs for t in first.results):
             return Operation(call.op, tuple(args), kwargs)
-        return _with_outputs(call.op, args, kwargs, places, first)
-
-
-def _with_outputs(
-    op: Any, args: Sequence[Any], kwargs: Mapping[str, Any], places: list[Tensor], first: RecordedCall
-) -> Operation:
-    """Return an operation that writes its results to `places`: directly where torch has a kernel, else by a copy."""
-    form = None if schema_of(op).is_mutable else out_variant(op, first.results[0].device.type.upper())
-    if form is not None and len(form[1]) == len(places):
-        return Operation(form[0], tuple(args), {**kwargs, **dict(zip(form[1], places, strict=True))})
-    results = first.result if isinstance(first.result, tuple | list) else (first.result,)
-    remaining = iter(places)
-    into = tuple(next(remaining) if isinstance(one, Tensor) else None for one in results)
-    return Operation(op, tuple(args), kwargs, into)
+        return with_outputs(call.op, args, kwargs, places, first)
 
 
 # --- rules: a call of one network as a call on all rows -------------------------------------------------------------
@@ -311,8 +293,8 @@ def _along_axes(stack: Stack, call: RecordedCall) -> RecordedCall | None:
 
     if not dims or rank == 0 or any(i >= len(call.args) or call.args[i] in (None, []) for i in dims):
         return None
-    args = [moved(v) if i in dims else _mapped(v, stack.stacked) for i, v in enumerate(call.args)]
-    kwargs = {name: _mapped(value, stack.stacked) for name, value in call.kwargs.items()}
+    args = [moved(v) if i in dims else mapped(v, stack.stacked) for i, v in enumerate(call.args)]
+    kwargs = {name: mapped(value, stack.stacked) for name, value in call.kwargs.items()}
     return RecordedCall(call.op, tuple(args), kwargs, tuple(map(stack.stacked, call.results)))
 
 
@@ -401,20 +383,12 @@ def _whole(tensor: Tensor) -> Tensor:
 
 
 def _changed(call: RecordedCall, change: Callable[[Tensor], Tensor], result: list[Tensor]) -> RecordedCall:
-    args = tuple(_mapped(value, change) for value in call.args)
-    return RecordedCall(call.op, args, {n: _mapped(v, change) for n, v in call.kwargs.items()}, tuple(result))
-
-
-def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, list | tuple):
-        return type(value)(_mapped(v, change) for v in value)
-    return value
+    args = tuple(mapped(value, change) for value in call.args)
+    return RecordedCall(call.op, args, {n: mapped(v, change) for n, v in call.kwargs.items()}, tuple(result))
 
 
 def _row_value(stack: Stack, value: Any, index: int) -> Any:
-    return _mapped(value, lambda tensor: stack.row(tensor, index))
+    return mapped(value, lambda tensor: stack.row(tensor, index))
 
 
 def _has_tensor(value: Any) -> bool:

@@ -6,7 +6,7 @@ that TorchScript cannot express are run one by one instead, to the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from math import isfinite
@@ -147,10 +147,14 @@ class Script:
             known.append(id(generator))
         return f"q{known.index(id(generator))}"
 
-    def memory(self) -> list[Tensor]:
-        """Return all memory that the function uses, each storage once, as tensors of integers."""
+    def memory(self, only_read: Iterable[Tensor] = ()) -> list[Tensor]:
+        """Return all memory that the function uses, each storage once, as tensors of integers; that of tensors that
+        are `only_read` is left out. Schemas do not tell those: batch norm writes to what its own calls an input.
+        """
         every = [*self.tensors, *(tensor for group in self.groups for tensor in group)]
         held = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in every}
+        for tensor in only_read:
+            held.pop(tensor.untyped_storage().data_ptr(), None)
         # whole numbers are compared bit by bit, and those of eight bytes four times as fast as bytes
         types = [torch.int64 if one.nbytes() % 8 == 0 else torch.uint8 for one in held.values()]
         whole = zip(held.values(), types, strict=True)

@@ -10,7 +10,8 @@ import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...errors import first_line
 from ...lazy import torch
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..learner import Learner, Update
     from ..supervised import SupervisedLearner
-    from .tape import Values
+    from .tape import RecordedCall, Values
 
 WARMUP_STEPS = 3
 """Plain steps before one is recorded: the first ones allocate, and create what later steps find."""
@@ -72,17 +73,33 @@ def _why_not_by_index(learner: SupervisedLearner) -> str:
     return "the training set stays on disk" if learner.feed.part.streams else ""
 
 
+@dataclass(frozen=True)
+class Recording:
+    """Calls of a step with its inputs, losses and gradients."""
+
+    calls: list[RecordedCall]
+    inputs: Values
+    losses: list[Tensor]
+    gradients: list[Tensor | None]
+
+
 class Chooser(ABC):
     """Computes losses and gradients by the plain step or the replayed one, and finds which is quicker on the way.
 
     `plain` takes what a step is about, and leaves the gradients of `params` in their `grad`.
     """
 
+    keeps_recording: ClassVar[bool] = False
+
     def __init__(self, learner: Learner, plain: Callable[[Any], Any], params: list[Tensor], size: Any = None) -> None:
         """`size` is the usual size of a step, as `size_of` has it; None for that of the first one."""
         self.learner, self.plain, self.params, self.size = learner, plain, params, size
         self.network, self.forced = learner.module, learner.train.trace is True
         self.flat: Callable[..., tuple[Any, ...]] | None = None
+        self.recording: Recording | None = None
+        """What `flat` repeats, where somebody asks for it (`keeps_recording`)."""
+        self.is_chosen = False
+        """Whether all further steps of the usual size are replayed."""
         self.generators: list[torch.Generator] = []
         self.count = 0
         """Losses of a step."""
@@ -126,7 +143,7 @@ class Chooser(ABC):
         self.other_sizes += 1
         if self.other_sizes == RESIZED_STEPS and self.current != self.plain:
             # a recorded step is bound to its shapes: what is the usual size from here on is recorded anew
-            self.size, self.other_sizes = size, 0
+            self.size, self.other_sizes, self.is_chosen = size, 0, False
             self.trial_steps, self.current = self._trial_steps(), self._measuring
         return self.plain(what)  # the last batch of an epoch, which is smaller, never pays for a recording
 
@@ -158,8 +175,9 @@ class Chooser(ABC):
         """Take all further steps in one way; `because` is for the lock file."""
         self.note(way, because)
         self.current = self._replayed if way == "replayed" else self.plain
+        self.is_chosen = way == "replayed"
         if way == "plain":
-            self.flat = None
+            self.flat = self.recording = None
         return self.current
 
     def _timed(self, way: Callable[[Any], Any], what: Any, replayed: bool) -> Any:
@@ -190,7 +208,9 @@ class Chooser(ABC):
                 self._choose("plain", f"replayed it would keep {size // 2**20:,} MiB")
                 return result
             self.count = len(self.losses(result))
-            self.flat = tape.flatten(calls, self.tensors(own), [*self.losses(result), *(p.grad for p in self.params)])
+            inputs, losses, gradients = self.tensors(own), self.losses(result), [p.grad for p in self.params]
+            self.flat = tape.flatten(calls, inputs, [*losses, *gradients])
+            self.recording = Recording(calls, inputs, losses, gradients) if self.keeps_recording else None
         except fallback.UntraceableError as error:
             self._choose("plain", str(error))
         except Exception as error:  # noqa: BLE001
@@ -200,6 +220,11 @@ class Chooser(ABC):
     def _fall_back(self, error: Exception) -> Callable[[Any], Any]:
         """Take plain steps from here on, and note the failure of the replayed one."""
         return self._choose("plain", fallback.note([self.learner.faults], fallback.STEP, error))
+
+    @property
+    def seconds(self) -> float:
+        """Median time of the replayed steps that were timed."""
+        return statistics.median(self.times[True])
 
     def _replayed(self, what: Any) -> Any:
         assert self.flat is not None
@@ -236,6 +261,7 @@ class StepChooser(Chooser):
     """Chooser of the step of one network with targets, which takes the indices of its examples."""
 
     learner: SupervisedLearner
+    keeps_recording = True
 
     def __init__(self, learner: SupervisedLearner, plain: Update) -> None:
         params: list[Tensor] = [p for p in learner.network.parameters() if p.requires_grad]
