@@ -42,15 +42,16 @@ def run() -> None:
 def _end_at_once(status: object) -> None:
     """End the process without taking its objects apart one by one, a tenth of the time of `dlx inspect`.
 
-    Returns where the interpreter should end as usual: torch, a plugin or another thread is there and may have more to
-    do, such as to write its files out, a profiler waits for the end, or what was printed does not arrive. A thread
-    that still imports torch has nothing to do any more: an error came before its first use.
+    torch alone takes more than a tenth of a second. Returns where the interpreter should end as usual: CUDA, a
+    plugin or another thread is there and may have more to do, such as to write its files out, a profiler waits for
+    the end, or what was printed does not arrive. A thread that still imports torch has nothing to do any more: an
+    error came before its first use.
     """
     from .utils.imports import unfinished
 
     threads, plugins = sys.modules.get("threading"), sys.modules.get("dlx.plugins.announcements")
     imports = unfinished()
-    if not isinstance(status, int | None) or ("torch" in sys.modules and not imports) or _is_watched():
+    if not isinstance(status, int | None) or (not imports and _has_cuda()) or _is_watched():
         return
     if (threads is not None and threads.active_count() > 1 + imports) or (plugins is not None and plugins.have_run()):
         return
@@ -63,6 +64,12 @@ def _end_at_once(status: object) -> None:
     except (OSError, ValueError):  # closed, or nobody reads it: the interpreter has its own way to say so
         return
     os._exit((status or 0) & 0xFF)
+
+
+def _has_cuda() -> bool:
+    """Whether torch holds a GPU, whose library ends with the interpreter."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda.is_initialized())
 
 
 def _is_watched() -> bool:

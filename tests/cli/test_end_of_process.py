@@ -90,5 +90,37 @@ def test_data_that_cannot_be_loaded_while_torch_is_imported_beside(tmp_path):
     assert ended.stdout == ""
 
 
+SYNTHETIC = """\
+dlx: 1
+name: s
+data: {synthetic: {shape: [4], train: 8, test: 4}}
+network: {layers: [linear: 10]}
+"""
+SAYING_SO = """\
+import os
+import sys
+
+from dlx import __main__ as command
+
+end = os._exit
+os._exit = lambda status: (os.write(1, b"at once"), end(status))
+if sys.argv[1:]:
+    command._has_cuda = lambda: True
+sys.argv[1:] = ["train", "s.yaml", "train.epochs=1", "track.mlflow=false", "--quiet"]
+command.main()
+"""
+
+
+@pytest.mark.parametrize(("gpu", "is_at_once"), [([], True), (["gpu"], False)])
+def test_a_training_on_the_cpu_takes_torch_not_apart(tmp_path, gpu, is_at_once):
+    (tmp_path / "s.yaml").write_text(SYNTHETIC)
+    ended = python(tmp_path, "-c", SAYING_SO, *gpu)
+    (run,) = (tmp_path / "runs" / "s").iterdir()
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.endswith("at once") is is_at_once
+    assert '"status":"finished"' in (run / "metrics.jsonl").read_text()
+
+
 def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
