@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from ..utils import imports
 from . import at_work, spool, store
 from .delivery import Follower
-from .drawing import Drawer
+from .drawing import AGAIN, Drawer
 from .keeper import is_orphan, with_keeper
 from .mirror import draw, draws_nothing
 from .scalars import ScalarFiles
@@ -29,8 +29,6 @@ LOOK = 0.1
 """Seconds between two looks for requests."""
 MOST = 200
 """Trainings that one process serves: another begins with a clean memory."""
-AGAIN = 75
-"""Exit status of a process whose work another is to go on with."""
 
 
 class Job:
@@ -98,7 +96,7 @@ class Service:
         self.home, self.idle = home, idle
         self.jobs: list[Job] = []
         self.served = 0
-        self.files = Files()
+        self.files = imports.Files()
         self.drawer = Drawer(home)
         self.store: object = None
         """Which file the store was when it was first seen."""
@@ -188,30 +186,6 @@ class Service:
                 return False
             lock.release()
             return True
-
-
-class Files:
-    """The files of all imported modules, as they were when they were first looked at."""
-
-    def __init__(self) -> None:
-        self.times: dict[str, int] = {}
-        self.since = time.time_ns()
-
-    def have_changed(self) -> bool:
-        """Whether one has changed since the last look, or was written since this process began."""
-        names = [name for module in list(sys.modules.values()) if (name := getattr(module, "__file__", None))]
-        found = {name: _modified(name) for name in names}
-        now = time.time_ns()  # a file of another machine's clock may be of tomorrow, and is no change
-        changed = any(self.since < when <= now or self.times.get(name, when) != when for name, when in found.items())
-        self.times = found | self.times
-        return changed
-
-
-def _modified(name: str) -> int:
-    try:
-        return Path(name).stat().st_mtime_ns
-    except OSError:  # it is in an archive
-        return 0
 
 
 def identity(path: Path) -> object:

@@ -7,8 +7,10 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .system import cores
@@ -74,3 +76,27 @@ def beside(package: str) -> Iterator[None]:
 def unfinished() -> int:
     """Return how many threads still import."""
     return sum(thread.is_alive() for thread in _BESIDE)
+
+
+class Files:
+    """The files of all imported modules, as they were when they were first looked at."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, int] = {}
+        self.since = time.time_ns()
+
+    def have_changed(self) -> bool:
+        """Whether one has changed since the last look, or was written since this process began."""
+        names = [name for module in list(sys.modules.values()) if (name := getattr(module, "__file__", None))]
+        found = {name: _modified(name) for name in names}
+        now = time.time_ns()  # a file of another machine's clock may be of tomorrow, and is no change
+        changed = any(self.since < when <= now or self.times.get(name, when) != when for name, when in found.items())
+        self.times = found | self.times
+        return changed
+
+
+def _modified(name: str) -> int:
+    try:
+        return Path(name).stat().st_mtime_ns
+    except OSError:  # it is in an archive
+        return 0

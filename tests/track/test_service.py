@@ -21,7 +21,7 @@ from dlx.errors import DataError
 from dlx.runs.folder import RunFolder
 from dlx.track import drawing, keeper, mirror, service, spool, store
 from dlx.track.sync import RunDelivery
-from dlx.utils import passwords
+from dlx.utils import imports, passwords
 
 DEAD = 2**22 + 7
 """A number that no process has: Linux ends at 2**22."""
@@ -265,15 +265,15 @@ def test_code_that_has_changed_on_disk_is_for_another_process(root, tmp_path, mo
     import changing
 
     os.utime(changing.__file__, (2.0, 2.0))
-    found = service.Files()
+    found = imports.Files()
     assert not found.have_changed()
     os.utime(changing.__file__, (1.0, 1.0))  # an older version is put in its place
     assert found.have_changed()
-    found = service.Files()
+    found = imports.Files()
     os.utime(changing.__file__, ns=(time.time_ns(),) * 2)
     assert found.have_changed()  # written after this process began
     os.utime(changing.__file__, (time.time() + 86_400,) * 2)
-    found = service.Files()
+    found = imports.Files()
     assert not found.have_changed()  # of a clock that is ahead: begun anew, a process would find the same
     os.utime(changing.__file__, (time.time() + 86_401,) * 2)
     assert found.have_changed()
@@ -423,33 +423,82 @@ def test_pictures_are_drawn_beside_it_by_one_process_and_arrive(root, monkeypatc
         assert f"network.svg of {run.key} was not drawn: " in (run.dir / "mlflow.log").read_text()
 
 
-@pytest.mark.parametrize("end", ["late", "killed"])
-def test_pictures_that_do_not_come_to_an_end_are_left_to_the_command(root, monkeypatch, end):
-    monkeypatch.setenv("DLX_MIRROR_FIGURES", "")
-    if end == "late":
-        monkeypatch.setattr(drawing, "LONGEST", 0.0)
-    first, second = finished(root), finished(root)
-    drawer = drawing.Drawer(root)
-    job = service.Job(asked(root, first))
+def drawn_with(root, run, drawer, disturb):
+    """Have the pictures of a run drawn, with `disturb` called for each process that begins; return its log."""
+    job = service.Job(asked(root, run))
     while not job.is_delivered:
         job.poll()
-    drawer.begin([first.dir])
-    hanging = drawer.process
-    hanging.send_signal(signal.SIGSTOP if end == "late" else signal.SIGKILL)
-    job.draws = True
-    while not job.draw(drawer):
+    drawer.begin([run.dir])
+    job.draws, seen = True, []
+    while True:
+        if drawer.process.pid not in seen:
+            seen.append(drawer.process.pid)
+            disturb(drawer.process, len(seen))
+        if job.draw(drawer):
+            break
         time.sleep(0.05)
     job.close()
-    assert hanging.poll() == -signal.SIGKILL
-    why = "they take more than 0 seconds" if end == "late" else "the process that draws them was ended"
-    assert f"there are no pictures: {why}" in (first.dir / "mlflow.log").read_text()
+    return (run.dir / "mlflow.log").read_text()
+
+
+def test_pictures_that_do_not_come_to_an_end_are_left_to_the_command(root, monkeypatch):
+    monkeypatch.setenv("DLX_MIRROR_FIGURES", "")
+    monkeypatch.setattr(drawing, "LONGEST", 0.0)
+    first, second, drawer, hanging = finished(root), finished(root), drawing.Drawer(root), []
+
+    def stopped(process, _):
+        hanging.append(process)
+        process.send_signal(signal.SIGSTOP)
+
+    log = drawn_with(root, first, drawer, stopped)
+    assert [one.poll() for one in hanging] == [-signal.SIGKILL]
+    assert "there are no pictures: they take more than 0 seconds; `dlx runs sync RUN` draws them" in log
     monkeypatch.setattr(drawing, "LONGEST", 600.0)
-    drawer.begin([second.dir])  # the next has its pictures
-    while (problems := drawer.problems()) is None:
-        time.sleep(0.05)
+    drawn_with(root, second, drawer, lambda *_: None)  # the next has its pictures
     drawer.close()
     assert (second.dir / "artifacts/figures/curves.svg").exists()
-    assert len(problems) == 1
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_pictures_whose_process_is_killed_are_drawn_by_another_and_after_two_by_the_command(root, monkeypatch, times):
+    monkeypatch.setenv("DLX_MIRROR_FIGURES", "")
+    run, drawer = finished(root), drawing.Drawer(root)
+    log = drawn_with(root, run, drawer, lambda process, count: process.kill() if count <= times else None)
+    drawer.close()
+
+    sentences = {
+        1: "the process that draws pictures was ended, and another one has drawn these",
+        2: "there are no pictures: 2 processes that were to draw them were ended; `dlx runs sync RUN` draws them",
+    }
+    assert sentences[times] in log
+    assert (run.dir / "artifacts/figures/curves.svg").exists() == (times == 1)
+    state = run.read_json("mlflow.json")
+    there = store.connect(uri_of(root)).list_artifacts(state["run_id"], "figures")
+    assert [found.path for found in there] == (["figures/curves.svg"] if times == 1 else [])
+
+
+@pytest.mark.slow
+def test_pictures_are_drawn_by_the_code_that_is_on_disk(root, monkeypatch, tmp_path):
+    (tmp_path / "code").mkdir()
+    package = Path(drawing.__file__).parents[1]
+    shutil.copytree(package, tmp_path / "code" / "dlx", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = mirror.child_environment() | {"PYTHONPATH": str(tmp_path / "code"), "DLX_MIRROR_FIGURES": ""}
+    monkeypatch.setattr(drawing, "child_environment", lambda: environment)
+    drawer, first, second = drawing.Drawer(root), finished(root), finished(root)
+
+    def drawn(run):
+        drawer.begin([run.dir])
+        while (problems := drawer.problems()) is None:
+            time.sleep(0.05)
+        return problems
+
+    drawn(first)
+    process = drawer.process
+    pictures = tmp_path / "code" / "dlx" / "report" / "artifacts.py"
+    pictures.write_text(pictures.read_text() + "\n\ndef write(_):\n    return ['drawn by the new code']\n")
+    assert drawn(second) == [["drawn by the new code"]]
+    drawer.close()
+    assert process.poll() == drawing.AGAIN
 
 
 SPEC = """\
