@@ -42,14 +42,22 @@ MIRROR = "dlx.track"
 
 
 def dlx(
-    *argv: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None, check: bool = False
+    *argv: object,
+    cwd: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+    check: bool = False,
+    timeout: float = 600,
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m dlx` with its output in files, as `subprocess.run` does with pipes.
 
-    With `check`, a status other than 0 raises CalledProcessError.
+    With `check`, a status other than 0 raises CalledProcessError. It is killed after `timeout` seconds.
     """
     command = started(*argv, cwd=cwd, env=env)
-    out, err = command.communicate(600)
+    try:
+        out, err = command.communicate(timeout)
+    except subprocess.TimeoutExpired:
+        command.kill()
+        raise
     assert command.returncode is not None
     done = subprocess.CompletedProcess(["dlx", *argv], command.returncode, out, err)
     if check:

@@ -158,7 +158,7 @@ class Delivery(ABC, Generic[M]):
         self.number = os.getpid()
         """What `mlflow.json` has as `delivered_by`."""
         self.last_revision: object = None
-        self.due, self.failures = 0.0, 0
+        self.due, self.failures, self.last_error = 0.0, 0, ""
         self.code: int | None = None
         """Exit status: 0 if all has arrived, 1 if the end could not be delivered; None while more may come."""
 
@@ -435,10 +435,11 @@ class Delivery(ABC, Generic[M]):
         return PAUSE if final else LOOK
 
     def _report(self, result: SyncResult) -> None:
-        """Write to the log what went wrong, and count failures in a row."""
+        """Write to the log what went wrong, where it is something else than before, and count failures in a row."""
         self.failures = 0 if result.complete else self.failures + 1
-        if not result.complete:
+        if result.error != self.last_error:
             self.tell(result.error)
+        self.last_error = result.error
 
     def tell(self, problem: str) -> None:
         """Write a line to the log in the folder, if there is one to write."""

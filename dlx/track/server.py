@@ -16,9 +16,10 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import IO
 
-from ..errors import DlxError, RunError, shortened
+from ..errors import DlxError, RunError
 from ..utils import passwords, system
 from . import store
+from .store_errors import known_sentence
 
 PATIENCE = 120.0
 """Seconds until a server that does not answer is given up."""
@@ -78,10 +79,11 @@ def serving(uri: str, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]
 
     RunError with its last words where it ends before, or does not answer in two minutes.
     """
+    store.check(uri)
     with tempfile.TemporaryFile() as log, _ended_by_signals():
         process = _launch(uri, host, port, log)
         try:
-            _wait(process, url_of(host, port), log)
+            _wait(process, url_of(host, port), log, passwords.masked(uri))
             yield process
         finally:
             _end(process)
@@ -120,13 +122,13 @@ def _launch(uri: str, host: str, port: int, log: IO[bytes]) -> subprocess.Popen[
     )
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, log: IO[bytes], uri: str) -> None:
     until = time.monotonic() + PATIENCE
     while not answers(url):
         if process.poll() is not None:
-            raise RunError(f"MLflow's server ended with {process.returncode}: {_last_words(log)}")
+            raise RunError(f"MLflow's server ended with {process.returncode}: {_last_words(log, uri)}")
         if time.monotonic() > until:
-            raise RunError(f"MLflow's server does not answer at {url}: {_last_words(log)}")
+            raise RunError(f"MLflow's server does not answer at {url}: {_last_words(log, uri)}")
         time.sleep(0.1)
 
 
@@ -139,11 +141,12 @@ def answers(url: str) -> bool:
         return False
 
 
-def _last_words(log: IO[bytes]) -> str:
-    """Return the last line that a server has printed, without passwords."""
+def _last_words(log: IO[bytes], uri: str) -> str:
+    """Return what a server ended in: a sentence with the way out, or the last line that it printed, no passwords."""
     log.seek(0)
-    lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    return shortened(passwords.masked(lines[-1].strip()), 300) if lines else "it printed nothing"
+    text = log.read().decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return known_sentence(text, uri) or (passwords.masked(lines[-1]) if lines else "it printed nothing")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -18,6 +18,7 @@ from filelock import FileLock
 from ..errors import DlxError
 from ..runs.folder import RunFolder
 from ..utils import imports, passwords
+from . import schema
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -137,9 +138,11 @@ def connect(uri: str) -> MlflowClient:
     """Return MLflow's client, with the password of an address that this process knows.
 
     The first process on a machine creates the tables of an SQLite store while the others wait. Raises DlxError where
-    a password is missing.
+    a password is missing, or the store is of another version of MLflow.
     """
     whole = whole_address(uri)
+    with store_lock(uri):  # others may be about to create the tables
+        check(uri)
     quiet()
     with imports.uncollected():
         from mlflow import MlflowClient
@@ -147,6 +150,12 @@ def connect(uri: str) -> MlflowClient:
         # two processes that create the tables at once both run alembic's migrations, and one of them fails
         with store_lock(uri):
             return MlflowClient(tracking_uri=whole)
+
+
+def check(uri: str) -> None:
+    """Raise DlxError where a store is one that the installed MLflow cannot read."""
+    if (path := sqlite_path(uri)) is not None:
+        schema.check(uri, path)
 
 
 @contextmanager

@@ -48,7 +48,11 @@ def error_text(error: Exception, uri: str) -> str:
     for code, why in REFUSED.items():
         if f"error code {code} " in text:
             return f"MLflow at {uri} {why}"
-    for words, sentence in KNOWN.items():
-        if words in text:
-            return sentence.format(uri=uri)
+    if sentence := known_sentence(text, uri):
+        return sentence
     return f"MLflow at {uri} did not take it: {content.cut(text or type(error).__name__, 500)}"
+
+
+def known_sentence(text: str, uri: str) -> str:
+    """Return the sentence in place of what MLflow says, with the way out; empty where there is none."""
+    return next((sentence.format(uri=uri) for words, sentence in KNOWN.items() if words in text), "")
