@@ -145,6 +145,8 @@ def sync(
     def delivered(one: RunFolder) -> track.SyncResult:
         if (state := states[one.dir]) is not None:
             return track.SyncResult(0, True, state["run_id"], state["uri"])
+        if problem := arrivals.damage_of(one):
+            console.say(problem)
         is_study = one.dir in studies
         if run or is_study or arrivals.is_behind(one):
             for problem in artifacts.write_all([one.dir]):

@@ -293,7 +293,7 @@ def compare(
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Compare the results of several specs, with intervals.
+    """Compare the results of runs or studies, with intervals.
 
     A run stands for all finished runs that differ from it in seed and fold alone, a name for the newest of it and its
     baselines, a study for its folds or its best trial. Where seeds, folds and data agree, the differences are paired,

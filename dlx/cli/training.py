@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -100,13 +101,15 @@ def train(
 
         spec_checks.check(loaded)
     count = training.count_of(loaded) if loaded is not None else 1
-    with training.progress(quiet=as_json or quiet, warnings=not as_json, count=count) as callback:
+    noted: set[str] = set()
+    with training.progress(quiet=as_json or quiet, warnings=not as_json, count=count) as shown:
+        callback = training.noting(shown, noted)
         if loaded is not None:
             tell = training_time.said_once(quiet=as_json or quiet)
             results = runner.run(loaded, runs, callback, like, tell)
         else:
             loaded, results = runner.resume(lookup.find(str(resume), runs), callback)
-    _show(loaded, results, as_json, quiet)
+    _show(loaded, results, as_json, quiet, noted)
     if any(r.status == "stopped" for r in results.results):
         raise typer.Exit(
             0 if results.results[-1].notes else exit_status.INTERRUPTED
@@ -114,8 +117,10 @@ def train(
     check_claims(graph.unmet(loaded, results.graphs) + graph.unmet_by(loaded, results.metrics), overrides)
 
 
-def _show(experiment: Experiment, results: Results, as_json: bool, quiet: bool) -> None:
-    """Print results as they are asked for, and how MLflow's mirror stands."""
+def _show(experiment: Experiment, results: Results, as_json: bool, quiet: bool, noted: Container[str]) -> None:
+    """Print results as they are asked for, warnings that were not `noted` at the start, and how MLflow's mirror
+    stands.
+    """
     from .. import graph
     from ..experiment import runner
     from ..show import console, training
@@ -129,7 +134,7 @@ def _show(experiment: Experiment, results: Results, as_json: bool, quiet: bool) 
         training.result_lines(results)
     else:
         training.results(results)
-    console.warnings(warned)
+    console.warnings(one for one in warned if quiet or f"{one.message}. {one.hint}" not in noted)
     finished = runner.finish_tracking(experiment, results)
     if quiet:
         training.undelivered(finished)

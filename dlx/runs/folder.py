@@ -222,7 +222,7 @@ class RunFolder:
         data = lock.get("data", {})
         values = {**lock, **{f"data.{key}": value for key, value in data.items()}} if isinstance(data, dict) else lock
         for name, (fits, what) in LOCKED.items():
-            if name in values and values[name] is not None and not fits(values[name]):
+            if name in values and not fits(values[name]):
                 shown = shortened(json.dumps(values[name]))
                 message = f"{self.dir / 'lock.json'} is damaged: `{name}` is {what}, and here is {shown}"
                 raise DlxError(message, hint=json_documents.ALTERED)
@@ -294,10 +294,19 @@ def _unreadable(path: Path, error: OSError) -> DlxError:
     return DlxError(f"{path} cannot be read: {files.reason(error)}", hint=json_documents.ALTERED)
 
 
+def _holds_objects(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, dict) for one in value.values())
+
+
 LOCKED: dict[str, tuple[Callable[[object], bool], str]] = {
     "threads": (lambda value: json_documents.is_count(value) and 0 < value <= MOST_THREADS, "a number of threads"),
     "packed": (lambda value: isinstance(value, bool), "true or false"),
+    "seed": (json_documents.is_count, "a whole number"),
     "device": (lambda value: isinstance(value, str), "a text"),
+    "spec_hash": (lambda value: isinstance(value, str), "a text"),
+    "stages": (_holds_objects, "an object of objects"),
+    "weights": (lambda value: isinstance(value, dict), "an object"),
+    "networks": (lambda value: isinstance(value, dict), "an object"),
     "data": (lambda value: isinstance(value, dict), "an object"),
     "data.digest": (lambda value: isinstance(value, str), "a text"),
     "compute": (lambda value: isinstance(value, dict), "an object"),

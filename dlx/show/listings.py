@@ -95,7 +95,7 @@ def synced(done: Iterable[tuple[RunFolder, SyncResult]], due: int, as_json: bool
     if as_json:
         document({"runs": [{"run": run.key, **result.as_json()} for run, result in found]})
     elif len(same) >= MANY:
-        out(f"{len(same):,} runs  nothing new")
+        out(f"{len(same):,} runs  already in MLflow")
     else:
         for run, result in same:
             _synced(run, result)

@@ -49,6 +49,16 @@ def progress(quiet: bool = False, *, warnings: bool = False, count: int = 1) -> 
         yield _lines(count)
 
 
+def noting(callback: Callable[[Any], None], notes: set[str]) -> Callable[[Any], None]:
+    """Return a callback that adds to `notes` those that trainings begin with."""
+
+    def noted(event: Any) -> None:
+        notes.update(getattr(event, "notes", ()))
+        callback(event)
+
+    return noted
+
+
 def count_of(experiment: Experiment) -> int:
     """Return the trainings of a spec: seeds, or members of an ensemble."""
     train = experiment.last_stage.train

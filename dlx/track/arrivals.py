@@ -8,12 +8,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DlxError
+from ..errors import DlxError, shortened
 from ..runs.folder import ARTIFACTS, ID, RunFolder
 from ..runs.records import RECORDS
-from ..utils import passwords
+from ..utils import json_documents, passwords
 from . import store
 from .delivery import STATE_FILE
+
+STATES: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(("run_id", "uri", "experiment", "experiment_id", "error", "status", "state"), (str, "a text")),
+    **dict.fromkeys(("began", "offset", "delivered_by"), (int, "a whole number")),
+    "model": (dict, "an object"),
+}
+"""Type of each value of a state that is read without MLflow, and its name."""
+
+
+def state_of(folder: RunFolder) -> dict[str, Any]:
+    """Read the state of a run or study; empty without one. DlxError where a value of it has the wrong type."""
+    state = folder.read_json(STATE_FILE)
+    for name, (kind, what) in STATES.items():
+        if name in state and (not isinstance(state[name], kind) or isinstance(state[name], bool)):
+            shown = shortened(json_documents.dumps(state[name]))
+            message = f"{folder.dir / STATE_FILE} is damaged: `{name}` is {what}, and here is {shown}"
+            raise DlxError(message, hint=json_documents.ALTERED)
+    return state
+
+
+def damage_of(folder: RunFolder) -> str:
+    """Return what is wrong with the state of a run or study, and what follows; empty where it can be read."""
+    try:
+        state_of(folder)
+    except DlxError as error:
+        return f"{error.problems[0].message}; MLflow is asked what has arrived"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +66,7 @@ class Arrivals:
         MLflow 3 begins in its pages on language models, and shows those of training where the address says so.
         """
         newest = self.newest.get(chosen)
-        number = newest.read_json(STATE_FILE).get("experiment_id") if newest is not None else None
+        number = state_of(newest).get("experiment_id") if newest is not None else None
         return f"{url}/#/experiments/{number}/runs?workflowType=machine_learning" if number else url
 
     def others(self, chosen: str) -> list[str]:
@@ -78,12 +105,11 @@ def arrivals(root: Path) -> Arrivals:
     folders = sorted(root.glob("*/*"), key=lambda folder: (folder.name, folder), reverse=True)
     for run in map(RunFolder, (folder for folder in folders if folder.is_dir())):
         with suppress(DlxError):
-            state = run.read_json(STATE_FILE)
+            state = state_of(run)
             if address := str(state.get("uri") or ""):
                 newest.setdefault(address, run)
-                ids = state.get("model")
-                if isinstance(ids, dict) and ids.get("model_id"):
-                    models.setdefault(address, (run, str(ids["model_id"]).split()[0]))
+                if ids := str(state.get("model", {}).get("model_id", "")).split():
+                    models.setdefault(address, (run, ids[0]))
         if is_behind(run):
             behind.append(run)
     return Arrivals(root, newest, tuple(behind), models)
@@ -101,7 +127,7 @@ class Stores:
         A local store must still have it. A server is not asked: for that a run is named.
         """
         try:
-            state = folder.read_json(STATE_FILE)
+            state = state_of(folder)
             known = bool(state) and not _lacks_something(folder, state) and self._has(state)
         except (DlxError, OSError):
             return None
@@ -153,7 +179,7 @@ def is_shown(run: RunFolder) -> bool:
 def is_behind(run: RunFolder) -> bool:
     """Whether MLflow lacks something of a run that has ended, or of a study whose last delivery failed."""
     try:
-        return _lacks_something(run, run.read_json(STATE_FILE))
+        return _lacks_something(run, state_of(run))
     except (DlxError, OSError):  # it is damaged
         return True
 

@@ -67,9 +67,9 @@ class SyncResult:
     def __str__(self) -> str:
         if self.error:
             return self.error
-        if self.waited and not self.sent:
-            return f"delivered by the process of its training to {self.uri}"
-        return f"delivered {self.sent:,} records to {self.uri}" if self.sent else f"nothing new for {self.uri}"
+        if self.sent:
+            return f"delivered {self.sent:,} records to {self.uri}"
+        return f"already in {self.uri}" if self.run_id else f"not sent to {self.uri}"
 
     def as_json(self) -> dict[str, Any]:
         shown = {"sent": self.sent, "complete": self.complete, "mlflow_run": self.run_id, "uri": self.uri}

@@ -119,7 +119,7 @@ class ListedRun:
             seconds, fact = found["forecast"]["seconds"], found.get("fact", {}).get("seconds")
             off = {"forecast.off": round(seconds / fact - 1, 4)} if fact and self.status == "finished" else {}
             return {"forecast.seconds": float(seconds), **off}
-        except (DlxError, KeyError, TypeError, AttributeError):
+        except (DlxError, KeyError, TypeError, ValueError, AttributeError):
             return {}
 
     @property

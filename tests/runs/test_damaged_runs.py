@@ -1,6 +1,7 @@
 """Run folders with a damaged or swapped file: every command ends in a sentence, and none in a traceback or a wait."""
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import pytest
 from damages import KINDS, Home, command, commands, damage, files_of, made
+
+from dlx import track
+from dlx.runs.folder import RunFolder
 
 NAMED = ("spec.yaml", "lock.json", "inputs.safetensors", "final.json", "final.safetensors")
 
@@ -164,3 +168,113 @@ def test_any_override_ends_in_a_sentence_on_any_command(home, override):
         code, output = command(argv)
         assert code == 2, (argv, output)
         assert output.strip(), argv
+
+
+# --- the records of a run: how it came about, how long it took, what has arrived ------------------------------------
+
+RECORDS = ("mlflow.json", "time.json", "origin.json", "lock.json")
+
+
+@pytest.fixture
+def delivered(home, tmp_path, empty_store) -> tuple[Path, Path]:
+    """A copy of all runs, of which the finished one has arrived in a store and has all records; and that run."""
+    work = home.copied(tmp_path / "w")
+    run = RunFolder(work / "runs" / home.finished)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    run.write_json("time.json", {"forecast": {"seconds": 2.0, "low": 1.0, "high": 3.0}, "fact": {"seconds": 1.5}})
+    run.write_json("origin.json", {"overrides": {"train.epochs": 4}})
+    assert track.sync(run, f"sqlite:///{tmp_path}/mlflow.db").error == ""
+    return work, run.dir
+
+
+def records_met(work: Path, home: Home) -> dict[str, list[str]]:
+    """The commands that read the records of runs."""
+    runs = ["--runs", str(work / "runs")]
+    return {
+        "runs": ["runs", *runs],
+        "runs --json": ["runs", "--json", *runs],
+        "sync": ["runs", "sync", *runs],
+        "compare": ["compare", home.finished, home.other, *runs],
+        "report": ["report", home.finished, "--output", str(work / "report.html"), *runs],
+        "resume": ["train", "--resume", home.died, *runs],
+    }
+
+
+def damaged(name: str, was: bytes) -> dict[str, bytes]:
+    """Each damage to a record: torn, of another type, and each value of its first two levels odd or missing."""
+    found = {"torn": was[: len(was) // 2], "empty": b"", "null": b"null", "list": b"[]"}
+    document = json.loads(was)
+    places = [(key,) for key in document]
+    places += [(key, below) for key, value in document.items() if isinstance(value, dict) for below in value]
+    for where in places:
+        for odd in (None, [], {}, "text", -1, True, MISSING):
+            copied = json.loads(was)
+            at = copied[where[0]] if len(where) > 1 else copied
+            if odd is MISSING:
+                del at[where[-1]]
+            else:
+                at[where[-1]] = odd
+            found[f"{'.'.join(where)} is {odd}"] = json.dumps(copied).encode()
+    return {f"{name}: {what}": content for what, content in found.items()}
+
+
+MISSING = "missing"
+
+
+def wrong_at_the_end(argv: list[str], what: str, home: Home) -> str:
+    """What was wrong with how a command ended; empty where it said what there is to say."""
+    try:
+        code, output = command(argv)
+    except (Exception, AssertionError) as error:  # noqa: BLE001 - whatever it is, it is what is looked for
+        return f"{what} raised {type(error).__name__}: {error}"
+    if code not in {0, 1, 2} or "Traceback" in output or (code and not output.strip()):
+        return f"{what} ended with {code}: {output[-300:]}"
+    if argv[0] == "runs" and argv[1] != "sync" and (code or home.other not in output):
+        return f"{what} does not list the others: {output[-300:]}"
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "which", "sentence"),
+    [
+        ("mlflow.json", "began", "text", "sync", 'is damaged: `began` is a whole number, and here is "text"'),
+        ("mlflow.json", "status", [], "sync", "is damaged: `status` is a text, and here is []; MLflow is asked what"),
+        ("lock.json", "seed", "text", "runs", 'is damaged: `seed` is a whole number, and here is "text"'),
+        ("lock.json", "data", None, "resume", "is damaged: `data` is an object, and here is null"),
+        ("lock.json", "spec_hash", [], "resume", "is damaged: `spec_hash` is a text, and here is []"),
+        ("lock.json", "seed", "text", "compare", 'is damaged: `seed` is a whole number, and here is "text"'),
+    ],
+)
+@pytest.mark.usefixtures("quiet")
+def test_a_damaged_record_is_told_with_the_value(home, delivered, name, key, value, which, sentence):
+    work, run = delivered
+    path = (work / "runs" / home.died if which == "resume" else run) / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    _, output = command(records_met(work, home)[which])
+
+    assert sentence in " ".join(output.split())
+    assert name in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.usefixtures("quiet")
+def test_every_damage_of_a_record_ends_in_a_sentence(home, delivered, name):
+    work, run = delivered
+    died, found = work / "runs" / home.died, []
+    if name != "lock.json":
+        shutil.copy(run / name, died / name)
+    whole = shutil.copytree(died, work / "died")
+    for what, content in damaged(name, (run / name).read_bytes()).items():
+        for which, argv in records_met(work, home).items():
+            if which == "resume":
+                continue
+            (run / name).write_bytes(content)
+            found.append(wrong_at_the_end(argv, f"{what}: dlx {which}", home))
+    for what, content in damaged(name, (died / name).read_bytes()).items():
+        (died / name).write_bytes(content)
+        found.append(wrong_at_the_end(records_met(work, home)["resume"], f"{what}: dlx resume", home))
+        shutil.rmtree(died)
+        shutil.copytree(whole, died)
+    assert len(found) > 50
+    assert [one for one in found if one] == []

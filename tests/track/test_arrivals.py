@@ -138,5 +138,5 @@ def test_many_that_have_arrived_are_a_count_and_what_has_not_is_delivered(run, c
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         f"{run.key}  delivered 1 records to {store.tracking_uri(run)}",
-        f"{listings.MANY} runs  nothing new",
+        f"{listings.MANY} runs  already in MLflow",
     ]
