@@ -1,4 +1,4 @@
-"""Explicit densities of discrete variables: each is told from those before it."""
+"""Explicit densities of discrete variables: each is predicted from those before it."""
 
 from __future__ import annotations
 

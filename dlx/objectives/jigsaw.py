@@ -42,7 +42,7 @@ class Jigsaw(PretextClassification):
     kind: ClassVar[str] = "jigsaw"
     grid: Annotated[int, pydantic.Field(ge=2, le=8)] = pydantic.Field(2, description="pieces on each side")
     permutations: Annotated[PositiveInt, pydantic.Field(ge=2, le=1000)] = pydantic.Field(
-        24, description="orders that are told from each other"
+        24, description="orders of the pieces, a class each"
     )
 
     @model_validator(mode="after")

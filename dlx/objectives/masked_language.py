@@ -1,4 +1,4 @@
-"""Masked language models: tokens that are hidden, told from all others around them."""
+"""Masked language models: tokens that are hidden, predicted from all others around them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SimCLR: two views of an example are told from the views of all others."""
+"""SimCLR: two views of an example are recognised among the views of all others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..data.batch import Batch
 
 EVALUATED = 64
-"""Examples that are told from each other in an evaluation, whose batches depend on the device."""
+"""Examples that are distinguished in an evaluation, whose batches depend on the device."""
 
 
 class SimCLR(SelfSupervised):

@@ -37,7 +37,7 @@ class Translation(Language):
     before. The network gives one logit a token of the target's vocabulary at each position; the loss is the
     cross-entropy of each token that is not padding.
     Shapes: outputs (N, length, vocabulary), targets (N, length), -100 behind the end.
-    Metrics: accuracy and perplexity of the tokens, each told from the true ones before it; and of the texts that the
+    Metrics: accuracy and perplexity of the tokens, each given the true ones before it; and of the texts that the
         network writes by itself, each token the most probable one, `exact_match`, the share that equals the target up
         to its end, and `bleu`, over all texts, of words between white space and without smoothing.
     With `teacher_forcing` below 1 the decoder is trained on a mixture: by this probability it sees the true token,

@@ -260,7 +260,7 @@ def test_a_file_that_does_not_fit_into_memory(path, monkeypatch):
         ),
         (
             {"columns": ["a"], "drop": ["b"]},
-            "`columns` and `drop` both choose what to tell it from: give one of the two",
+            "`columns` and `drop` both choose the inputs: give one of the two",
         ),
         (
             {"task": "classification", "target": ["a"]},

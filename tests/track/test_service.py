@@ -429,8 +429,11 @@ def drawn_with(root, run, drawer, disturb):
     while not job.is_delivered:
         job.poll()
     drawer.begin([run.dir])
-    job.draws, seen = True, []
+    job.draws, seen, until = True, [], time.monotonic() + 120
     while True:
+        if time.monotonic() > until:  # without its limit it would wait for ever
+            drawer.process.kill()
+            pytest.fail("the pictures have not come to an end")
         if drawer.process.pid not in seen:
             seen.append(drawer.process.pid)
             disturb(drawer.process, len(seen))

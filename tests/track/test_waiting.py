@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from threading import Timer
 
@@ -148,8 +149,11 @@ def test_a_delivery_that_does_not_come_to_its_end_is_said_and_not_waited_for_wit
     starved = [sys.executable, "-c", LOCKED, run.dir / lock]
     with subprocess.Popen(starved, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "locked\n"
+        opened = threading.Timer(60, process.kill)  # without its patience it would wait for ever
+        opened.start()
         with pytest.raises(typer.Exit):
             run_list.sync(None, None, as_json=True, runs=run.root)
+        opened.cancel()
         process.stdin.close()
     found = capsys.readouterr()
     assert f"{run.key} is being delivered by another process, which is waited for." in " ".join(found.err.split())

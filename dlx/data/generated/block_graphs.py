@@ -29,7 +29,7 @@ class BlockGraphs(Dataset):
     A graph has `smallest` to `largest` nodes, half of them in each block, and an edge between
     two of them with a probability that gives every node `degree` neighbours on average. Of a graph of the class own a
     share `share` of them is in the node's own block, of other in the other block, and of any half in each: no class
-    has more edges or nodes than another, and without edges none can be told from another.
+    has more edges or nodes than another, and without edges none can be distinguished.
 
     Shapes: inputs nodes (largest, 2), the block as -1 or 1 plus noise and a 1; adjacency (largest, largest), true for
         each edge in both directions; mask (largest,), true for each node, the others are padding with nodes of 0.

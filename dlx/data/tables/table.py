@@ -104,9 +104,7 @@ class Table(Pool):
         None,
         description="null: classes where the target is text or Boolean, else values; multilabel: several of 0 and 1",
     )
-    columns: list[str] | None = Field(
-        None, min_length=1, description="columns to tell it from; null takes all others"
-    )
+    columns: list[str] | None = Field(None, min_length=1, description="columns of the inputs; null takes all others")
     drop: list[str] = Field([], description="columns to leave out")
     categorical: list[str] = Field([], description="columns of numbers that are names of categories")
     log: list[str] = Field([], description="columns of positive numbers to take the natural logarithm of")
@@ -147,7 +145,7 @@ class Table(Pool):
         if self.test_path and self.test:
             raise ValueError("`test` takes rows from `path`, and `test_path` brings them: give one of the two")
         if self.columns and self.drop:
-            raise ValueError("`columns` and `drop` both choose what to tell it from: give one of the two")
+            raise ValueError("`columns` and `drop` both choose the inputs: give one of the two")
         if self.thousands == self.decimal:
             raise ValueError(f"`thousands` and `decimal` are both `{self.decimal}`: give two different ones")
         options = {name: list(getattr(self, name)) for name in ("ordinal", "target_encoding", "text", "dates")}

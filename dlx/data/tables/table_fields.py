@@ -123,7 +123,7 @@ def check_fields(table: Table) -> None:
     if table.targets is not None and table.task is not None:
         raise ValueError("`task` is of one `target`: `targets: {NAME: classes}` says it of each")
     if table.inputs is not None and table.columns is not None:
-        raise ValueError("`columns` and `inputs` both choose what to tell it from: give one of the two")
+        raise ValueError("`columns` and `inputs` both choose the inputs: give one of the two")
     _check_texts(table)
     names = [*(table.inputs or ("input",)), *(() if table.unlabelled else table.targets or ("target",))]
     names += ["weight"] * (table.weights is not None) + ["id"] * (table.ids is not None)

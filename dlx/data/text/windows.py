@@ -32,7 +32,7 @@ class TokenFile:
 
     def firsts(self, window: int, stride: int) -> Numbers:
         """Return the number of the first window of each document, and that of all windows (documents + 1,)."""
-        targets = np.maximum(np.diff(self.documents) - 1, 0)  # each token but the first is told from those before it
+        targets = np.maximum(np.diff(self.documents) - 1, 0)  # the first token has none before it
         counts = np.where(targets > 0, 1 + -(-np.maximum(targets - window, 0) // stride), 0)
         return np.concatenate([[0], np.cumsum(counts)])
 
