@@ -22,8 +22,9 @@ PROBE = 0.2
 """Seconds in which who only asks for a lock has left it."""
 UNSAID = 1.0
 """Seconds that are waited without a word."""
-PATIENCE = 30.0
-"""Seconds that a delivery waits for another one of the folder, where somebody waits for it."""
+PATIENCE = 90.0
+"""Seconds without a sign of another delivery of the folder after which it is given up, where somebody waits for it: a
+minute more than its keeper takes to give it an equal share of a busy machine."""
 
 Say = Callable[[Path], None]
 """What says, once for a folder, that its other process is waited for."""
@@ -63,15 +64,36 @@ def held(path: Path) -> Iterator[None]:
         assert impatience is not None
         say, patience = impatience
         say(path.parent)
-        try:
-            lock.acquire(timeout=patience)
-        except Timeout:
-            text = f"another process has been delivering it for more than {PATIENCE:.0f} seconds"
-            raise BusyError(f"{text}; `dlx runs sync` sends later what it leaves out") from None
+        _wait(lock, path.parent, patience)
     try:
         yield
     finally:
         lock.release()
+
+
+def _wait(lock: FileLock, folder: Path, patience: float) -> None:
+    """Wait for a lock as long as its process gets on: on a busy machine a delivery takes minutes.
+
+    Raises BusyError after `patience` seconds in which it has recorded nothing that has arrived.
+    """
+    before = _newest(folder)
+    while True:
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            if (newest := _newest(folder)) != before:
+                before = newest
+                continue
+            text = f"another process that delivers it has not got on for {PATIENCE:.0f} seconds"
+            raise BusyError(f"{text}; `dlx runs sync` sends later what it leaves out") from None
+        return
+
+
+def _newest(folder: Path) -> int:
+    """Return when it was last recorded in a folder what of it has arrived."""
+    with suppress(OSError):
+        return max((one.stat().st_mtime_ns for one in folder.glob("mlflow*.json")), default=0)
+    return 0
 
 
 @contextmanager

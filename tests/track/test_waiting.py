@@ -160,9 +160,31 @@ def test_a_delivery_that_does_not_come_to_its_end_is_said_and_not_waited_for_wit
     (of_run,) = json.loads(found.out)["runs"]
     assert not of_run["complete"]
     assert of_run["error"] == (
-        "another process has been delivering it for more than 0 seconds; "
+        "another process that delivers it has not got on for 0 seconds; "
         "`dlx runs sync` sends later what it leaves out"
     )
+
+
+GETS_ON = """
+import sys, time
+from pathlib import Path
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("locked", flush=True)
+    for i in range(12):
+        Path(sys.argv[2]).write_text("{}")
+        time.sleep(0.25)
+"""
+
+
+def test_a_delivery_that_gets_on_is_waited_for_however_long_it_takes(run, monkeypatch):
+    monkeypatch.setattr(at_work, "UNSAID", 0.01)
+    monkeypatch.setattr(at_work, "PATIENCE", 2.0)
+    command = [sys.executable, "-c", GETS_ON, run.dir / "mlflow.lock", run.dir / "mlflow.json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "locked\n"
+        with at_work.impatient(lambda _: None), at_work.held(run.dir / "mlflow.lock"):
+            assert process.wait(60) == 0
 
 
 def test_a_mirror_that_begins_as_the_waiting_does_is_waited_for_to_its_end(run, monkeypatch, capsys, empty_store):
