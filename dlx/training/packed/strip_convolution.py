@@ -4,7 +4,8 @@ A strip is some neighbouring rows of the output. With all its channels it is one
 the kernel once a row, times the lines of the input that the strip sees. Where tensors lie batch last, as (height,
 channels, width, batch), those lines follow each other in memory, and the lines of the output too, so that nothing is
 gathered or put back around a product but the shifts of the kernel along the width. Products are as wide as strips are
-high: a processor that computes 8 numbers at a time is no quicker with 1 or 6.
+high: a processor that computes 8 numbers at a time is no quicker with 1 or 6. In front of a pooling of pairs they are
+as wide as two columns instead, which leaves even and odd columns apart. The products of all strips are one call.
 """
 
 from __future__ import annotations
