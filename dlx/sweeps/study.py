@@ -20,8 +20,6 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ..errors import DlxError, plural
 from ..runs.folder import alive
 from .journal import Fact, Journal, numbers
@@ -273,6 +271,8 @@ class Study:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a study's folder. Raises DlxError where another sweep holds it; a killed one holds nothing."""
+    from filelock import FileLock, Timeout  # not at the top: lists and reports read studies, and lock none
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)
