@@ -283,7 +283,7 @@ def _of_run(run: RunFolder) -> tuple[dict[str, Any], str]:
     return _of_file(path, path.stat().st_mtime_ns)
 
 
-SEED = re.compile(r"(?m)^train:\n(?: .*\n)*?  seed: (0|[1-9]\d*)\n")
+SEED = re.compile(r"(?m)^train:\n(?=  \S)(?: .*\n)*?  seed: (0|[1-9]\d*)\n")
 _known: dict[str, tuple[dict[str, Any], str]] = {}
 """Specs by their texts without the seed of the training: of a hundred runs of a spec one is parsed."""
 MOST = 4096

@@ -38,7 +38,7 @@ def test_the_runs_of_a_name_are_those_of_its_folder_alone(root):
     for name in ("wide", "other", "wide/"):
         expected = [run.dir for run in lookup.all_runs(root) if run.name == name.rstrip("/")]
         assert [run.dir for run in lookup.of_name(name, root)] == expected
-    for folder in (root, root / "wide"):
+    for folder in (root, root / "wide", lookup.find("wide", root).dir):
         assert [lookup.of_name(name, folder) for name in (".", "..", "", "wi", "absent")] == [[]] * 5
 
 

@@ -238,6 +238,8 @@ def test_specs_that_differ_in_the_seed_are_alike_and_each_has_its_own(tmp_path):
     "text",
     [
         "train:\n average:\n  seed: {}\n seed: 7\n",  # a seed of something else
+        "train:\n average:\n  seed: {}\n seed: 3\n",
+        "train:\n  average:\n    seed: {}\n  seed: 3\n",
         "train:\n  optimizer:\n    adam: 0.1\nvars:\n  seed: {}\n",
         "train: {{steps: 5}}\nnote: |\n train:\n   x\n  seed: {}\n",
     ],
