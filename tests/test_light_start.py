@@ -219,6 +219,10 @@ atexit.register(lambda: sys.stderr.write("exit function\\n"))
 sys.argv = ["dlx", *sys.argv[1:]]
 main()
 """
+GPU = """
+from types import SimpleNamespace
+sys.modules["torch"] = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: True))
+"""
 THREAD = """
 def beyond():
     threading.main_thread().join()
@@ -232,7 +236,7 @@ threading.Thread(target=beyond).start()
     [
         ("", [], 0, "exit function\n"),
         ("", ["--no-such-option"], 2, "exit function\n"),
-        ("sys.modules['torch'] = sys", [], 0, "exit function\ntaken apart\n"),
+        (GPU, [], 0, "exit function\ntaken apart\n"),
         (THREAD, [], 0, "thread\nexit function\ntaken apart\n"),
         ("sys.setprofile(slice)", [], 0, "exit function\ntaken apart\n"),
     ],
