@@ -66,7 +66,7 @@ def job(act: str, pool: str) -> Job:
 
 def network(weights: nn.Module, act: type[nn.Module], pool: Callable[[int], nn.Module]) -> nn.Sequential:
     """Return the LeNet of torch's own layers with the weights of another; ReLU behind maxima, where it is less."""
-    both = [pool(2), act()] if act is nn.ReLU else [act(), pool(2)]
+    both = [pool(2), nn.ReLU(inplace=True)] if act is nn.ReLU else [act(), pool(2)]
     net = nn.Sequential(
         *(nn.Conv2d(1, 6, 5, padding=2), *both, nn.Conv2d(6, 16, 5), *both, nn.Flatten()),
         *(nn.Linear(400, 120), act(), nn.Linear(120, 84), act(), nn.Linear(84, 10)),

@@ -18,7 +18,6 @@ from .merge import Add
 from .moving import MovingDropout
 from .pool import AvgPool2d, GlobalAvgPool, MaxPool2d
 
-CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 PASSING = (nn.Dropout, nn.Dropout2d, MovingDropout, nn.Identity)
 """Modules that give their input in evaluation."""
 LARGEST = 1e37
@@ -28,8 +27,10 @@ LARGEST = 1e37
 def supported(module: Any, gradients: bool) -> bool:
     """Return whether torch has what a module does for oneDNN's layout. Classes derived from these may do anything."""
     kind = type(module)
-    if kind in CONVOLUTIONS:
-        return bool(module.padding_mode == "zeros")
+    if kind is nn.Conv2d:
+        return bool(
+            module.padding_mode == "zeros" and module.groups == 1
+        )  # with groups it may take six times as long
     if kind is nn.BatchNorm2d:
         return bool(module.affine) and module.running_mean is not None and (module.training or not gradients)
     if kind is MaxPool2d:
@@ -67,11 +68,13 @@ def _no_slopes(channels: int) -> Tensor:
         return torch.zeros(channels).to_mkldnn()
 
 
-def maximum(x: Tensor, bound: Tensor, *window: Any) -> Tensor:
-    """Return the maximum of each window, by torch's own operation where a value may have overflowed."""
+def maximum(x: Tensor, bound: Tensor, rectify: bool, *window: Any) -> Tensor:
+    """Return the maximum of each window, 0 at least where `rectify`; by torch where a value may have overflowed."""
     if bound < LARGEST:
-        return torch.max_pool2d(x, *window)
-    return torch.max_pool2d(x.to_dense(), *window).to_mkldnn()
+        found = torch.max_pool2d(x, *window)
+        return torch.relu_(found) if rectify else found
+    found = torch.max_pool2d(x.to_dense(), *window)
+    return (torch.relu(found) if rectify else found).to_mkldnn()
 
 
 def mean(x: Tensor, keepdim: bool) -> Tensor:
@@ -102,9 +105,8 @@ def norm(x: Tensor) -> Tensor:
 
 
 def behind_convolution(bound: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return a bound behind a convolution: an output is a product of at most so many values with weights."""
-    values = max(weight[0].numel(), weight[:, 0].numel())
-    return _plus(bound * norm(weight) * values**0.5, bias)
+    """Return a bound behind a convolution: each output is a product of so many values with weights."""
+    return _plus(bound * norm(weight) * float(weight.shape[1:].numel()) ** 0.5, bias)
 
 
 def behind_norm(

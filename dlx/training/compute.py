@@ -19,6 +19,7 @@ from ..utils.torch_private import MissingNameError, attribute
 from . import fallback
 from .anomalies import AnomalyDetector
 from .compiled_graphs import graphs_compiled, recurrent_allowed, recurrent_layers
+from .memory_format import evaluation_of, set_memory_format
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,12 +58,20 @@ class Compute:
         self.detector = AnomalyDetector(network, step, backward=self.scaler is None) if train.detect_anomaly else None
         self.is_plain = self.precision in {"fp32", "tf32"} and not train.compile and self.detector is None
         self.forward: Forward = self._training_call()
+        self._evaluations: dict[nn.Module, Forward] = {}
 
     def of(self, network: nn.Module) -> Forward:
-        """Return the call of a network in this precision. Its outputs are float32, for losses and metrics."""
-        if self.precision in {"fp32", "tf32"}:
+        """Return the call of a network for evaluations, in this precision and in the layout that is quicker.
+
+        Its outputs are float32, for losses and metrics.
+        """
+        if self.precision not in {"fp32", "tf32"}:
+            return self._cast(network)
+        if not self.is_plain or self.train.channels_last != "auto":
             return network
-        return self._cast(network)
+        if network not in self._evaluations:
+            self._evaluations[network] = evaluation_of(network, self.faults)
+        return self._evaluations[network]
 
     def measurable(self, outputs: Any, batch: Batch) -> tuple[Any, Batch]:
         """Return outputs and a batch where metrics can sum them in float64, which mps does not have: on the host."""
@@ -198,10 +207,18 @@ class Compute:
 
     # ---- descriptions and state ------------------------------------------------------------------------------------
 
+    @property
+    def evaluates_in_blocks(self) -> bool:
+        """Whether evaluations call a network in oneDNN's own layout."""
+        graphs = [one for one in self.network.modules() if isinstance(one, torch.fx.GraphModule)]
+        return self.is_plain and any(self.of(one) is not one for one in graphs)
+
     def as_json(self) -> dict[str, Any]:
         """Return the choices for lock.json."""
         train = self.train
         choices: dict[str, Any] = {"precision": self.precision, "memory_format": self.memory_format}
+        if self.evaluates_in_blocks:
+            choices["evaluation_memory_format"] = "blocked"
         if self.seconds is not None:
             choices |= {"compile_seconds": round(self.seconds, 2), "compiled_graphs": self.graphs}
         return choices | {"compile": train.compile, "deterministic": train.deterministic}
@@ -212,6 +229,7 @@ class Compute:
         chosen = {
             self.precision: self.precision != "fp32",
             self.memory_format.replace("_", "-"): self.memory_format != "contiguous",
+            "blocked evaluations": self.evaluates_in_blocks,
             "compiled" + (f" in {self.seconds:.1f} s" if self.seconds is not None else ""): train.compile
             and self.graphs != 0,
             "deterministic": train.deterministic,
@@ -270,34 +288,6 @@ class Compute:
 def precision_on(train: Train, device: Device) -> str:
     """Return the precision of a spec on a device: CPUs have no tf32."""
     return "fp32" if train.precision == "tf32" and device.type == "cpu" else train.precision
-
-
-def set_memory_format(network: nn.Module, train: Train, device: Device, precision: str) -> str:
-    """Give the weights of convolutions the memory format of the spec, which their outputs take over; its name.
-
-    By `auto` channels of images are last on a CPU, where a step takes 0.66 to 0.9 of the time (LeNet, ResNet-20,
-    MobileNet and the start of a DenseNet, on one thread), and on CUDA in the precisions that have tensor cores.
-    L-BFGS, and others that look at the loss themselves, flatten gradients by `view(-1)` and need contiguous ones.
-    """
-    wanted = train.channels_last
-    if wanted == "auto":
-        wanted = train.optimizer.takes == "gradient" and (device.type == "cpu" or precision in {"bf16", "fp16"})
-    kinds = {
-        "channels_last": (torch.nn.Conv2d, torch.nn.ConvTranspose2d),
-        "channels_last_3d": (torch.nn.Conv3d, torch.nn.ConvTranspose3d),
-    }
-    if train.channels_last == "auto":
-        del kinds["channels_last_3d"]
-    if not wanted:
-        return "contiguous"
-    found = []
-    for name, classes in kinds.items():
-        weights = [m.weight for m in network.modules() if isinstance(m, classes)]
-        weights = [w for w in weights if isinstance(w, torch.nn.Parameter)]  # else it is worked out from others
-        for weight in weights:
-            weight.data = weight.data.to(memory_format=getattr(torch, name))
-        found += [name] if weights else []
-    return "+".join(found) or "contiguous"
 
 
 def check(train: Train, device: Device, place: Mark | None = None) -> None:

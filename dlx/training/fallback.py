@@ -19,6 +19,7 @@ PACK = "the steps were taken by each network alone"
 SCRIPT = "the steps were taken operation by operation, without TorchScript"
 OPTIMIZER = "the optimizer took its steps by torch's own method"
 LISTS = "weights were moved one tensor at a time"
+LAYOUT = "evaluations were computed without oneDNN's own layout"
 SKIPPED = "updates that were left out were counted by the loss scale"
 
 

@@ -228,7 +228,7 @@ def test_auto_is_for_two_dimensional_convolutions_on_the_cpu():
     assert images("steps: 1").learner.compute.memory_format == "channels_last"
     assert values("steps: 1").learner.compute.memory_format == "contiguous"
     assert images("steps: 1, optimizer: lbfgs").learner.compute.memory_format == "contiguous"
-    assert images("steps: 1").learner.compute.description() == ("channels-last",)
+    assert images("steps: 1").learner.compute.description() == ("channels-last", "blocked evaluations")
     assert images("steps: 1").learner.compute.is_plain
 
 
