@@ -172,7 +172,7 @@ def start_job(
         fresh = not initial and not training_state.exists(recorder.checkpoints)
         network_checks.begin(experiment, job, fresh)
         computed = job.learner.compute
-        computed.prepare(job.parts["train"])
+        computed.prepare(job.parts["train"], 0 if parts is not None else _macs_of_step(prepared, job))
         late = (
             *freezing.notes(experiment, job.span),
             *no_effect.notes(experiment, job.span, prepared.graphs.warnings),
@@ -201,6 +201,11 @@ def start_job(
     )
     session.callback(_observable(started, prepared, job))
     return job
+
+
+def _macs_of_step(prepared: Prepared, job: Job) -> int:
+    """Return the MACs of a step of one network with targets, forward; 0 of an objective with phases."""
+    return prepared.graph.macs * prepared.train.batch(prepared.examples) if job.learner.by_index else 0
 
 
 def _observable(started: TrainingStarted, prepared: Prepared, job: Job) -> TrainingStarted:

@@ -19,7 +19,7 @@ from ..utils.torch_private import MissingNameError, attribute
 from . import fallback
 from .anomalies import AnomalyDetector
 from .compiled_graphs import graphs_compiled, recurrent_allowed, recurrent_layers
-from .memory_format import evaluation_of, set_memory_format
+from .memory_format import BLOCKED, evaluation_of, lay_in_blocks, set_memory_format, step_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,6 +101,10 @@ class Compute:
             network = torch.compile(network, dynamic=False)
         return network if self.precision in {"fp32", "tf32"} else self._cast(network)
 
+    def step_call(self) -> Forward:
+        """Return the call of the network in steps, in the modes that its modules have now."""
+        return step_of(self.network) if self.memory_format == BLOCKED else self.forward
+
     def loss(self, function: LossFunction) -> LossFunction:
         """Return the loss function for training, which checks for NaN and infinity where anomalies are detected."""
         return function if self.detector is None else self.detector.loss(function)
@@ -166,8 +170,14 @@ class Compute:
 
     # ---- compiling -------------------------------------------------------------------------------------------------
 
-    def prepare(self, part: DataPart) -> None:
-        """Compile for every batch size of `part`; weights and buffers stay. RunError where torch cannot."""
+    def prepare(self, part: DataPart, macs: int = 0) -> None:
+        """Lay images out as steps are quickest, and compile for every batch size of `part`; weights and buffers stay.
+
+        `macs` are those of a step, forward, of a network that is trained alone, not as a row of several.
+        RunError where torch cannot compile.
+        """
+        if self.is_plain and self.device.type == "cpu" and self.train.channels_last == "auto":
+            self.memory_format = lay_in_blocks(self.network, macs, self.memory_format)
         if not self.train.compile:
             return
         network, began = self.network, time.perf_counter()
@@ -229,7 +239,7 @@ class Compute:
         chosen = {
             self.precision: self.precision != "fp32",
             self.memory_format.replace("_", "-"): self.memory_format != "contiguous",
-            "blocked evaluations": self.evaluates_in_blocks,
+            "blocked evaluations": self.evaluates_in_blocks and self.memory_format != BLOCKED,
             "compiled" + (f" in {self.seconds:.1f} s" if self.seconds is not None else ""): train.compile
             and self.graphs != 0,
             "deterministic": train.deterministic,

@@ -13,6 +13,11 @@ from . import fallback
 if TYPE_CHECKING:
     from torch import device as Device
 
+BLOCKED = "blocked"
+"""Name of oneDNN's own layout, in which channels lie in blocks as wide as the processor's vectors."""
+MIN_MACS = 12_000_000
+"""MACs of a step, forward, below which it is as quick with channels last: an operation costs less around it there."""
+
 
 def set_memory_format(network: nn.Module, train: Train, device: Device, precision: str) -> str:
     """Give the weights of convolutions the memory format of the spec, which their outputs take over; its name.
@@ -40,6 +45,32 @@ def set_memory_format(network: nn.Module, train: Train, device: Device, precisio
             weight.data = weight.data.to(memory_format=getattr(torch, name))
         found += [name] if weights else []
     return "+".join(found) or "contiguous"
+
+
+def lay_in_blocks(network: nn.Module, macs: int, before: str) -> str:
+    """Let the steps of a network be in oneDNN's layout where that pays; the name of the memory format of its images.
+
+    The choice hangs on layers and sizes alone, so that it is the same each time.
+    """
+    if before != "channels_last" or macs < MIN_MACS or step_of(network) is network:
+        return before
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            # gradients of weights lie so there: torch would bring each into another order
+            module.weight.data = module.weight.data.contiguous()
+    return BLOCKED
+
+
+def step_of(network: nn.Module) -> Callable[..., Any]:
+    """Return the call of a network in oneDNN's layout, for steps; the network itself where it does not pay.
+
+    It is for the modes that the modules have now.
+    """
+    from .blocked_layout import in_blocks
+
+    if not isinstance(network, torch.fx.GraphModule):
+        return network
+    return in_blocks(network, gradients=True) or network
 
 
 def evaluation_of(network: nn.Module, faults: list[str]) -> Callable[..., Any]:

@@ -174,7 +174,7 @@ def _loss_of(learner: SupervisedLearner) -> Callable[..., Tensor]:
     """
     from ..modules.carry import carrying
 
-    network, part, objective = learner.compute.forward, learner.feed.part, learner.objective
+    network, part, objective = learner.compute.step_call(), learner.feed.part, learner.objective
     take, weighted = part.take, "weight" in part.fields
     target = objective.training_target if weighted else objective.target
     loss_function = learner.compute.loss(

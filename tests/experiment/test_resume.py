@@ -197,6 +197,20 @@ def test_however_it_is_computed(spec, tmp_path, more, optimizer, step):
     assert (weights(run), figures(run)) == (weights(expected), figures(expected))
 
 
+@pytest.mark.parametrize("step", [2, 8])
+def test_steps_in_the_layout_of_onednn(spec, tmp_path, step):
+    path = spec(epochs=2)
+    layers = "- conv: {out_channels: 16, kernel_size: 5}\n    - conv: {out_channels: 32, kernel_size: 5}"
+    text = path.read_text().replace("[1, 6, 6]", "[1, 16, 16]")
+    path.write_text(text.replace("- conv: {out_channels: 3, kernel_size: 3}", layers))
+    expected, run = whole(path, tmp_path / "whole"), cut_off(path, tmp_path / "cut", step)
+    runner.resume(run)
+
+    formats = [one.read_json("lock.json")["compute"]["memory_format"] for one in (expected, run)]
+    assert formats == ["blocked", "blocked"]
+    assert (weights(run), figures(run)) == (weights(expected), figures(expected))
+
+
 def best(run: RunFolder) -> dict[str, str]:
     """The kept checkpoints by name."""
     folder = run.dir / "checkpoints"

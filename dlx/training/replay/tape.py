@@ -224,7 +224,7 @@ class CallFilter:
         storages = {storage(t) for t in call.results}
         if _is_alias(call) or _gives_nothing(call):
             return False
-        if call.name in EMPTY_OPS and not _is_opaque(call):
+        if call.name in EMPTY_OPS:
             self.empty |= storages
             return False
         if call.name in CONSTANT_OPS and not storages & self.changed:
