@@ -17,6 +17,7 @@ import difflib
 import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from itertools import islice
 
 from .utils.passwords import masked
@@ -205,12 +206,11 @@ def shortened(text: str, length: int = 60) -> str:
 
 
 def number_text(number: int) -> str:
-    """Write a whole number with its thousands, and one of more than 20 digits as one looks at it: `1.235e+29`."""
+    """Write a whole number with its thousands, and one of more than 20 digits rounded to four: `1.235e+29`."""
     if abs(number) < 10**20:
         return f"{number:,}"
-    digits = str(abs(number))
-    rest = digits[1:4].rstrip("0")
-    return f"{'-' * (number < 0)}{digits[0]}{'.' * bool(rest)}{rest}e+{len(digits) - 1}"
+    digits, exponent = f"{Decimal(number):.3e}".split("e")  # a float has no number beyond 1.8e308, and rounds twice
+    return f"{digits.rstrip('0').removesuffix('.')}e{exponent}"
 
 
 def first_line(error: BaseException) -> str:
@@ -223,11 +223,12 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[:1] in set('aeiou') else 'a'} {noun}"
 
 
-def listed(names: Iterable[str], most: int = 3) -> str:
-    """Join names for a sentence, of many the first ones: `a`, `a and b`, `a, b and c`, `a, b, c and 4 more`."""
-    every = list(names)
-    last = f"{len(every) - most:,} more" if len(every) > most else every.pop() if every else ""
-    return f"{', '.join(every[:most])} and {last}" if every else last
+def listed(names: Iterable[str], most: int = 3, quote: str = "`") -> str:
+    """Join names for a sentence: `a`, `a` and `b`; of many the first, `a`, `b`, `c` and 4 more, never 1 more."""
+    every = [f"{quote}{name}{quote}" for name in names]
+    last = f"{len(every) - most:,} more" if len(every) > most + 1 else every.pop() if every else ""
+    first = every[:most]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def plural(count: int, noun: str) -> str:

@@ -64,6 +64,11 @@ class Subject:
         return bool(self.runs)
 
     @property
+    def numbers_of_others(self) -> range:
+        """The numbers that figures of the second run, and of those after it, end in."""
+        return range(2, len(self.runs) + 1)
+
+    @property
     def name(self) -> str:
         """The name of the spec, or of the first run."""
         return self.runs[0].key if self.runs else self.experiment.name

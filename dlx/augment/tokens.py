@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..errors import ShapeError
+from ..errors import ShapeError, listed
 from ..lazy import torch
 from ..shapes import Shape
 from .base import Augmentation, Probability
@@ -125,8 +125,8 @@ class Synonyms(Replacing):
         missing = [one for word, others in self.by.items() for one in (word, *others) if one not in known]
         if empty := [word for word, others in self.by.items() if not others]:
             return f"{self.kind} has no synonym of `{empty[0]}`"
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        return f"{self.kind} has `{missing[0]}`{more}, which the vocabulary has not" if missing else ""
+        named = listed(missing)
+        return f"{self.kind} has {named}, which the vocabulary has not" if missing else ""
 
     def of(self, vocabulary: Vocabulary) -> Replace:
         number = {name: i for i, name in enumerate(vocabulary.names)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import plural
 from ..graph import Graph
+from ..graph.claimed_values import by_input, unfit_numbers, unfit_samples
 from ..graph.measures import Unmeasured, part
 from ..lazy import torch
 from ..objectives import Supervised
@@ -100,10 +101,9 @@ class Evaluator:
     def samples(self, at: Any) -> Samples:
         """Read `at`: one sample or several, for one input or by name. ValueError where it does not fit."""
         inputs = self.graph.inputs
-        named = at if isinstance(at, dict) else {next(iter(inputs)): at}
-        if named.keys() != inputs.keys():
-            raise ValueError(f"`at` gives {', '.join(named) or 'nothing'}, and the inputs are {', '.join(inputs)}")
-        tensors = [_tensor(name, named[name], shape) for name, shape in inputs.items()]
+        if why := unfit_samples(at, inputs):
+            raise ValueError(why)
+        tensors = [_tensor(by_input(at, inputs)[name], shape) for name, shape in inputs.items()]
         count = max(len(tensor) for tensor, several in tensors)
         return Samples(
             tuple(tensor.expand(count, *tensor.shape[1:]) for tensor, _ in tensors),
@@ -122,10 +122,9 @@ class Evaluator:
 
     def _targets(self, objective: Supervised, values: Any, samples: Samples) -> Tensor:
         classes = objective.measures == "classes"
-        try:
-            exact = torch.as_tensor(values, dtype=torch.float64)
-        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"`target` wants numbers in rows of one length, not {shown(values)}") from error
+        if why := unfit_numbers("target", values):
+            raise ValueError(why)
+        exact = torch.as_tensor(values, dtype=torch.float64)
         if classes and bool((exact != exact.round()).any()):
             raise ValueError(f"{objective.kind} wants class numbers, from 0 on, not {shown(values)}")
         target = exact[None] if samples.one or not exact.dim() else exact
@@ -160,17 +159,9 @@ def shape_of(values: Tensor) -> Shape:
     return Shape(values.shape[1:])
 
 
-def _tensor(name: str, values: Any, shape: Shape) -> tuple[Tensor, bool]:
-    """Return samples of an input as a batch, and whether they were written as several."""
-    try:
-        value = torch.as_tensor(values, dtype=getattr(torch, DTYPES[shape.dtype]))
-        exact = torch.as_tensor(values, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"`{name}` wants numbers in rows of one length, not {shown(values)}") from error
-    if shape.dtype == "int" and bool((exact != value).any()):
-        raise ValueError(f"`{name}` wants whole numbers, not {shown(values)}")
-    if value.dim() == len(shape) + 1 and tuple(value.shape[1:]) == tuple(shape) and len(value):
+def _tensor(values: Any, shape: Shape) -> tuple[Tensor, bool]:
+    """Return samples of an input, which fit it, as a batch, and whether they were written as several."""
+    value = torch.as_tensor(values, dtype=getattr(torch, DTYPES[shape.dtype]))
+    if value.dim() == len(shape) + 1:
         return value, True
-    if value.dim() and tuple(value.shape) != tuple(shape):
-        raise ValueError(f"`{name}` is {shape}, and `at` gives {tuple(value.shape)}")
     return value.expand(1, *shape), False

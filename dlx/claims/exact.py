@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import isclose, isnan
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DlxError
+from ..errors import DlxError, listed
 from ..graph import Graph, Graphs
 from ..graph.expect import Receipt, judge
 from ..lazy import torch
@@ -97,7 +97,7 @@ def _evaluate(evaluator: Evaluator, claim: Claim, random_weights: Sequence[str])
                 ancestors = evaluator.ancestors(claim)
                 names = [name for name in random_weights if name.rpartition("/")[0] in ancestors] or random_weights
                 hint = "Set them with `values`, or by an `init` that draws nothing, such as `constant`."
-                raise ValueError(f"it is one draw of many: nothing sets {_some(names)}. {hint}")
+                raise ValueError(f"it is one draw of many: nothing sets {listed(names, quote='')}. {hint}")
     return ours
 
 
@@ -121,13 +121,9 @@ def _refuse_random_layers(evaluator: Evaluator, claim: Claim) -> None:
     with torch.no_grad():
         Watcher(evaluator.in_mode(mode)).run(*evaluator.samples(claim.figures["at"]).inputs)
     if found or updates:
-        draws = f"{_some(found)} draw{'' if len(found) > 1 else 's'}" if found else "the training draws"
+        draws = f"{listed(found, quote='')} draw{'' if len(found) > 1 else 's'}" if found else "the training draws"
         out = "Claim it in `mode: eval`, or leave out" if mode == "train" and not updates else "Leave out"
         raise ValueError(f"it is one draw of many: {draws} anew in each pass. {out} what draws.")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _agree(ours: Any, other: Any) -> bool:

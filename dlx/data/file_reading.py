@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,11 +165,3 @@ FROM_0 = "Number the classes from 0; -1 often stands for a label that is not kno
 
 def shape_text(values: npt.NDArray[Any]) -> str:
     return f"{Shape(values.shape)}" if values.ndim else "of a single number"
-
-
-def listed(names: Iterable[str], most: int = 3) -> str:
-    """Join names for a message: "`a`, `b`, `c` and 4 more"."""
-    every = [f"`{name}`" for name in names]
-    if len(every) > most:
-        return f"{', '.join(every[: most - 1])} and {len(every) - most + 1} more"
-    return " and ".join([", ".join(every[:-1]), every[-1]] if len(every) > 1 else every)

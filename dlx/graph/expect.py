@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite, log10
 from typing import Any, Literal
 
-from ..errors import Problem, did_you_mean
+from ..errors import Problem, did_you_mean, listed
 from ..spec import Experiment
 from ..spec.expressions import ExpressionError, evaluate
 from ..spec.sections.expect import EXACT, IN_WORDS, KEYS, Claim, claims_of
-from ..spec.validation import shown
+from .claimed_values import no_figure, unfit_numbers, unfit_samples
 from .graph import Graph
 from .graphs import Graphs
 from .measures import GraphPart, LayerCounts, Unmeasured, measure, part, variables
@@ -212,51 +212,14 @@ def _unnamed(claim: Claim, graph: Graph | Graphs) -> str:
 
 def _unfit(claim: Claim, graph: Graph | Graphs) -> str:
     """Return why the samples of an exact claim fit no input, or its figure is none; empty where they may."""
-    inputs, at = (graph if isinstance(graph, Graph) else graph.one).inputs, claim.figures["at"]
-    named = at if isinstance(at, dict) else {next(iter(inputs)): at}
-    if named.keys() != inputs.keys():
-        return f"`at` gives {', '.join(named) or 'nothing'}, and the inputs are {', '.join(inputs)}"
-    for name, values in named.items():
-        sizes, shape = _sizes(values, inputs[name].dtype == "bool"), tuple(inputs[name])
-        if sizes is None:
-            return f"`{name}` wants numbers in rows of one length, not {shown(values)}"
-        if sizes and sizes != shape and sizes[1:] != shape:
-            return f"`{name}` is {inputs[name]}, and `at` gives {sizes}"
-    for key in ("is", "target"):
-        values = claim.figures.get(key, 0)
-        each = values.values() if isinstance(values, dict) else [values]
-        if any(_sizes(one, booleans=True) is None for one in each if not isinstance(one, dict)):
-            return f"`{key}` wants numbers in rows of one length, not {shown(values)}"
-    return _no_figure(claim.quantity, claim.figures["is"])
-
-
-def _no_figure(quantity: str, values: Any) -> str:
-    """Return why nothing that torch computes is the figure of an exact claim; empty where something may be."""
-    if isinstance(values, dict):
-        return f"`is` wants numbers in rows of one length, not {shown(values)}"
-    if quantity == "loss" and isinstance(values, list):
-        return f"a loss is one number, and `is` gives {shown(values)}"
-    if len({isinstance(one, bool) for one in _leaves(values)}) > 1:
-        return f"`is` mixes numbers with true or false: {shown(values)}"
-    return ""
-
-
-def _leaves(values: Any) -> Iterator[Any]:
-    for one in values if isinstance(values, list) else [values]:
-        yield from _leaves(one) if isinstance(one, list) else [one]
-
-
-def _sizes(values: Any, booleans: bool = False) -> tuple[int, ...] | None:
-    """Return the sizes of nested lists of numbers, () for a number; None where rows differ, or for anything else.
-
-    With `booleans`, true and false are numbers.
-    """
-    if not isinstance(values, list):
-        return () if isinstance(values, int | float) and (booleans or not isinstance(values, bool)) else None
-    inner = {_sizes(one, booleans) for one in values}
-    if len(inner) > 1 or None in inner:
-        return None
-    return (len(values), *(inner.pop() or () if inner else ()))
+    inputs, target = (graph if isinstance(graph, Graph) else graph.one).inputs, claim.figures.get("target", 0)
+    heads = target.values() if isinstance(target, dict) else [target]
+    found = (
+        unfit_samples(claim.figures["at"], inputs),
+        *(unfit_numbers("target", one) for one in heads if not isinstance(one, dict)),
+        no_figure(claim.quantity, claim.figures["is"]),
+    )
+    return next(filter(None, found), "")
 
 
 def _is_weight(graph: Graph, name: str) -> bool:
@@ -281,13 +244,11 @@ def of_other_spec(problems: Sequence[Problem]) -> list[Problem]:
     if not problems:
         return []
     names = [one.path.partition(".")[2] for one in problems]
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     claims_do = ("claim is", "does") if len(names) == 1 else ("claims are", "do")
     message = "{} {} of the spec as written, and {} not hold with these changes: ".format(len(names), *claims_do)
-    return [Problem(f"{message}{', '.join(names[:MOST_NAMED])}{more}", DROPPED, problems[0].mark, "expect")]
+    return [Problem(f"{message}{listed(names, quote='')}", DROPPED, problems[0].mark, "expect")]
 
 
-MOST_NAMED = 3
 DROPPED = "`dlx verify` judges them with the changes, `~expect` drops them."
 
 

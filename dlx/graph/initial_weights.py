@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ..errors import DlxError, Mark, Problem, SpecError, did_you_mean, plural
+from ..errors import DlxError, Mark, Problem, SpecError, did_you_mean, listed, plural
 from ..shapes import Shape
 from ..spec import Experiment
 from ..spec.sections.initial_weights import InitialWeights, matches_any
@@ -313,7 +313,7 @@ def _dotted(name: str) -> str:
 
 def _some(names: list[str]) -> str:
     nodes = list(dict.fromkeys(_path(name).rpartition("/")[0] for name in names))
-    return ", ".join(nodes[:5]) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
+    return listed(nodes, most=5, quote="")
 
 
 def _shortened(problems: list[Problem]) -> Iterator[Problem]:

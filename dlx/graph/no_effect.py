@@ -121,9 +121,7 @@ def _groups_at_rest(experiment: Experiment, train: Train) -> Iterator[Problem]:
     for index, group in enumerate(train.groups):
         for field in ("lr", "lr_scale"):
             if getattr(group, field) == 0:
-                message = (
-                    f"`{field}: 0` of the group {listed(f'`{one}`' for one in group.patterns)} moves no weight of it"
-                )
+                message = f"`{field}: 0` of the group {listed(group.patterns)} moves no weight of it"
                 hint = "Give a rate above 0; `freeze` holds weights, and takes no gradients of them."
                 node = experiment.root.at("train", "groups", index, field)
                 mark = node.mark if node is not None else experiment.place("train", "groups")

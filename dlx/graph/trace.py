@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..errors import Mark, Problem, SpecError, did_you_mean
+from ..errors import Mark, Problem, SpecError, did_you_mean, listed
 from ..init import named
 from ..shapes import Shape
 from ..spec import Experiment
@@ -434,10 +434,8 @@ def _frozen(walk: _Walk, pattern: FreezePattern, taken: set[int]) -> list[LayerN
 
 
 def _statistics_move(names: list[str]) -> str:
-    shown_names = ", ".join(f"`{name}`" for name in names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
-    return (
-        f"it holds the scale and shift of {shown_names}, and the running statistics follow the batches all the same"
-    )
+    named = listed(names)
+    return f"it holds the scale and shift of {named}, and the running statistics follow the batches all the same"
 
 
 def _check_init(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:

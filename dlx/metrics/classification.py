@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
+from ..errors import listed
 from ..lazy import F, torch
 from .base import Meter, Metric, Mode
 from .labels import LabelAreas, LabelCounts
@@ -193,8 +194,7 @@ class ByClass(Meter):
 def _classes(numbers: Sequence[int], names: Sequence[str]) -> str:
     """Join class names: `class 2`, `classes cat, dog and 3 more`."""
     called = [names[i] if i < len(names) else str(i) for i in numbers]
-    more = f" and {len(called) - MOST_NAMED} more" if len(called) > MOST_NAMED else ""
-    return f"class{'es' if len(called) > 1 else ''} {', '.join(called[:MOST_NAMED])}{more}"
+    return f"class{'es' if len(called) > 1 else ''} {listed(called, MOST_NAMED, quote='')}"
 
 
 MOST_NAMED = 5

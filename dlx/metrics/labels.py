@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import listed
 from ..lazy import torch
 from .base import Meter
 
@@ -49,8 +50,7 @@ class PerLabel(Meter):
         if not left or self.average in {"weighted", "micro"}:
             return ""
         called = [names[i] if i < len(names) else str(i) for i in left]
-        more = f" and {len(called) - MOST_NAMED} more" if len(called) > MOST_NAMED else ""
-        labels = f"label{'s' if len(called) > 1 else ''} {', '.join(called[:MOST_NAMED])}{more}"
+        labels = f"label{'s' if len(called) > 1 else ''} {listed(called, MOST_NAMED, quote='')}"
         return f"without {labels}, for which it is undefined"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ..errors import DlxError, did_you_mean, plural
+from ..errors import DlxError, did_you_mean, listed, plural
 from ..experiment import confusion_matrix
 from ..lazy import np
 from ..metrics import RUNNING_LOSS
@@ -161,18 +161,12 @@ def _lacking(metrics: Iterable[str], each: Mapping[str, Sequence[Iterable[str]]]
     for name in metrics:
         lacking = tuple(label for label, runs in each.items() if not all(name in one for one in runs))
         if lacking:
-            found.setdefault(lacking, []).append(f"`{name}`")
+            found.setdefault(lacking, []).append(name)
     return [
-        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not recorded by {_some(who)}, "
+        f"{listed(names)} {'is' if len(names) == 1 else 'are'} not recorded by {listed(who, most=5, quote='')}, "
         f"which {'has' if len(who) == 1 else 'have'} no part in {'it' if len(names) == 1 else 'them'}"
         for who, names in found.items()
     ]
-
-
-def _some(labels: Sequence[str], most: int = 5) -> str:
-    """Return labels as a text; of many the first, and how many more there are."""
-    more = [f"{len(labels) - most:,} more"] if len(labels) > most + 1 else []
-    return ", ".join([*(labels[:most] if more else labels), *more])
 
 
 STATES = {"running": "is running", "died": "has died", "failed": "has failed", "stopped": "was stopped"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import plural
+from ..errors import listed, plural
 from .console import TextTable, document, out
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def proof(found: Proof, as_json: bool = False) -> None:
         out(f"differs first in {found.difference}" + (f", {found.training}" if found.training else ""), "red")
     for file, names in found.differing.items():
         if names:
-            more = f" and {len(names) - MOST:,} more" if len(names) > MOST else ""
-            out(f"differs in {file}: {', '.join(names[:MOST])}{more}", "red")
+            out(f"differs in {file}: {listed(names, MOST, quote='')}", "red")
 
 
 def reproduction(found: Reproduction, as_json: bool = False) -> None:

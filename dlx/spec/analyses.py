@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -21,7 +22,11 @@ ANALYSES: Registry[Analysis] = FAMILIES["analysis"]
 SECTION = "analyses"
 PLACEHOLDER = re.compile("[A-Z]+")
 NUMBER = r"[-+\d.e]+"
-NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
+WHOLE = r"(0|[1-9]\d{0,17})"
+Words = Mapping[str, Collection[str] | range]
+NOTHING: Words = MappingProxyType({})
+MOST_WORDS = 100
+"""Words of a part in capitals of which figures are listed."""
 MOST_NETWORKS = 10_000
 """Draws of weights, or trainings, of one analysis."""
 
@@ -69,28 +74,39 @@ class Analysis(Declared):
         return next((name for name in cls.model_fields if name not in Analysis.model_fields), None)
 
     @classmethod
-    def may_have(cls, figure: str, known: Mapping[str, Collection[str]] = NOTHING) -> bool:
+    def may_have(cls, figure: str, known: Words = NOTHING) -> bool:
         """Whether a figure is one that it may have; `known` are the words that a part in capitals stands for."""
 
-        def pattern(part: re.Match[str]) -> str:
-            words = known.get(part[0])
-            open_end = NUMBER if part[0] == "N" else ".+"
-            return open_end if words is None else f"(?:{'|'.join(map(re.escape, words))})"
+        def fits(one: str) -> bool:
+            numbers: list[range] = []
 
-        patterns = (PLACEHOLDER.sub(pattern, one) for one in cls.figures)
-        return not cls.figures or any(re.fullmatch(one, figure) for one in patterns)
+            def pattern(part: re.Match[str]) -> str:
+                words = known.get(part[0])
+                if isinstance(words, range):  # too many to list, as of joints
+                    numbers.append(words)
+                    return WHOLE
+                open_end = NUMBER if part[0] == "N" else ".+"
+                return open_end if words is None else f"(?:{'|'.join(map(re.escape, words))})"
+
+            found = re.fullmatch(PLACEHOLDER.sub(pattern, one), figure)
+            return found is not None and all(int(n) in of for n, of in zip(found.groups(), numbers, strict=True))
+
+        return not cls.figures or any(map(fits, cls.figures))
 
     @classmethod
-    def figures_of(cls, known: Mapping[str, Collection[str]]) -> list[str]:
+    def figures_of(cls, known: Words) -> list[str]:
         """Return its figures, each with the words that a part in capitals stands for, where they are `known`."""
         found = list(cls.figures)
         for part, words in known.items():
             whole = re.compile(f"(?<![A-Z]){part}(?![A-Z])")
-            found = [whole.sub(word, one) for one in found for word in (words if whole.search(one) else [part])]
+            some = [str(word) for word in islice(words, MOST_WORDS)]
+            found = [whole.sub(word, one) for one in found for word in (some if whole.search(one) else [part])]
         return found
 
-    def words(self, subject: Any) -> Mapping[str, Collection[str]]:
-        """Return what parts in capitals of `figures` stand for, as far as options and the network say it."""
+    def words(self, subject: Any) -> Words:
+        """Return what parts in capitals of `figures` stand for, as far as options and the network say it; numbers
+        that may be many as a range.
+        """
         return NOTHING
 
     @property

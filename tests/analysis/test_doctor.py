@@ -14,7 +14,7 @@ import torch
 from doctored import FixedData, sets
 
 from dlx.analysis.doctor import diagnosis
-from dlx.analysis.doctor.check import CHECKS, names
+from dlx.analysis.doctor.check import CHECKS
 from dlx.errors import SpecError
 from dlx.spec import load
 
@@ -125,12 +125,6 @@ def test_a_spec_that_cannot_be_trained_is_refused_as_by_train(spec):
     with pytest.raises(SpecError) as error:
         diagnosis.examine(load(spec, ["~train"]))
     assert error.value.problems[0].message == "there is no `train` to train with"
-
-
-def test_many_names_are_cut():
-    assert names(["a"]) == "`a`"
-    assert names(["a", "b"]) == "`a` and `b`"
-    assert names(list("abcde")) == "`a`, `b`, `c` and 2 more"
 
 
 def test_a_healthy_spec_ends_with_status_0_and_leaves_nothing_behind(spec):

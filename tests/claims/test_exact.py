@@ -234,9 +234,9 @@ WAYS_OUT = "Set them with `values`, or by an `init` that draws nothing, such as 
     [
         (
             "output: {at: [1, 2], of: hidden, is: 0, within: 100}",
-            f"it is one draw of many: nothing sets hidden/weight, hidden/bias. {WAYS_OUT}",
+            f"it is one draw of many: nothing sets hidden/weight and hidden/bias. {WAYS_OUT}",
         ),
-        ("output: {at: [1, 2], of: a, is: 0}", "nothing sets hidden/weight, hidden/bias, a/weight and 1 more."),
+        ("output: {at: [1, 2], of: a, is: 0}", "nothing sets hidden/weight and hidden/bias, a/weight and a/bias."),
         ("gradient: {at: [1, 2], of: a, by: x, is: 0}", "it is one draw of many: nothing sets hidden/weight"),
         (
             "output: {at: [1, 2], of: dropped, is: 0, mode: train}",
@@ -262,7 +262,7 @@ WITH_VALUES = "{{linear: 1, name: only, values: {{weight: 0, bias: 0}}}}"
         (
             "[{{linear: 1, name: only}}]",
             "loss: {at: [1, 2], target: 5, is: 0}",
-            "nothing sets only/weight, only/bias",
+            "nothing sets only/weight and only/bias",
         ),
         (f"[{WITH_VALUES}, dropout]", "loss: {at: [1, 2], target: 5, is: 0, mode: train}", "dropout_1 draws anew"),
         (
@@ -273,7 +273,7 @@ WITH_VALUES = "{{linear: 1, name: only, values: {{weight: 0, bias: 0}}}}"
         (
             "[{{linear: 1, name: only}}]",
             "weights_after: {steps: 1, at: [1, 2], target: 5, of: only/bias, is: 0}",
-            "nothing sets only/weight, only/bias",
+            "nothing sets only/weight and only/bias",
         ),
     ],
 )

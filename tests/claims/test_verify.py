@@ -89,6 +89,7 @@ def test_the_known_mistakes_of_the_books_are_on_record(zoo):
         ("  output: {at: [1, 2], is: 6, of: hiden}", "there is no `hiden`"),
         ("  output: {at: [1, 2, 3], is: 6}", "`input` is (2,), and `at` gives (3,)"),
         ("  output: {at: [[1], [2, 3]], is: 6}", "`input` wants numbers in rows of one length, not [[1], [2, 3]]"),
+        ("  output: {at: [1, true], is: 6}", "`input` wants numbers in rows of one length, not [1, true]"),
         ("  output: {at: {a: 1}, is: 6}", "`at` gives a, and the inputs are input"),
     ],
 )  # fmt: skip

@@ -85,6 +85,10 @@ def test_claims_that_are_met_are_not_mentioned(tmp_path):
             "claims output at [[1, 2], [3]] 2, and `input` wants numbers in rows of one length, not [[1, 2], [3]]",
         ),
         (
+            "  output: {at: true, is: 2}",
+            "claims output at true 2, and `input` wants numbers in rows of one length, not true",
+        ),
+        (
             "  output: {at: [[[1, 2], [3, 4]]], is: 2}",
             "claims output at [[[1, 2], [3, 4]]] 2, and `input` is (1, 8, 8), and `at` gives (1, 2, 2)",
         ),

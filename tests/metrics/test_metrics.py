@@ -215,7 +215,7 @@ def test_auroc_leaves_out_a_class_that_no_target_has_and_says_so(average):
 def test_auroc_of_a_part_of_one_class_is_undefined_and_said_to_be():
     value, note = noted(METRICS["auroc"](), WELL[:2], TWO_OF_THREE[:2], "cat", "dog", "owl")
     assert math.isnan(value)
-    assert note == "undefined, for no target is of classes dog, owl"
+    assert note == "undefined, for no target is of classes dog and owl"
 
     value, note = noted(METRICS["auroc"](), torch.tensor([1.0, -1.0]), torch.tensor([1, 1]), "no", "yes")
     assert math.isnan(value)

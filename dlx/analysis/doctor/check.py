@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,11 +69,3 @@ def check(name: str) -> Callable[[Check], Check]:
 def not_run(why: str) -> CheckOutcome:
     """Return the outcome of a check that does not apply."""
     return CheckOutcome("not run", "", why)
-
-
-def names(found: Sequence[str], most: int = 3) -> str:
-    """Format names for a sentence: `linear_1`, `linear_2` and 4 more."""
-    shown = [f"`{name}`" for name in found[:most]]
-    if len(found) > most:
-        return f"{', '.join(shown)} and {len(found) - most} more"
-    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))

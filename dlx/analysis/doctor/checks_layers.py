@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
+from ...errors import listed
 from ..measures.activity import FLAT, PIECES, SQUASHING, STUCK, Activity, activity, saturated
-from .check import CheckOutcome, check, names, not_run
+from .check import CheckOutcome, check, not_run
 from .probe import LayerValues, Probe, losses, weights_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def dead_units(probe: Probe) -> CheckOutcome:
     worst, dead, units = max(found, key=lambda each: each[1] / each[2])
     figure = f"{dead:,} of {units:,} in {worst.node.name}" if dead else f"none of {sum(f[2] for f in found):,}"
     if gone:
-        finding = f"every unit of {names(gone)} has slope 0 for all {len(probe.batch)} samples"
+        finding = f"every unit of {listed(gone)} has slope 0 for all {len(probe.batch)} samples"
         finding += ": what is before learns nothing"
         hint = "Draw weights with both signs (`init: he_normal`), biases at 0 or a little above."
         return CheckOutcome("wrong", figure, expected, finding, hint, probe.graph.by_name[gone[0]].mark)
@@ -138,7 +139,7 @@ def _by_depth(
     zero = [node.name for node, weight in weights_of(probe, probe.start.network) if not weight.any()]
     if zero:
         finding += (
-            f"; weights of {names(list(dict.fromkeys(zero)))} are zero, and nothing passes before the first update"
+            f"; weights of {listed(list(dict.fromkeys(zero)))} are zero, and nothing passes before the first update"
         )
     verdict: Literal["look", "wrong"] = "look" if 1 / BAD <= factor <= BAD or (zero and not factor) else "wrong"
     return CheckOutcome(verdict, figure, expected, finding, _way_out(probe, name), end.node.mark)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ...errors import Mark
+from ...errors import Mark, listed
 from ...graph import LayerNode
 from ...lazy import torch
-from .check import CheckOutcome, check, names, not_run
+from .check import CheckOutcome, check, not_run
 from .probe import Probe, losses, weights_of
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def symmetry(probe: Probe) -> CheckOutcome:
     if not symmetric:
         return CheckOutcome("ok", "broken", expected)
     found = list(dict.fromkeys(node.name for node in symmetric))
-    finding = f"all units of {names(found)} have the same weights and the same gradient: they stay one unit for ever"
+    finding = f"all units of {listed(found)} have the same weights and the same gradient: they stay one unit for ever"
     hint = "Draw weights at random: `init: he_normal`."
     mark = probe.place("init") if probe.experiment.root.at("init") is not None else symmetric[0].mark
     return CheckOutcome("wrong", f"{len(found)} alike", expected, finding, hint, mark)

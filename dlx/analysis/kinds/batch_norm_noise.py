@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
 from ...errors import DlxError, Problem
 from ...lazy import np
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from ..features import features_of
 from ..layers import unknown_names
 from ..measures.batch_noise import batch_means, blur, mean_blur, normalised
@@ -43,7 +42,7 @@ class BatchNormNoise(Analysis):
     layer: str = Field("", description="node whose values are normalised; empty: the input of the network")
     draws: PositiveInt = Field(400, le=100_000, ge=2, description="times that each point is in a batch")
 
-    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+    def words(self, subject: Subject) -> Words:
         return {"N": [str(size) for size in self.batch_sizes]}
 
     def problems(self, subject: Subject) -> list[Problem]:

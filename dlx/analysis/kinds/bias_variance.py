@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -12,6 +12,7 @@ from ...errors import Problem, SpecError
 from ...lazy import np
 from ...objectives import Supervised
 from ...spec import objective_of
+from ...spec.analyses import Words
 from ..measures.classifier import classes_of
 from ..measures.decomposition import Decomposition, of_classes, of_squares
 from ..result import Lines, Panel, Result
@@ -67,7 +68,7 @@ class BiasVariance(Trains):
         "bootstrap", description="what each training has of its own"
     )
 
-    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+    def words(self, subject: Subject) -> Words:
         return {"N": [f"{value:g}" for value in self.values]}
 
     def plans(self, subject: Subject) -> list[Plan]:

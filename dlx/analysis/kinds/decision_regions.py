@@ -11,7 +11,7 @@ from pydantic import Field
 from ...errors import Problem
 from ...lazy import torch
 from ...spec import objective_of
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from .. import input_plane
 from ..measures import boundaries
 from ..measures.classifier import KINDS, above_or_largest, classes_of
@@ -64,6 +64,9 @@ class DecisionRegions(Analysis):
         elif graph.output_shape().rank != 1:
             found.append(Problem(f"outputs of the shape {graph.output_shape()} are no scores of classes"))
         return found
+
+    def words(self, subject: Subject) -> Words:
+        return {"N": range(min(max(2, subject.graph.output_shape()[0]), MOST_SHARES))}
 
     def run(self, subject: Subject) -> Result:
         """Map the classes on a grid, and find points of the boundary."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -11,6 +11,7 @@ from ...errors import Problem, SpecError, did_you_mean
 from ...graph import trace_all
 from ...lazy import np
 from ...spec import Experiment
+from ...spec.analyses import Words
 from ..result import Bars, Lines, Panel, Result
 from ..variants import Plan, planned
 from ..varied import Errors, Varied, value_at
@@ -80,7 +81,7 @@ class DepthWidth(Varied):
             raise SpecError(*problems)
         return found
 
-    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+    def words(self, subject: Subject) -> Words:
         return {"N": [str(depth) for depth in self.depths]}
 
     def run(self, subject: Subject) -> Result:

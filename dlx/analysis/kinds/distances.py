@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -10,7 +9,7 @@ from pydantic import Field, PositiveInt
 from ...errors import Problem
 from ...lazy import np
 from ...registry import AsWord
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from ..features import Chosen, chosen_examples, class_problems, rows_of
 from ..measures.votes import TIE, voted
 from ..result import Bars, Heat, Panel, Points, Result
@@ -50,8 +49,11 @@ class Distances(Analysis):
     examples: PositiveInt = Field(1000, description="training examples, and held-out ones, at most")
     resolution: PositiveInt = Field(120, le=2_000, ge=2, description="places of a map along each axis")
 
-    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
-        return {"ORDER": [str(n) for n in self.n]}
+    def words(self, subject: Subject) -> Words:
+        orders = [str(n) for n in self.n]
+        if (there := subject.facts.examples) is None:
+            return {"ORDER": orders}
+        return {"N": [str(min(k, self.examples, there)) for k in self.k], "ORDER": orders}
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return what the data lacks: classes."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from ...errors import DlxError
 from ...lazy import torch
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from ..measures.timing import Median, median, times
 from ..result import Lines, Panel, Result
 
@@ -39,8 +38,8 @@ class ForwardTime(Analysis):
     )
     repeats: PositiveInt = Field(30, description="passes that are timed")
 
-    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
-        return {"N": [str(size) for size in self.batch_sizes]}
+    def words(self, subject: Subject) -> Words:
+        return {"N": [str(size) for size in self.batch_sizes], "DEVICE": self.devices or ["cpu", "cuda"]}
 
     def run(self, subject: Subject) -> Result:
         """Time the passes, the smallest batch first."""

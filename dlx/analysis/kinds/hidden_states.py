@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from ...data.text.text import Text
 from ...errors import Problem
 from ...lazy import np
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from ..layers import unknown_names
 from ..result import Bars, Heat, Lines, Panel, Result
 
@@ -53,6 +53,11 @@ class HiddenStates(Analysis):
             message = "`hidden_states` go along a text, and the data is none"
             found.append(Problem(message, "Take a run of `data: text`.", subject.mark("data")))
         return found
+
+    def words(self, subject: Subject) -> Words:
+        from ...trained.text_features import NAMES
+
+        return {"FEATURE": NAMES}
 
     def run(self, subject: Subject) -> Result:
         """Go along the text, and compare each unit with each feature."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from ...errors import Problem
 from ...lazy import np, torch
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from ..layers import unknown_names
 from ..measures.ascent import descend, relative_error, total_variation
 from ..measures.classifier import one_input_problems
@@ -52,7 +51,7 @@ class Inversion(Analysis):
         """Return layers that the network has not."""
         return one_input_problems(subject) or unknown_names(subject.graph, self.layers, "layers")
 
-    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+    def words(self, subject: Subject) -> Words:
         return {"LAYER": [_in_figures(name) for name in self._names(subject)]}
 
     def _names(self, subject: Subject) -> list[str]:

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from ...errors import DlxError, Problem
 from ...lazy import np, torch
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from .. import input_plane
 from ..measures import cells, piecewise
 from ..result import Lines, Panel, Points, Result
@@ -41,7 +41,7 @@ class Joints(Analysis):
         "Prince 2023, Understanding Deep Learning, section 3.1.1, figure 3.3, problems 3.3 and 3.9"
     )
     example: ClassVar[str] = "dlx analyze joints udl/shallow-1-3-1 --set low=0 --set high=2"
-    figures: ClassVar[tuple[str, ...]] = ("joints", "joint_N", "slope_N", "output_N_slope_N")
+    figures: ClassVar[tuple[str, ...]] = ("joints", "joint_JOINT", "slope_N", "output_OUTPUT_slope_N")
     several: ClassVar[Literal["seeds", "networks", "no"]] = "no"
 
     low: float | None = Field(None, description="lower end of the input; null: by the data, or -3")
@@ -54,6 +54,12 @@ class Joints(Analysis):
             *piecewise.problems(subject.graph, subject.name),
             *input_plane.problems(subject.graph, self.low, self.high, most=1),
         ]
+
+    def words(self, subject: Subject) -> Words:
+        graph = subject.graph
+        most = min(cells.most_regions(piecewise.cuts(graph, 1)), self.most + 1)
+        outputs = graph.output_shape().count
+        return {"JOINT": range(1, most), "N": range(1, most + 1), "OUTPUT": range(2, outputs + 1)}
 
     def run(self, subject: Subject) -> Result:
         """Find the joints between the ends of the window."""

@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ...errors import Problem
 from ...lazy import np, torch
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from ..measures.classifier import KINDS, classes_of
 from ..measures.surgery import Removable, kendall_tau, removable, reordered, without
 from ..result import Lines, Panel, Points, Result
@@ -92,6 +92,9 @@ class LayerDeletion(Analysis):
             for one in subject.each
             if not removable(one.graph)
         ]
+
+    def words(self, subject: Subject) -> Words:
+        return {"N": subject.numbers_of_others}
 
     def run(self, subject: Subject) -> Result:
         """Measure each network intact, and after each surgery."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from ...errors import Problem
+from ...spec.analyses import NOTHING, Words
 from ..measures.curves import power_law
 from ..result import Lines, Panel, Result, Scale
 from ..variants import Plan
@@ -53,16 +54,19 @@ class LearningCurve(Varied):
 
     def problems(self, subject: Subject) -> list[Problem]:
         """Return why a variant cannot be trained; data whose spec does not say how many it has is not loaded here."""
-        counted = self.sizes or isinstance(getattr(subject.experiment.data, "train", None), int)
+        counted = self.sizes or _examples(subject)
         return super().problems(subject) if counted else self.model_copy(update={"sizes": [2]}).problems(subject)
 
     def chosen(self, subject: Subject) -> list[int]:
         """Return the numbers of examples, the fewest first."""
         if self.sizes:
             return sorted(set(self.sizes))
-        train = getattr(subject.experiment.data, "train", None)
-        whole = train if isinstance(train, int) else len(subject.sets.train)
+        whole = _examples(subject) or len(subject.sets.train)
         return list(dict.fromkeys(max(1, whole // part) for part in PARTS))
+
+    def words(self, subject: Subject) -> Words:
+        count = _examples(subject)
+        return NOTHING if count is None and not self.sizes else {"N": [str(size) for size in self.chosen(subject)]}
 
     def plans(self, subject: Subject) -> list[Plan]:
         """Return a plan for each number of examples."""
@@ -97,3 +101,9 @@ class LearningCurve(Varied):
         none = [f"{size:,}" for size, one in zip(sizes, errors.held_out, strict=True) if one <= 0]
         left = f"the power law is without the {errors.part} {metric} of 0 at {' and '.join(none)} examples"
         return Result(figures, (panel,), (titles, rows), (left,) if none else (), seeds=self.seeds)
+
+
+def _examples(subject: Subject) -> int | None:
+    """Return the number of training examples, where it is known before they are loaded."""
+    train = getattr(subject.experiment.data, "train", None)
+    return train if isinstance(train, int) else subject.facts.examples

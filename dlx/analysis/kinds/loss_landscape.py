@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from ...errors import Problem
 from ...lazy import np, torch
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from ..loss_at import evaluated, problems
 from ..measures import weight_space
 from ..result import Heat, Panel, Result, scale_of
@@ -68,6 +68,9 @@ class LossLandscape(Analysis):
                 Problem(f"`points: {self.points}` is even, and the weights are in the middle", "Take an odd one.")
             )
         return found
+
+    def words(self, subject: Subject) -> Words:
+        return {"N": subject.numbers_of_others}
 
     def run(self, subject: Subject) -> Result:
         """Map the loss around each network."""

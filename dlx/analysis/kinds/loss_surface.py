@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ...errors import Problem
 from ...lazy import np, torch
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from .. import named_weight
 from ..loss_at import descent, in_float64, loss_at, problems
 from ..measures.weight_space import restored
@@ -74,6 +74,9 @@ class LossSurface(Analysis):
             return [Problem(f"`by` names {self.by[0]} alone, and a map is over two weights")]
         each = [named_weight.find(subject.graph, name) for name in self.by]
         return [one for one in each if isinstance(one, Problem)]
+
+    def words(self, subject: Subject) -> Words:
+        return {"N": range(2)}
 
     def run(self, subject: Subject) -> Result:
         """Follow the training, and map the loss around its path."""

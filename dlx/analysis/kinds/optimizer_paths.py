@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -15,7 +15,7 @@ from ...lazy import np, torch
 from ...optim import OPTIMIZERS, Optimizer
 from ...registry import Choice
 from ...spec import missing_sections
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from ..measures import curvature
 from ..measures.weight_space import trained_weights
 from ..result import Heat, Lines, Mark, Panel, Points, Result
@@ -94,7 +94,7 @@ class OptimizerPaths(Analysis):
         each = {name: next(iter(one.items())) for name, one in USUAL.items()}
         return {name: OPTIMIZERS[kind].model_validate({"lr": rate, **more}) for name, (kind, more) in each.items()}
 
-    def words(self, subject: Subject) -> Mapping[str, Collection[str]]:
+    def words(self, subject: Subject) -> Words:
         return {"NAME": list(self.chosen(subject))}
 
     def without_effect(self) -> dict[str, str]:

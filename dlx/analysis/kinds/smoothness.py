@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ...errors import Problem
 from ...lazy import np
-from ...spec.analyses import Analysis
+from ...spec.analyses import Analysis, Words
 from ..loss_at import descent, loss_at, problems
 from ..measures import curvature
 from ..measures.norms import norms_by_batch
@@ -69,6 +69,9 @@ class Smoothness(Analysis):
             hint = "Leave `updates` out, or look at its spec."
             found.append(Problem(f"`updates: {self.updates}` follows a training, and {subject.name} has ended", hint))
         return found
+
+    def words(self, subject: Subject) -> Words:
+        return {"N": subject.numbers_of_others}
 
     def run(self, subject: Subject) -> Result:
         """Measure along the gradient, of each run or at several updates."""

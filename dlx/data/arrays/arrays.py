@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...errors import DataError, Problem
+from ...errors import DataError, Problem, listed
 from ...lazy import np
 from ...registry import FilePath
 from ...shapes import Shape
@@ -21,7 +21,6 @@ from ..file_reading import (
     check_memory,
     class_numbers,
     exceeds_float32,
-    listed,
     real_numbers,
 )
 from ..new_inputs import NewInputs, named, scaled, shape_of_inputs, shaped

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import DataError, did_you_mean
+from ...errors import DataError, did_you_mean, listed
 from ...lazy import np
 from ..class_subset import chosen, numbers_of
-from ..file_reading import class_numbers, existing, listed
+from ..file_reading import class_numbers, existing
 from ..tables.parquet_rows import RowFile, class_names, opened, row_files
 from .image import SUFFIXES, ImageSource
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from ...errors import DataError, Problem, plural
+from ...errors import DataError, Problem, listed, plural
 from ...lazy import np
 from ...registry import FilePath, NotBoolean
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
-from ..file_reading import check_memory, existing, listed
+from ..file_reading import check_memory, existing
 from ..new_inputs import NewInputs, read, shape_of_inputs
 from ..splits import Pool
 from ..streaming import Stream, Streamed, should_stream, stream_rows, take_rows

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ...errors import DataError, Problem, plural
+from ...errors import DataError, Problem, listed, plural
 from ...lazy import np
 from ...shapes import Shape
-from ..file_reading import listed
 from .image import ImageFormat, ImageSource, check_depth, open_image, resized, shape_of, upright
 
 if TYPE_CHECKING:

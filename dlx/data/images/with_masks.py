@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import DataError, Problem
+from ...errors import DataError, Problem, listed
 from ...lazy import np
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
-from ..file_reading import check_memory, existing, listed
+from ..file_reading import check_memory, existing
 from ..streaming import should_stream, stream_rows, take_rows
 from .decoded import decode_all, decoded_file
 from .image import ImageSource

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from pydantic import Field, model_validator
 
-from ...errors import DataError, did_you_mean
+from ...errors import DataError, did_you_mean, listed
 from ...lazy import np
 from ...registry import FilePath
 from ...shapes import Shape, by_x
 from ..base import Facts, Sets, Split
 from ..class_subset import ClassNumbers, chosen, numbers_of
-from ..file_reading import existing, listed, real_numbers
+from ..file_reading import existing, real_numbers
 from ..read_once import facts_once, taken
 from ..splits import Pool
 

@@ -7,9 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ...errors import Problem
+from ...errors import Problem, listed
 from ...lazy import np
-from ..file_reading import listed
 from .dates import iso_dates, mostly_iso, required_dates, shaped_like_dates, temporal
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"]

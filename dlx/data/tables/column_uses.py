@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ...errors import Problem, plural
+from ...errors import Problem, listed, plural
 from ..base import ColumnUse
-from ..file_reading import ONE_LABEL, SEVERAL_LABELS, listed, lost_distinctions
+from ..file_reading import ONE_LABEL, SEVERAL_LABELS, lost_distinctions
 from .cells import NUMBER, shaped_like_numbers
 from .date_parts import part_of
 from .text_columns import first_target_is_text, text_uses

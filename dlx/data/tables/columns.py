@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from math import isnan
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...errors import DataError, did_you_mean
+from ...errors import DataError, did_you_mean, listed
 from ...lazy import np
-from ..file_reading import listed
 from .bags import Bag
 from .cells import NUMBER, PADDED, ColumnType, numeric
 from .date_parts import DateEncoding

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...errors import DataError
-from ..file_reading import SEVERAL_LABELS, listed
+from ...errors import DataError, listed
+from ..file_reading import SEVERAL_LABELS
 from ..preprocess import EARLIER_FIT, EarlierFit
 from .columns import Column, category_codes, ordered, saved_columns, survey, yes_or_no
 from .date_parts import check_same_dates, date_encoding

@@ -10,9 +10,9 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import DataError, Problem, did_you_mean
+from ...errors import DataError, Problem, did_you_mean, listed
 from ...lazy import np
-from ..file_reading import check_file_size, existing, listed, real_numbers
+from ..file_reading import check_file_size, existing, real_numbers
 from .cells import ColumnType, Notation, Typed, as_array, inferred, numeric, typed
 from .csv_files import Delimited
 from .dates import required_dates, temporal

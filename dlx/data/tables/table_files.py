@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import DataError
-from ..file_reading import listed
+from ...errors import DataError, listed
 from ..preprocess import EARLIER_FIT
 from .column_uses import INDEX, NAMELESS
 from .columns import saved_columns

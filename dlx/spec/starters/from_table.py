@@ -9,8 +9,7 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...data.file_reading import listed
-from ...errors import DataError, did_you_mean, plural
+from ...errors import DataError, did_you_mean, listed, plural
 from ...lazy import np
 from .from_series import found_series, series_draft
 from .lines import Draft, held_out, listing, one_line, quoted, training_lines, with_comment
