@@ -236,7 +236,7 @@ WAYS_OUT = "Set them with `values`, or by an `init` that draws nothing, such as 
             "output: {at: [1, 2], of: hidden, is: 0, within: 100}",
             f"it is one draw of many: nothing sets hidden/weight and hidden/bias. {WAYS_OUT}",
         ),
-        ("output: {at: [1, 2], of: a, is: 0}", "nothing sets hidden/weight and hidden/bias, a/weight and a/bias."),
+        ("output: {at: [1, 2], of: a, is: 0}", "nothing sets hidden/weight, hidden/bias, a/weight and a/bias."),
         ("gradient: {at: [1, 2], of: a, by: x, is: 0}", "it is one draw of many: nothing sets hidden/weight"),
         (
             "output: {at: [1, 2], of: dropped, is: 0, mode: train}",

@@ -485,9 +485,9 @@ def test_of_many_runs_without_a_metric_some_are_named(root):
         made_run(root, f"other{number}", evaluations={4: {"valid/loss": 3.0}}, end={})
     asked = Options(("valid/perplexity",))
     two = plot(["other", "other0", "other1"], root, asked)
-    assert two.notes == ("`valid/perplexity` is not recorded by other0, other1, which have no part in it",)
+    assert two.notes == ("`valid/perplexity` is not recorded by other0 and other1, which have no part in it",)
     all_of_them = plot(["other", *(f"other{number}" for number in range(8))], root, asked)
-    assert "by other0, other1, other2, other3, other4, 3 more, which have no part in it" in all_of_them.notes[0]
+    assert "by other0, other1, other2, other3, other4 and 3 more, which have no part in it" in all_of_them.notes[0]
 
 
 def test_a_run_that_has_died_is_drawn_as_far_as_it_is_recorded(tmp_path):
