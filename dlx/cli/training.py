@@ -221,7 +221,7 @@ def crossval(
     Example: dlx crossval digits/lenet --folds 5
     """
     from ..experiment.folds import parse_folds
-    from ..show import console
+    from ..show import console, training_time
     from ..show import sweep as studies
     from ..sweeps import folds as cross_validation
     from ..sweeps import run as sweeps
@@ -232,8 +232,9 @@ def crossval(
     means = sweeps.SweepOptions(
         sweeps.parse_jobs(jobs), "local", sweeps.parse_pack(pack), spent, retry_failed, mirror=True
     )
-    if note and not as_json:
-        console.say(note)
+    for said in () if as_json else (note, training_time.of_folds(made)):
+        if said:
+            console.say(said)
     with studies.sweeping(quiet=as_json) as callback:
         found = sweeps.run(made, means, callback)
     if as_json:

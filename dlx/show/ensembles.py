@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import shortened
+from . import several
 from .console import TextTable, document, out, say
+from .several import FIRST, MANY
 
 if TYPE_CHECKING:
     from ..experiment.runner import Results
@@ -25,13 +27,17 @@ MOST = 20
 
 
 def side_by_side(rows: Sequence[tuple[str, Mapping[str, float]]], ensemble: Mapping[str, float], how: str) -> None:
-    """Print a row for each member, one for their mean and one for the ensemble, with a column for each metric."""
+    """Print a row for each member, of many for the first, one for their mean and one for the ensemble, with a column
+    for each metric.
+    """
     names = [name for name in rows[0][1] if all(name in metrics for _, metrics in rows)]
     held_out = [name for name in names if name.startswith(HELD_OUT)] or names
     columns = [name for name in held_out if "/ensemble_" not in name]
     grid = TextTable("", *(f">{name}" for name in columns), styles=["bold"])
-    for title, metrics in rows:
+    for title, metrics in rows[: FIRST if len(rows) > MANY else len(rows)]:
         grid.add(title, *(f"{metrics[name]:.4g}" for name in columns))
+    if len(rows) > MANY:
+        grid.add(f"... and {len(rows) - FIRST:,} more", *("" for _ in columns))
     grid.add("mean", *(f"{sum(metrics[name] for _, metrics in rows) / len(rows):.4g}" for name in columns))
     combined = [ensemble.get(name.replace("/", "/ensemble_", 1)) for name in columns]
     grid.add(how, *("" if value is None else f"{value:.4g}" for value in combined))
@@ -46,10 +52,8 @@ def members(found: Results) -> None:
     seconds = sum(result.seconds for result in found.results)
     out(f"trained {len(found.results)} networks, {found.together.steps:,} steps in {seconds:.1f} s")
     out(f"run     {found.together.run.dir}")
-    for result in found.results:
-        for note in result.notes:
-            out(f"seed {result.seed}: {note}")
-        out(f"member  {result.run.dir}")
+    for line in several.lines(found.results, "member"):
+        out(line)
 
 
 def evaluation(found: Evaluated, as_json: bool, output: Path | None = None, png: Path | None = None) -> None:

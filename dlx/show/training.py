@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,24 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..metrics import RUNNING_LOSS
 from ..runs.folder import SYSTEM_METRICS
-from . import live, notebook
+from . import live, notebook, several
 from .confusion_matrix import matrix
 from .console import TextTable, out, say
 from .ensembles import members
 from .live_state import apart_from_seed
 from .mlflow_commands import from_here
+from .several import MANY
 
 if TYPE_CHECKING:
-    from ..experiment.results import Result
     from ..experiment.runner import Results, TrainingStarted, TrainingWarning
     from ..runs.folder import RunFolder
     from ..spec import Experiment
     from ..training.fit import Record
-
-MANY = 10
-"""Most seeds that have a line each at the start and at the end; of more the result would be lost between them."""
-FIRST = 3
-"""Folders that are shown of more."""
 
 
 @contextmanager
@@ -98,7 +92,7 @@ def _begun(begun: TrainingStarted, seeds: str = "") -> str:
     )
 
 
-def metrics_text(metrics: dict[str, float]) -> str:
+def metrics_text(metrics: Mapping[str, float]) -> str:
     """Write metrics in a line: `valid/loss 0.0712  valid/accuracy 0.983`."""
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
@@ -107,7 +101,7 @@ def _lines(count: int) -> Callable[[Any], None]:
     from ..experiment.recorder import RecordOfRun
     from ..experiment.runner import TrainingStarted, TrainingWarning
 
-    seeds: dict[Path, int] = {}
+    seeds, together = dict[Path, int](), several.SideBySide()
     describe, described = _describing(count), list[Mapping[str, object]]()
 
     def callback(event: TrainingStarted | Record | TrainingWarning) -> None:
@@ -115,13 +109,17 @@ def _lines(count: int) -> Callable[[Any], None]:
             say(event.message)
         elif isinstance(event, TrainingStarted):
             seeds[event.run.dir] = event.seed
+            together.begin(event.run, event.seed)
             if count <= MANY or apart_from_seed(event) not in described:
                 described.append(apart_from_seed(event))
                 say(describe(event))
+        elif count > MANY and isinstance(event, RecordOfRun):
+            if (found := together.means(event)) is not None:
+                whose, metrics = found
+                say(f"{whose}  step {event.step:,}  epoch {event.epoch}  {metrics_text(metrics)}")
         elif event.record == "evaluation" and event.metrics:
             # those of seeds that are trained together come in turn
-            several = len(seeds) > 1 or count > MANY
-            whose = f"seed {seeds[event.run.dir]}  " if several and isinstance(event, RecordOfRun) else ""
+            whose = f"seed {seeds[event.run.dir]}  " if len(seeds) > 1 and isinstance(event, RecordOfRun) else ""
             say(f"{whose}step {event.step:,}  epoch {event.epoch}  {metrics_text(event.metrics)}")
 
     return callback
@@ -157,32 +155,12 @@ def results(found: Results) -> None:
     seconds = sum(r.seconds for r in found.results)
     word = {"finished": "trained", "stopped": "stopped after"}.get(last.status, last.status)
     out(f"{word} {last.steps:,} steps in {seconds:.1f} s")
-    for line in _of_many(found.results) if len(found.results) > MANY else _of_each(found.results):
+    for line in several.lines(found.results, "run"):
         out(line)
     if last.status == "stopped":
         out(f"go on   dlx train --resume {last.run.dir}")
     if not any(name.startswith(("valid/", "test/")) for name in found.metrics) and last.status == "finished":
         say("The data has no `valid` and no `test` part, so nothing was evaluated: `valid: 0.1` holds some out.")
-
-
-def _of_each(results: Sequence[Result]) -> Iterator[str]:
-    """Yield the notes and the folder of each run."""
-    for result in results:
-        whose = f"seed {result.seed}: " if len(results) > 1 else ""
-        yield from (f"{whose}{note}" for note in result.notes)
-        yield f"run     {result.run.dir}"
-
-
-def _of_many(results: Sequence[Result]) -> Iterator[str]:
-    """Yield notes that differ in numbers alone once, with how many seeds have them, and the folders of the first."""
-    alike: dict[str, list[tuple[int, str]]] = {}
-    for result in results:
-        for note in result.notes:
-            alike.setdefault(re.sub(r"\d[\d.,e+-]*", "0", note), []).append((result.seed, note))
-    for (seed, note), *others in alike.values():
-        yield f"seed {seed}{f' and {len(others):,} more' if others else ''}: {note}"
-    yield from (f"run     {result.run.dir}" for result in results[:FIRST])
-    yield f"        ... and {len(results) - FIRST:,} more"
 
 
 def result_lines(found: Results) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import plural
+from ..errors import DlxError, plural
 from . import forms, live
 from .console import TextTable, out, say
 from .forms import Number
@@ -13,10 +13,13 @@ from .forms import Number
 if TYPE_CHECKING:
     from ..experiment.forecast import PartForecast, TrainingTime
     from ..spec import Experiment
+    from ..sweeps.plan import SweepPlan
     from ..sweeps.study_time import StudyTime
     from ..training.fit import Job
     from ..training.pace import TimeForecast
 
+MANY_FOLDS = 20
+"""Folds from which on `dlx crossval` says first how long they take."""
 TELL_FROM = 60.0
 """Seconds of a training from which on `dlx train` says how long it will take."""
 WORDS = {"steps": "step", "evaluations": "evaluation", "checkpoints": "checkpoint"}
@@ -78,6 +81,23 @@ def study_sentence(one: StudyTime) -> str:
     count = f"{plural(one.count, one.unit)}{f' of {one.seeds} seeds each' if one.seeds > 1 else ''}"
     whole = f"{before}{live.time_text(one.seconds)} in turn, each as long as this one"
     return f"`dlx {one.command}` trains {count}: {whole}; packed ones and `--jobs` make it less."
+
+
+def of_folds(made: SweepPlan) -> str:
+    """Return how long a cross-validation of many folds takes, by the first steps of one; empty for few of them.
+
+    Folds that are trained side by side end together, and nothing else would be said until then.
+    """
+    if made.trials < MANY_FOLDS:
+        return ""
+    try:
+        (found,) = (one for one in of(made.base).studies if one.command == "crossval")
+    except DlxError:  # told by the folds themselves
+        return ""
+    before = "at most" if found.at_most else "about"
+    count = f"{plural(found.count, 'fold')}{f' of {found.seeds} seeds each' if found.seeds > 1 else ''}"
+    whole = f"{before} {live.time_text(found.seconds)} in turn, by the first steps of one"
+    return f"{count} take {whole}; packed ones and `--jobs` make it less."
 
 
 def sentences(found: TrainingTime) -> list[str]:

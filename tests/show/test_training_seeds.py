@@ -2,11 +2,13 @@
 
 import json
 import re
+from typing import NamedTuple
 
 import pytest
 from typer.testing import CliRunner
 
 from dlx import cli
+from dlx.show.several import SideBySide
 
 SPEC = """\
 name: s
@@ -55,9 +57,54 @@ def test_many_seeds_have_one_line_at_the_start_and_three_folders_at_the_end(many
     assert seeds == [5, 6, 7]
 
 
-def test_each_evaluation_of_many_seeds_says_whose_it_is(many):
-    lines = [line for line in many.stderr.splitlines() if "step 2 " in line]
-    assert sorted(line.split("  ")[0] for line in lines) == sorted(f"seed {seed}" for seed in range(5, 17))
+def test_evaluations_of_many_seeds_side_by_side_are_one_line_with_their_means(train, tmp_path):
+    found = train("train.seeds=12", "train.seed=5", "+train.evaluate_every=1")
+    lines = [line.split("  ") for line in found.stderr.splitlines() if "  step " in line]
+    assert [line[:2] for line in lines] == [["mean of 12 seeds, 5 to 16", f"step {n}"] for n in (1, 2)]
+    losses = []
+    for run in (tmp_path / "runs" / "s").iterdir():
+        records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        at_end = [one for one in records if one["record"] == "evaluation" and one["step"] == 2]
+        losses += [one["metrics"]["valid/loss"] for one in at_end]
+    assert f"valid/loss {sum(losses) / 12:.4g}" in lines[1]
+
+
+def test_a_seed_that_ends_early_is_waited_for_no_longer():
+    class Run:
+        def __init__(self, name):
+            self.dir = name
+
+    class Event(NamedTuple):
+        record: str
+        step: int
+        run: Run
+        metrics: dict[str, float] | None = None
+
+    runs, together = [Run(name) for name in "abc"], SideBySide()
+    for seed, run in enumerate(runs):
+        together.begin(run, seed)
+    assert together.means(Event("evaluation", 1, runs[0], {"loss": 1.0, "own": 3.0})) is None
+    assert together.means(Event("evaluation", 1, runs[2], {"loss": 3.0})) is None
+    assert together.means(Event("evaluation", 1, runs[1], {"loss": 5.0})) == (
+        "mean of 3 seeds, 0 to 2",
+        {"loss": 3.0},
+    )
+    together.means(Event("end", 1, runs[1]))
+    assert together.means(Event("evaluation", 2, runs[0], {"loss": 1.0})) is None
+    assert together.means(Event("evaluation", 2, runs[2], {"loss": 2.0})) == (
+        "mean of 2 seeds, 0 to 2",
+        {"loss": 1.5},
+    )
+
+
+def test_of_many_members_of_an_ensemble_the_first_are_shown(train):
+    found = train("+train.ensemble.members=12")
+    assert re.findall(r"^seed \d+", found.stdout, re.M)[:3] == ["seed 0", "seed 1", "seed 2"]
+    assert found.stdout.count("... and 9 more") == 2  # of the rows of the table, and of the folders
+    assert len(re.findall(r"^member  ", found.stdout, re.M)) == 3
+    few = train("+train.ensemble.members=3")
+    assert len(re.findall(r"^member  ", few.stdout, re.M)) == 3
+    assert "more" not in few.stdout
 
 
 def test_many_seeds_that_are_trained_in_turn_have_one_line_at_the_start_too(train):

@@ -1,10 +1,12 @@
 """Cross-validation: each fold is held out once, and metrics are means over the folds with their intervals."""
 
 import json
+import re
 import statistics
 
 import numpy as np
 import pytest
+from commands import dlx as command
 from scipy import stats
 
 from dlx import spec as specs
@@ -12,6 +14,7 @@ from dlx.errors import DlxError
 from dlx.experiment import runner
 from dlx.experiment.folds import FoldMetric, parse_folds
 from dlx.show import sweep as shown
+from dlx.show import training_time
 from dlx.sweeps import run as sweeps
 from dlx.sweeps.events import Reported
 from dlx.sweeps.folds import CrossValidation, document, plan_folds
@@ -42,6 +45,25 @@ def spec(tmp_path):
 def validated(spec, *changes, folds=None, **how):
     made, _ = plan_folds(spec, changes, spec.parent / "runs", folds)
     return sweeps.run(made, sweeps.SweepOptions(), **how)
+
+
+def test_many_folds_say_first_how_long_they_take(spec):
+    def plan_of(folds, *changes):
+        return plan_folds(spec, changes, spec.parent / "runs", folds)[0]
+
+    said = training_time.of_folds(plan_of(88))
+    assert re.fullmatch(
+        r"88 folds take about \S+( s)? in turn, by the first steps of one; packed ones and `--jobs` make it less\.",
+        said,
+    )
+    assert "20 folds of 2 seeds each take at most" in training_time.of_folds(
+        plan_of(20, "train.seeds=2", "+train.max_time=1h", "train.steps=2")
+    )
+    assert training_time.of_folds(plan_of(5)) == ""
+    ran = command("crossval", "s.yaml", "train.steps=1", "--folds", "20", cwd=spec.parent)
+    assert ran.returncode == 0
+    before, opening = (ran.stderr.index(text) for text in ("20 folds take about", ": 20 trials of 20 points"))
+    assert before < opening
 
 
 def test_the_means_are_those_of_a_training_of_each_fold_alone(spec):
