@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import plural
 from .console import TextTable, document, out, say
-from .training import every, metrics_text, tracked
+from .several import metrics_text
+from .training import every, tracked
 
 if TYPE_CHECKING:
     from ..experiment.baselines import BaselineResults, BaselineRun

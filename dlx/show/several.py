@@ -42,36 +42,40 @@ def _of_many(results: Sequence[Result], word: str) -> Iterator[str]:
     yield f"        ... and {len(results) - FIRST:,} more"
 
 
+def metrics_text(metrics: Mapping[str, float]) -> str:
+    """Write metrics in a line: `valid/loss 0.0712  valid/accuracy 0.983`."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
 class SideBySide:
     """Evaluations of many seeds: those of seeds that are trained side by side are one, with their means."""
 
     def __init__(self) -> None:
-        self._going: dict[Path, int] = {}
-        """Seeds of the trainings that have begun and not ended."""
-        self._found: dict[int, dict[Path, Mapping[str, float]]] = {}
-        """Metrics of evaluations by step, of which others are still to come."""
+        self._seeds: dict[Path, int] = {}
+        self._ended: set[Path] = set()
+        self._found: dict[int, dict[Path, RecordOfRun]] = {}
+        """Evaluations by step, of which others are still to come."""
 
     def begin(self, run: RunFolder, seed: int) -> None:
         """Take in a training at its start."""
-        self._going[run.dir] = seed
+        self._seeds[run.dir] = seed
 
-    def means(self, event: RecordOfRun) -> tuple[str, Mapping[str, float]] | None:
-        """Return whose evaluations have all come, with the mean of each metric; None while some are still to come.
-
-        A training that ends is waited for no longer.
+    def line(self, event: RecordOfRun) -> str:
+        """Return what to say of an evaluation once those of all seeds that go on have come; empty before, and for
+        other records. A training that ends is waited for no longer.
         """
         if event.record == "end":
-            self._going.pop(event.run.dir, None)
+            self._ended.add(event.run.dir)
         elif event.record == "evaluation" and event.metrics:
-            each = self._found.setdefault(event.step, {})
-            each[event.run.dir] = event.metrics
-            if each.keys() >= self._going.keys():
-                return self._averaged(self._found.pop(event.step))
-        return None
+            self._found.setdefault(event.step, {})[event.run.dir] = event
+        going = self._seeds.keys() - self._ended
+        whole = [step for step, each in self._found.items() if each.keys() >= going]
+        return "\n".join(self._text(list(self._found.pop(step).values())) for step in whole)
 
-    def _averaged(self, each: Mapping[Path, Mapping[str, float]]) -> tuple[str, Mapping[str, float]]:
-        seeds = [self._going[run] for run in each if run in self._going]
-        first, *others = each.values()
-        names = [name for name in first if all(name in one for one in others)]
-        whose = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of {len(each)} seeds, {min(seeds)} to {max(seeds)}"
-        return whose, {name: sum(one[name] for one in each.values()) / len(each) for name in names}
+    def _text(self, each: Sequence[RecordOfRun]) -> str:
+        first, *others = each
+        seeds = sorted(self._seeds[one.run.dir] for one in each)
+        whose = f"mean of {len(each)} seeds, {seeds[0]} to {seeds[-1]}" if others else f"seed {seeds[0]}"
+        names = [name for name in first.metrics if all(name in one.metrics for one in others)]
+        means = {name: sum(one.metrics[name] for one in each) / len(each) for name in names}
+        return f"{whose}  step {first.step:,}  epoch {first.epoch}  {metrics_text(means)}"

@@ -16,7 +16,7 @@ from .console import TextTable, out, say
 from .ensembles import members
 from .live_state import apart_from_seed
 from .mlflow_commands import from_here
-from .several import MANY
+from .several import MANY, metrics_text
 
 if TYPE_CHECKING:
     from ..experiment.runner import Results, TrainingStarted, TrainingWarning
@@ -92,11 +92,6 @@ def _begun(begun: TrainingStarted, seeds: str = "") -> str:
     )
 
 
-def metrics_text(metrics: Mapping[str, float]) -> str:
-    """Write metrics in a line: `valid/loss 0.0712  valid/accuracy 0.983`."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-
-
 def _lines(count: int) -> Callable[[Any], None]:
     from ..experiment.recorder import RecordOfRun
     from ..experiment.runner import TrainingStarted, TrainingWarning
@@ -114,9 +109,8 @@ def _lines(count: int) -> Callable[[Any], None]:
                 described.append(apart_from_seed(event))
                 say(describe(event))
         elif count > MANY and isinstance(event, RecordOfRun):
-            if (found := together.means(event)) is not None:
-                whose, metrics = found
-                say(f"{whose}  step {event.step:,}  epoch {event.epoch}  {metrics_text(metrics)}")
+            if text := together.line(event):
+                say(text)
         elif event.record == "evaluation" and event.metrics:
             # those of seeds that are trained together come in turn
             whose = f"seed {seeds[event.run.dir]}  " if len(seeds) > 1 and isinstance(event, RecordOfRun) else ""

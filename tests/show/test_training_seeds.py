@@ -70,31 +70,29 @@ def test_evaluations_of_many_seeds_side_by_side_are_one_line_with_their_means(tr
 
 
 def test_a_seed_that_ends_early_is_waited_for_no_longer():
-    class Run:
-        def __init__(self, name):
-            self.dir = name
+    class Run(NamedTuple):
+        dir: str
 
     class Event(NamedTuple):
         record: str
         step: int
         run: Run
         metrics: dict[str, float] | None = None
+        epoch: int = 1
 
     runs, together = [Run(name) for name in "abc"], SideBySide()
     for seed, run in enumerate(runs):
         together.begin(run, seed)
-    assert together.means(Event("evaluation", 1, runs[0], {"loss": 1.0, "own": 3.0})) is None
-    assert together.means(Event("evaluation", 1, runs[2], {"loss": 3.0})) is None
-    assert together.means(Event("evaluation", 1, runs[1], {"loss": 5.0})) == (
-        "mean of 3 seeds, 0 to 2",
-        {"loss": 3.0},
-    )
-    together.means(Event("end", 1, runs[1]))
-    assert together.means(Event("evaluation", 2, runs[0], {"loss": 1.0})) is None
-    assert together.means(Event("evaluation", 2, runs[2], {"loss": 2.0})) == (
-        "mean of 2 seeds, 0 to 2",
-        {"loss": 1.5},
-    )
+    assert together.line(Event("evaluation", 1, runs[0], {"loss": 1.0, "own": 3.0})) == ""
+    assert together.line(Event("evaluation", 1, runs[2], {"loss": 3.0})) == ""
+    all_three = together.line(Event("evaluation", 1, runs[1], {"loss": 5.0}))
+    assert all_three == "mean of 3 seeds, 0 to 2  step 1  epoch 1  loss 3"
+    assert together.line(Event("evaluation", 2, runs[0], {"loss": 1.0})) == ""
+    assert together.line(Event("evaluation", 2, runs[2], {"loss": 2.0})) == ""
+    without = together.line(Event("end", 1, runs[1]))
+    assert without == "mean of 2 seeds, 0 to 2  step 2  epoch 1  loss 1.5"
+    together.line(Event("end", 2, runs[0]))
+    assert together.line(Event("evaluation", 3, runs[2], {"loss": 4.0})) == "seed 2  step 3  epoch 1  loss 4"
 
 
 def test_of_many_members_of_an_ensemble_the_first_are_shown(train):

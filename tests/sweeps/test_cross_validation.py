@@ -56,9 +56,8 @@ def test_many_folds_say_first_how_long_they_take(spec):
         r"88 folds take about \S+( s)? in turn, by the first steps of one; packed ones and `--jobs` make it less\.",
         said,
     )
-    assert "20 folds of 2 seeds each take at most" in training_time.of_folds(
-        plan_of(20, "train.seeds=2", "+train.max_time=1h", "train.steps=2")
-    )
+    two = training_time.of_folds(plan_of(20, "train.seeds=2", "train.steps=2"))
+    assert two.startswith("20 folds of 2 seeds each take about ")
     assert training_time.of_folds(plan_of(5)) == ""
     ran = command("crossval", "s.yaml", "train.steps=1", "--folds", "20", cwd=spec.parent)
     assert ran.returncode == 0
