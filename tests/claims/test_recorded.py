@@ -209,8 +209,9 @@ def test_claims_that_a_change_makes_wrong_are_a_line_and_no_failure(tmp_path, co
     dropped = dlx(command, *asked, "vars.width=9", "~expect", cwd=tmp_path)
     written = dlx(command, *asked, cwd=tmp_path)
 
-    number, last = ("2 claims", "") if command == "inspect" else ("3 claims", ", test/error")
-    told = f"{number} are of the spec as written, and do not hold with these changes: params, weights.linear_1{last}."
+    two, three = "params and weights.linear_1", "params, weights.linear_1 and test/error"
+    number, which = ("2 claims", two) if command == "inspect" else ("3 claims", three)
+    told = f"{number} are of the spec as written, and do not hold with these changes: {which}."
     assert f"{path}:10:10  expect: {told} `dlx verify` judges them" in changed.stderr
     assert (changed.returncode, " claim" in dropped.stderr) == (0, False)
     assert (written.returncode, " claim" in written.stderr) == ((0, False) if command == "inspect" else (1, True))
