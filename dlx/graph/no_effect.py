@@ -1,11 +1,11 @@
-"""Warnings of settings of `train` that change nothing: rates of 0, and times beyond the end of the training."""
+"""Warnings of settings of `train` that change nothing: rates of 0, times beyond the end, batches beyond the data."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import Problem, listed, plural
+from ..errors import NOWHERE, Problem, listed, plural
 from ..spec import Experiment
 from ..spec.syntax.nodes import OVERRIDE
 
@@ -40,15 +40,20 @@ class Time(NamedTuple):
         return "at the end of" if self.at_end and moment == length else ""
 
 
-def warnings(experiment: Experiment, timeline: Timeline | None = None) -> Iterator[Problem]:
+def warnings(
+    experiment: Experiment, timeline: Timeline | None = None, examples: int | None = None
+) -> Iterator[Problem]:
     """Yield the warnings of one training; one that an override has cut short is told nothing about its times.
 
-    With a `timeline`, where it is known before the data are read, those of times in either unit.
+    With the `timeline` and the training `examples`, where they are known before the data are read, those of times in
+    either unit, and of batches larger than the data.
     """
     train = experiment.train
     if train is None:
         return
     yield from _rates_of_zero(experiment, train)
+    yield from _idle_decay(experiment, train)
+    yield from () if examples is None else _larger_than_the_data(experiment, train, examples)
     unit, length = _length(train)
     for time in _times(experiment, train):
         where = time.where(time.moment, length)
@@ -126,6 +131,41 @@ def _groups_at_rest(experiment: Experiment, train: Train) -> Iterator[Problem]:
                 node = experiment.root.at("train", "groups", index, field)
                 mark = node.mark if node is not None else experiment.place("train", "groups")
                 yield Problem(message, hint, mark, f"train.groups.{index}.{field}")
+
+
+def _idle_decay(experiment: Experiment, train: Train) -> Iterator[Problem]:
+    """Yield a warning where weights are spared of a weight decay that there is not."""
+    each = train.optimizers.values() or [train.optimizer]
+    is_set = any(one.decays or "weight_decay" in one.model_fields_set for one in each)  # 0 too, as a spec of others
+    if train.decay == "weights" and not is_set:
+        message = f"`decay: weights` spares biases and norms, and {listed(one.kind for one in each)} decays nothing"
+        hint = "Give the optimizer a `weight_decay`, or leave it out."
+        yield Problem(message, hint, experiment.place("train", "decay"), "train.decay")
+
+
+def _larger_than_the_data(experiment: Experiment, train: Train, examples: int) -> Iterator[Problem]:
+    """Yield a warning for a batch, or batches of one update, that want more examples than there are.
+
+    Where an override has taken examples away, as for a quick try, nothing is said of a batch that the spec has.
+    """
+    size, batches = train.batch_size, train.accumulate
+    of_data = experiment.place("data", experiment.data.kind, "train") if experiment.data is not None else NOWHERE
+
+    def told(field: str, message: str, hint: str) -> Iterator[Problem]:
+        place = experiment.place("train", field)
+        if field in train.model_fields_set and (
+            place.file.startswith(OVERRIDE) or not of_data.file.startswith(OVERRIDE)
+        ):
+            yield Problem(message, hint, place, f"train.{field}")
+
+    there = f"the {plural(examples, 'training example')}"
+    if isinstance(size, int) and not train.is_whole and size > examples:
+        message = f"`batch_size: {size:,}` is more than {there}: a batch is all of them"
+        yield from told("batch_size", message, "Write `batch_size: all`, or a smaller one.")
+    elif batches > 1 and train.batch(examples) * (batches - 1) >= examples:
+        fewer = -(-examples // train.batch(examples))
+        message = f"`accumulate: {batches:,}` wants more batches than {fewer:,}, which have all of {there}"
+        yield from told("accumulate", message, f"Let it be {fewer:,} at most." if fewer > 1 else "Leave it out.")
 
 
 def _times(experiment: Experiment, train: Train) -> Iterator[Time]:

@@ -89,21 +89,26 @@ def span(phases: Sequence[Phase], train: Train, batches: int | None) -> Timeline
     return Timeline(train.steps or steps_for(phases, ceil((train.epochs or 0) * (batches or 0))), per_epoch)
 
 
-def known_span(experiment: Experiment, facts: Facts | None, plans: Sequence[PhasePlan]) -> Timeline | None:
-    """Return the steps of a training, and how many make an epoch; None where only the data tells, once it is read."""
-    train, data, objective = experiment.train, experiment.data, experiment.objective
-    if train is None or data is None or facts is None or facts.examples is None:
+def known_examples(experiment: Experiment, facts: Facts | None) -> int | None:
+    """Return the examples that a training takes; None where only the data tells, once it is read."""
+    data = experiment.data
+    if data is None or facts is None:
         return None
     from ..data import Dataset  # not before: a spec without data does without the room of data sets
-    from ..objectives import Supervised
 
     if type(data).feed is not Dataset.feed:
         return None
     labelled = getattr(data, "labelled", None)
-    examples = labelled.count if labelled is not None and labelled.others == "drop" else facts.examples
-    batches = train.updates(examples)
-    if not batches:  # `drop_last` leaves none, which is a mistake of its own
-        return None
+    return labelled.count if labelled is not None and labelled.others == "drop" else facts.examples
+
+
+def known_span(experiment: Experiment, examples: int | None, plans: Sequence[PhasePlan]) -> Timeline | None:
+    """Return the steps of a training on so many examples, and how many make an epoch; None where unknown."""
+    train, objective = experiment.train, experiment.objective
+    if train is None or examples is None or not (batches := train.updates(examples)):
+        return None  # where `drop_last` leaves no batch, that is a mistake of its own
+    from ..objectives import Supervised
+
     if objective is None or isinstance(objective, Supervised):
         return train.span(examples)
     return span([plan.phase for plan in plans], train, batches) if plans else None

@@ -31,7 +31,7 @@ from .expansion.scope import Names, Scope
 from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
 from .inputs import INSTEAD, facts_of, fields_of, of_data, shapes_of, source_shapes, text_inputs
-from .phase_plan import PhasePlan, known_span, phase_plans
+from .phase_plan import PhasePlan, known_examples, known_span, phase_plans
 from .receptive_field import propagation
 from .unmasked import unmasked
 from .values_used import with_values
@@ -114,8 +114,9 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         found = [problem for problem in problems.found if problem.message not in follows]
         raise SpecError(*sorted(with_values(found, experiment), key=in_file_order))
     warned = Problems()
-    span = known_span(experiment, facts, phases)
-    for note in (*unused.warnings(experiment), *no_effect.warnings(experiment, span)):
+    examples = known_examples(experiment, facts)
+    span = known_span(experiment, examples, phases)
+    for note in (*unused.warnings(experiment), *no_effect.warnings(experiment, span, examples)):
         next(iter(walks.values())).placer.warned.add(note)
     graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
     sources = {name: source.as_json() for name, source in experiment.sources.items()}

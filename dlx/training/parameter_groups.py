@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import Problem
+from ..errors import Problem, listed
 from ..graph import Graph, Graphs
 from ..lazy import torch
 from ..optim import WeightGroup
@@ -23,7 +23,13 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     found = [problem for name, graph in graphs.items() for problem in _too_many(experiment, name, graph)]
     names = [f"{full}/{_path(weight)}" for full, node in graphs.nodes() for weight in node.plan.weights]
     names += [*graphs.parameters_of_objective]
-    for index, group in enumerate(experiment.train.groups):
+    groups = experiment.train.groups
+    for index, group in enumerate(groups):
+        own = [name for name in names if group.takes(name)]
+        if own and all(any(one.takes(name) for one in groups[:index]) for name in own):
+            message = f"`groups` leaves no weight for {listed(group.patterns)}: the groups before it take them all"
+            mark = experiment.root.at("train", "groups", index).mark  # type: ignore[union-attr]
+            found.append(Problem(message, "Put it before them, or leave it out.", mark, f"train.groups.{index}"))
         for pattern in group.patterns:
             if not any(matches(name, pattern) for name in names):
                 message = f"`groups` matches no weight: `{pattern}`"

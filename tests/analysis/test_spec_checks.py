@@ -67,6 +67,11 @@ def test_a_metric_of_a_sweep_that_is_not_measured_is_told():
             "`dlx inspect` shows the names of the nodes; a weight is NODE/weight or NODE/bias.",
         ),
         (
+            "groups: [{match: body, lr_scale: 0.1}, {match: body/bias, lr_scale: 2}]",
+            "`groups` leaves no weight for `body/bias`: the groups before it take them all",
+            "Put it before them, or leave it out.",
+        ),
+        (
             "early_stopping: {metric: valid/eror, patience: 3}",
             "`early_stopping` follows valid/eror, which is not measured",
             "Did you mean `valid/error` or `valid/loss`?",

@@ -41,6 +41,49 @@ def test_a_group_whose_rate_is_zero_moves_none_of_its_weights(field):
     assert of_all.startswith("`lr: 0` of sgd")
 
 
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ("batch_size: 101", "`batch_size: 101` is more than the 100 training examples: a batch is all of them"),
+        (
+            "batch_size: 30, accumulate: 5",
+            "`accumulate: 5` wants more batches than 4, which have all of the 100 training examples",
+        ),
+        (
+            "batch_size: all, accumulate: 2",
+            "`accumulate: 2` wants more batches than 1, which have all of the 100 training examples",
+        ),
+        ("decay: weights", "`decay: weights` spares biases and norms, and `sgd` decays nothing"),
+    ],
+)
+def test_batches_beyond_the_data_and_a_decay_of_nothing_are_told(train, said):
+    assert warned(f"steps: 5, optimizer: sgd, {train}", data="blobs: {train: 100}") == [said]
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        "optimizer: sgd, batch_size: 100",
+        "optimizer: sgd, batch_size: 30, accumulate: 4",
+        "optimizer: sgd",
+        "optimizer: {sgd: {weight_decay: 0.1}}, decay: weights",
+        "optimizer: {sgd: {weight_decay: 0}}, decay: weights",
+    ],
+)
+def test_batches_within_the_data_are_not_told(train):
+    assert warned(f"steps: 5, {train}", data="blobs: {train: 100}") == []
+    assert warned("steps: 5, optimizer: sgd", data="blobs: {train: 10}") == []  # the default is no word of the user
+
+
+def test_of_data_that_an_override_shortens_only_an_override_of_the_batch_is_told(tmp_path):
+    path = tmp_path / "s.yaml"
+    text = SPEC.replace("inputs: [4], ", "").replace("TRAIN", "steps: 5, batch_size: 64, optimizer: sgd")
+    path.write_text(f"dlx: 1\n{text}")
+    short = ["+data.blobs.train=20"]
+    assert trace(load(path, short)).warnings == ()
+    assert len(trace(load(path, [*short, "train.batch_size=30"])).warnings) == 1
+
+
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_the_optimizers_that_stand_still_at_a_rate_of_zero_are_those_that_are_said_to(kind):
     made = OPTIMIZERS[kind](lr=0, **({"temperature": 1.0} if kind == "sgld" else {}))
