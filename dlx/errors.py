@@ -167,11 +167,14 @@ def not_written(what: object, error: OSError) -> NotWrittenError:
 
 
 class ShapeError(DlxError):
-    """A layer refuses its inputs. `{0}`, `{1}`, ... in the message stand for the inputs, which the graph can name."""
+    """A layer refuses its inputs. `{0}`, `{1}`, ... in the message stand for the inputs, which the graph can name.
 
-    def __init__(self, message: str, hint: str = "", inputs: Sequence[object] = ()) -> None:
+    `instead` is the plan of a layer whose output is written in the spec: the layers below are checked with it.
+    """
+
+    def __init__(self, message: str, hint: str = "", inputs: Sequence[object] = (), instead: object = None) -> None:
         self.template = Problem(message, hint)
-        self.inputs = tuple(inputs)
+        self.inputs, self.instead = tuple(inputs), instead
         super().__init__(self.problem_for([str(x) for x in inputs]))
 
     def problem_for(self, names: Sequence[str]) -> Problem:

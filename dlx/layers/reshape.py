@@ -86,6 +86,7 @@ class Reshape(Layer):
                 f"{{0}} holds {x.count:,} values, which do not fill {Shape(self.shape)}",
                 hint="The axes must multiply to as many values; write -1 for the one to be worked out.",
                 inputs=[x],
+                instead=None if -1 in self.shape else Plan(shape=Shape(self.shape, x.dtype), window="flat", saved=()),
             )
         shape = Shape([x.count // known if n == -1 else n for n in self.shape], x.dtype)
         return Plan(shape=shape, window="pointwise" if shape == x else "flat", view=True, saved=())

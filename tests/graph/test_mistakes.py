@@ -935,3 +935,24 @@ def test_a_word_for_the_first_field_of_a_layer_of_several_inputs_is_no_name():
           layers: [{masked_pool: mean, from: [x, mask]}]
         """)
     assert graph.nodes[0].layer.model_dump() == {"reduce": "mean"}
+
+
+def test_a_mistake_behind_a_reshape_that_does_not_fit_is_told_with_it(tmp_path):
+    text = """\
+dlx: 1
+network:
+  inputs: [12]
+  layers:
+    - reshape: [5, 3]
+    - {conv: {out_channels: 4, kernel_size: 7}}
+    - reshape: [2, -1]
+    - reshape: [3, -1]
+"""
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(SpecError) as error:
+        trace(load(tmp_path / "s.yaml"))
+    told = [(one.mark.line, one.message) for one in error.value.problems]
+    assert told[0] == (5, "(12,) from `input` (line 3) holds 12 values, which do not fill (5, 3)")
+    assert told[1][0] == 6
+    assert "(5, 3) from `reshape_1` (line 5)" in told[1][1]
+    assert len(told) == 2  # what the convolution would make is in no line of the spec

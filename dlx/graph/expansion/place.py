@@ -191,7 +191,7 @@ class Placer:
             # The template has no names of inputs: it is one cause for all uses of a block
             hint = self.with_fitting(problem.hint, wires) if "/" not in full else problem.hint
             self.problems.add(Problem(problem.message + source, hint, mark, place), error.template.message)
-            return None
+            return error.instead if isinstance(error.instead, Plan) else None
         except (Exception, SystemExit) as error:
             failure = failure_at(error, layer, mark, f"{self.path}.{full}")
             if failure is None:
