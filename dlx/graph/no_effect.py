@@ -151,7 +151,7 @@ def _larger_than_the_data(experiment: Experiment, train: Train, examples: int) -
     size, batches = train.batch_size, train.accumulate
     of_data = experiment.place("data", experiment.data.kind, "train") if experiment.data is not None else NOWHERE
 
-    def told(field: str, message: str, hint: str) -> Iterator[Problem]:
+    def warning(field: str, message: str, hint: str) -> Iterator[Problem]:
         place = experiment.place("train", field)
         if field in train.model_fields_set and (
             place.file.startswith(OVERRIDE) or not of_data.file.startswith(OVERRIDE)
@@ -161,11 +161,11 @@ def _larger_than_the_data(experiment: Experiment, train: Train, examples: int) -
     there = f"the {plural(examples, 'training example')}"
     if isinstance(size, int) and not train.is_whole and size > examples:
         message = f"`batch_size: {size:,}` is more than {there}: a batch is all of them"
-        yield from told("batch_size", message, "Write `batch_size: all`, or a smaller one.")
+        yield from warning("batch_size", message, "Write `batch_size: all`, or a smaller one.")
     elif batches > 1 and train.batch(examples) * (batches - 1) >= examples:
         fewer = -(-examples // train.batch(examples))
         message = f"`accumulate: {batches:,}` wants more batches than {fewer:,}, which have all of {there}"
-        yield from told("accumulate", message, f"Let it be {fewer:,} at most." if fewer > 1 else "Leave it out.")
+        yield from warning("accumulate", message, f"Let it be {fewer:,} at most." if fewer > 1 else "Leave it out.")
 
 
 def _times(experiment: Experiment, train: Train) -> Iterator[Time]:
