@@ -173,10 +173,7 @@ def start_job(
         network_checks.begin(experiment, job, fresh)
         computed = job.learner.compute
         computed.prepare(job.parts["train"], 0 if parts is not None else _macs_of_step(prepared, job))
-        late = (
-            *freezing.notes(experiment, job.span),
-            *no_effect.notes(experiment, job.span, prepared.graphs.warnings),
-        )
+        late = no_effect.notes(experiment, job.span, prepared.graphs.warnings)
         taken = tuple(one.note for one in initial)
         about_sampling = sampling.notes(train, prepared.objective, prepared.sets)
         about = (*prepared.sets.notes, *prepared.objective.notes(), *infeasible.notes(prepared), *about_sampling)

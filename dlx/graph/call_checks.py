@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..data.base import Field
-from ..errors import DlxError, Mark, Problem, did_you_mean, first_line
+from ..errors import DlxError, Mark, Problem, did_you_mean, first_line, listed
 from ..objectives import Call, Objective, Phase, Ports, Supervised
 from ..objectives.supervised import PROBABILITIES
 from ..shapes import Shape
 from ..spec import Experiment
 from .graph import LayerNode
-from .objective_checks import counted, listed
+from .objective_checks import counted
 
 BY_NAME: Final = "Networks have names under `networks`: `networks: {NAME: {layers: [...]}}`."
 ALONE: Final = "Write that network under `network`, in place of `networks`."

@@ -9,7 +9,7 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, Mark, Problem, SpecError, did_you_mean, shortened
+from ..errors import DataError, Mark, Problem, SpecError, did_you_mean, listed, shortened
 from ..shapes import BYTES, Shape
 from ..spec import Experiment
 from ..spec.expressions import resolve
@@ -212,7 +212,7 @@ def _shape_of_field(name: str, node: Node, path: str, facts: Facts | None, probl
             Problem(f"the input `{name}` takes the field `{field}`, and there is no data", hint, node.mark, path)
         )
     elif field not in facts.inputs:
-        message = f"the input `{name}` takes the field `{field}`, and the data has the inputs {_listed(facts.inputs)}"
+        message = f"the input `{name}` takes the field `{field}`, and the data has the inputs {listed(facts.inputs)}"
         problems.append(Problem(message, did_you_mean(field, facts.inputs), node.mark, path))
     else:
         return facts.inputs[field].shape
@@ -234,14 +234,14 @@ def _compare_with_data(
         if field not in fields:
             if _said_field(experiment, name) is None or experiment.network.at("inputs", name, "shape") is not None:
                 data = experiment.place("data")
-                message = f"no field of the data fills the input `{name}`: it has {_listed(fields)} ({data})"
+                message = f"no field of the data fills the input `{name}`: it has {listed(fields)} ({data})"
                 hint = did_you_mean(field, fields) or f"Write `{name}: {{field: NAME}}`, or leave the input out."
                 problems.append(Problem(message, hint, mark, f"network.inputs.{name}"))
             continue
         problems += _unlike(name, shapes[name], field, fields[field].shape, mark, several=len(fields) > 1)
     for field in (field for field in fields if field not in taken.values()):
         place = experiment.place("data", kind, "inputs", field)
-        message = f"no input of the network takes the field `{field}`: it has {_listed(shapes)} ({inputs.mark})"
+        message = f"no input of the network takes the field `{field}`: it has {listed(shapes)} ({inputs.mark})"
         hint = f"Add `{field}: {{field: {field}}}` to the inputs of the network, or take it out of the data."
         problems.append(Problem(message, hint, place, f"data.{kind}.inputs.{field}"))
 
@@ -268,10 +268,6 @@ OF_DTYPE = {
     ("float", "bool"): AS_VALUES,
 }
 """The way out where an input and its field are of two dtypes, by what is wanted and what is given."""
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
 
 
 def all_input_shapes(experiment: Experiment, texts: Sequence[str]) -> dict[str, dict[str, Shape]]:

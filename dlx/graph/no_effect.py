@@ -71,7 +71,7 @@ def warnings(
 def notes(experiment: Experiment, timeline: Timeline, warned: Collection[Problem] = ()) -> tuple[str, ...]:
     """Return notes on times that count in the other unit than the length, but for those that `warned` has.
 
-    How many steps make an epoch is known of some data only once they are read. Freezes have notes of their own.
+    How many steps make an epoch is known of some data only once they are read.
     """
     train, known = experiment.train, {problem.path for problem in warned}
     if train is None:
@@ -80,7 +80,7 @@ def notes(experiment: Experiment, timeline: Timeline, warned: Collection[Problem
     return tuple(
         f"`{'.'.join(time.keys)}: {time.moment:,}`{what}"
         for time, what in late
-        if time.keys[0] != "freeze" and ".".join(time.keys) not in known
+        if ".".join(time.keys) not in known
     )
 
 

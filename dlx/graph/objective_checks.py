@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
-from ..errors import Problem, did_you_mean
+from ..errors import Problem, did_you_mean, listed
 from ..objectives import Supervised, default_objective
 from ..objectives.learned import SCOPE
 from ..objectives.supervised import Head
@@ -250,7 +250,3 @@ def _with_label_hint(
 def counted(noun: str, names: Mapping[str, object]) -> str:
     """Format names with their noun: `the fields `input`, `target``."""
     return f"the {noun}{'s' * (len(names) > 1)} {listed(names)}" if names else f"no {noun}"
-
-
-def listed(names: Mapping[str, object]) -> str:
-    return ", ".join(f"`{name}`" for name in names)

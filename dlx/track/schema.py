@@ -1,7 +1,7 @@
 """Whether the tables of an SQLite store are those of the installed MLflow. No mlflow here: it is asked before that.
 
 MLflow 3.17 upgrades the tables of an older version without a word where some are missing: the version that wrote
-them cannot read them any more. And it tries ten times, in a hundred seconds, to open a file that is no database.
+them cannot read them any more. And it tries ten times to open a file that is no database, with waits of 101 s in all.
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ class FrozenModule:
 
     def ends(self, timeline: Timeline) -> int | None:
         """Return the updates after which its weights move."""
-        return None if self.until is None else _end(self.until, timeline)
+        if self.until is None:
+            return None
+        return self.until.step if self.until.step is not None else timeline.updates(self.until.epoch or 0)
 
 
 class Freezing:
@@ -118,14 +120,3 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
             place = experiment.place("train", "optimizer")
             found.append(Problem(message, "Take one that moves by gradients.", place, "train.optimizer"))
     return found
-
-
-def notes(experiment: Experiment, timeline: Timeline) -> tuple[str, ...]:
-    """Return notes on freezes that end after the training."""
-    ends = (one.until for one in experiment.freeze if one.until is not None)
-    late = dict.fromkeys(str(until) for until in ends if _end(until, timeline) >= timeline.steps)
-    return tuple(f"`freeze` until {each}: the training ends before, at step {timeline.steps:,}" for each in late)
-
-
-def _end(until: Until, timeline: Timeline) -> int:
-    return until.step if until.step is not None else timeline.updates(until.epoch or 0)

@@ -202,7 +202,7 @@ def test_inputs_and_fields_that_fit_are_no_problem(tmp_path):
         ("{area: [3]}", ["6:7 no input of the network takes the field `place`: it has `area` (s.yaml:11:3)"]),
         (
             "{area: [3], place: {field: place}, town: [2]}",
-            ["11:46 no field of the data fills the input `town`: it has `area`, `place` (s.yaml:1:1)"],
+            ["11:46 no field of the data fills the input `town`: it has `area` and `place` (s.yaml:1:1)"],
         ),
         (
             "{area: [4], place: [2]}",
@@ -213,7 +213,7 @@ def test_inputs_and_fields_that_fit_are_no_problem(tmp_path):
         ),
         (
             "{area: [3], place: {field: plaice}}",
-            ["11:31 the input `place` takes the field `plaice`, and the data has the inputs `area`, `place`"],
+            ["11:31 the input `place` takes the field `plaice`, and the data has the inputs `area` and `place`"],
         ),
     ],
 )
@@ -227,7 +227,7 @@ def test_inputs_and_fields_that_do_not_fit_are_told_with_both_lines(tmp_path, in
         ("classification", "9:7 no output learns the target `price`: classification learns `sold` (s.yaml:13:1)"),
         (
             "{classification: {field: sole}}",
-            "13:30 classification learns the field `sole`, and the data has the targets `sold`, `price`",
+            "13:30 classification learns the field `sole`, and the data has the targets `sold` and `price`",
         ),
         (
             "{classification: {field: price}}",

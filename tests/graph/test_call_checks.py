@@ -133,7 +133,7 @@ def test_the_data_is_named_where_the_shape_is_that_of_a_field():
 
 def test_a_field_that_the_data_lacks_is_said_with_those_it_has():
     found = problems(TEXT.replace("{discriminator_steps: 2}", "{field: image}"))
-    data = "the data has the fields `input`, `target`"
+    data = "the data has the fields `input` and `target`"
     assert any(
         one.message.startswith(f"the phase `discriminator` of gan reads `image`, and {data} (") for one in found
     )

@@ -113,7 +113,7 @@ def test_calls_that_fit_are_taken(said):
             "value: [2], time: [1]",
             """
             s.yaml:4:12  networks.critic.inputs
-              duel calls `critic` with `image`, `value`, and its inputs are `image`, `value`, `time`
+              duel calls `critic` with `image` and `value`, and its inputs are `image`, `value` and `time`
               An input has the name under which the objective gives it.
             """,
         ),
@@ -130,7 +130,7 @@ def test_calls_that_fit_are_taken(said):
             "objective: classification",
             """
             s.yaml:5:1  objective.classification
-              classification trains one `network`, and the spec has `networks`: `generator`, `critic`
+              classification trains one `network`, and the spec has `networks`: `generator` and `critic`
               Write `network`, or an `objective` that has phases for several: a package may bring one.
             """,
         ),
@@ -141,7 +141,7 @@ def test_a_call_that_does_not_fit_is_reported_with_both_sides(said, old, new, se
 
 
 def test_a_network_that_is_not_there_is_reported_with_those_that_are(said):
-    has = "the spec has the networks `genrator`, `critic`, and the data the fields `input`, `target`"
+    has = "the spec has the networks `genrator` and `critic`, and the data the fields `input` and `target`"
     assert said(DATA + NETS.replace("generator:", "genrator:")).splitlines() == [
         "s.yaml:5:1  objective.duel",
         f"  duel wants `generator`: {has}",
@@ -164,7 +164,7 @@ def test_one_network_is_called_by_the_word_network(said):
     assert said(text) == lines(
         """
         s.yaml:2:20  network.inputs.x
-          lonely gives `network` the field `time` as `x`, and the data has the fields `input`, `target`
+          lonely gives `network` the field `time` as `x`, and the data has the fields `input` and `target`
           There are input, target.
         s.yaml:3:1  objective.lonely
           lonely calls the network `other`, and the spec has `network`

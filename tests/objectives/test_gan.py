@@ -318,7 +318,7 @@ def test_a_generator_that_makes_no_example_is_refused():
 
 def test_a_missing_network_is_named():
     (message,) = refused(spec().replace("discriminator:", "critic:"))
-    assert message.startswith("gan wants `discriminator`: the spec has the networks `generator`, `critic`")
+    assert message.startswith("gan wants `discriminator`: the spec has the networks `generator` and `critic`")
 
 
 def test_two_inputs_beside_the_label_are_refused():

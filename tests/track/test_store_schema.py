@@ -55,7 +55,7 @@ def test_a_store_that_mlflow_cannot_read_is_refused_at_once_and_stays_as_it_is(r
     make(path, empty_store)
     before, said = hashlib.sha256(path.read_bytes()).hexdigest(), sentence.format(path=path)
 
-    done = dlx("runs", "sync", "--wait", cwd=run.root.parent, timeout=60)  # MLflow alone: a hundred seconds, or none
+    done = dlx("runs", "sync", "--wait", cwd=run.root.parent, timeout=60)  # MLflow waits 101 s between its tries
     assert (done.returncode, said in done.stdout) == (1, True), done.stdout + done.stderr
     assert track.sync(run, f"sqlite:///{path}").error.startswith(said)
     with pytest.raises(DlxError) as refused, server.serving(f"sqlite:///{path}", "127.0.0.1", 0):

@@ -174,8 +174,13 @@ def test_an_optimizer_that_looks_at_the_loss_is_refused():
         ready(spec(GRADUAL, "train.optimizer=lbfgs"))
 
 
-def test_a_freeze_that_ends_after_the_training_is_noted(tmp_path):
+@pytest.mark.parametrize(
+    ("until", "length"), [("epoch: 9", "6 epochs"), ("epoch: 6", "6 epochs"), ("step: 99", "36 steps")]
+)
+def test_a_freeze_that_does_not_end_before_the_training_is_told_once(tmp_path, until, length):
     notes = []
-    late = spec("[{match: body, until: {epoch: 9}}]")
+    late = spec(f"[{{match: body, until: {{{until}}}}}]")
+    (warning,) = trace(late).warnings
     runner.run(late, tmp_path / "runs", lambda event: notes.extend(getattr(event, "notes", ())))
-    assert "`freeze` until epoch 9: the training ends before, at step 36" in notes
+    assert f" the {length} of the training: `body` never moves" in warning.message
+    assert not [note for note in notes if "never moves" in note or "freeze" in note]
