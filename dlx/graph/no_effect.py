@@ -1,4 +1,6 @@
-"""Warnings of settings of `train` that change nothing: rates of 0, times beyond the end, batches beyond the data."""
+"""Warnings of settings of `train` that no training gains from: rates of 0, factors of 1, a momentum that only grows,
+times beyond the end, batches beyond the data.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +54,8 @@ def warnings(
     if train is None:
         return
     yield from _rates_of_zero(experiment, train)
+    yield from _growing_momentum(experiment, train)
+    yield from _factors_of_one(experiment, train)
     yield from _idle_decay(experiment, train)
     yield from () if examples is None else _larger_than_the_data(experiment, train, examples)
     unit, length = _length(train)
@@ -131,6 +135,24 @@ def _groups_at_rest(experiment: Experiment, train: Train) -> Iterator[Problem]:
                 node = experiment.root.at("train", "groups", index, field)
                 mark = node.mark if node is not None else experiment.place("train", "groups")
                 yield Problem(message, hint, mark, f"train.groups.{index}.{field}")
+
+
+def _growing_momentum(experiment: Experiment, train: Train) -> Iterator[Problem]:
+    """Yield a warning for each optimizer whose velocity keeps all that it ever had, or more."""
+    for name, optimizer in (train.optimizers or {"": train.optimizer}).items():
+        if (momentum := getattr(optimizer, "momentum", 0)) >= 1:
+            keys = ("train", "optimizer", *filter(None, [name]), optimizer.kind, "momentum")
+            message = f"`momentum: {momentum:g}` of {optimizer.kind} forgets no gradient: steps grow without end"
+            yield Problem(message, "Give one below 1, such as 0.9.", experiment.place(*keys), ".".join(keys))
+
+
+def _factors_of_one(experiment: Experiment, train: Train) -> Iterator[Problem]:
+    """Yield a warning for each schedule that multiplies the rate by 1."""
+    for name, schedule in (train.schedules or {"": train.schedule}).items():
+        if getattr(schedule, "gamma", None) == 1:
+            keys = ("train", "schedule", *filter(None, [name]), schedule.kind, "gamma")
+            message = f"`gamma: 1` of {schedule.kind} leaves the rate as it is"
+            yield Problem(message, "Give another one, or drop the schedule.", experiment.place(*keys), ".".join(keys))
 
 
 def _idle_decay(experiment: Experiment, train: Train) -> Iterator[Problem]:

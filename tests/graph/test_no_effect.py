@@ -41,6 +41,21 @@ def test_a_group_whose_rate_is_zero_moves_none_of_its_weights(field):
     assert of_all.startswith("`lr: 0` of sgd")
 
 
+@pytest.mark.parametrize("kind", ["sgd", "rmsprop"])
+def test_a_momentum_that_forgets_nothing_is_told(kind):
+    for momentum in ("1", "1.5"):
+        (said,) = warned(f"steps: 5, optimizer: {{{kind}: {{momentum: {momentum}}}}}")
+        assert said == f"`momentum: {momentum}` of {kind} forgets no gradient: steps grow without end"
+    assert warned(f"steps: 5, optimizer: {{{kind}: {{momentum: 0.999}}}}") == []
+
+
+@pytest.mark.parametrize("kind", ["step: {step_size: 2,", "multi_step: {milestones: [2],", "exponential: {"])
+def test_a_schedule_by_a_factor_of_one_is_told(kind):
+    (said,) = warned(f"epochs: 5, schedule: {{{kind} gamma: 1}}}}")
+    assert said == f"`gamma: 1` of {kind.partition(':')[0]} leaves the rate as it is"
+    assert warned(f"epochs: 5, schedule: {{{kind} gamma: 0.99}}}}") == []
+
+
 @pytest.mark.parametrize(
     ("train", "said"),
     [
