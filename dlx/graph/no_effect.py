@@ -82,9 +82,7 @@ def notes(experiment: Experiment, timeline: Timeline, warned: Collection[Problem
         return ()
     late = _in_the_other_unit(experiment, train, timeline)
     return tuple(
-        f"`{'.'.join(time.keys)}: {time.moment:,}`{what}"
-        for time, what in late
-        if ".".join(time.keys) not in known
+        f"`{'.'.join(time.keys)}: {time.moment:,}`{what}" for time, what in late if ".".join(time.keys) not in known
     )
 
 

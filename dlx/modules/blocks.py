@@ -28,9 +28,8 @@ def supported(module: Any, gradients: bool) -> bool:
     """Return whether torch has what a module does for oneDNN's layout. Classes derived from these may do anything."""
     kind = type(module)
     if kind is nn.Conv2d:
-        return bool(
-            module.padding_mode == "zeros" and module.groups == 1
-        )  # with groups it may take six times as long
+        # with groups it may take six times as long
+        return bool(module.padding_mode == "zeros" and module.groups == 1)
     if kind is nn.BatchNorm2d:
         return bool(module.affine) and module.running_mean is not None and (module.training or not gradients)
     if kind is MaxPool2d:

@@ -270,7 +270,7 @@ def shuffled(made):
             "objective={price: regression, sld: classification}",
             [
                 "the head `sld` has no output: the network has `price`, `sold`\n  Did you mean `sold`?",
-                "the head `sld` learns the target `sld`, and the data has the targets `price` and `sold` (s.yaml:1:1)",
+                "the head `sld` learns the target `sld`, and the data has the targets `price` and `sold` (s.yaml",
             ],
         ),
         (
