@@ -56,10 +56,8 @@ GUESTS = {
     "IPython": ["show"],
 }
 PACKED = ("stack", "convolution", "cross_entropy", "strip_convolution", "pair_pooling", "batch_last")
-BELOW_AUTOGRAD = [
-    f"training/{name}.py"
-    for name in ("replay/tape", "replay/script", "replay/operations", *(f"packed/{name}" for name in PACKED))
-]
+REPLAY = ("tape", "flat_step", "script", "operations")
+BELOW_AUTOGRAD = [f"training/replay/{name}.py" for name in REPLAY] + [f"training/packed/{name}.py" for name in PACKED]
 """They extend what torch calls below autograd, and are imported by a training that uses them."""
 HEAVY = ["torch", "torchmetrics", "mlflow", "numpy", "scipy", "pandas", "sklearn", "hydra", "optuna"]
 

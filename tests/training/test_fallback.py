@@ -21,7 +21,7 @@ from dlx.training.fallback import LISTS, OPTIMIZER, PACK, SCRIPT, SKIPPED, STEP
 from dlx.training.fit import Job, fit
 from dlx.training.packed import many_steps, stacked_jobs
 from dlx.training.packed.together import fit_together
-from dlx.training.replay import script, tape
+from dlx.training.replay import flat_step, script, tape
 from dlx.utils import torch_private
 
 SPEC = """\
@@ -230,13 +230,13 @@ def test_a_step_that_cannot_be_taken_down_is_taken_again_from_where_it_began(mon
     assert {one.learner.way["step"] for one in found} == {"plain"}
 
 
-@pytest.mark.parametrize("where", ["flatten", "memory", "generators"])
-def test_whatever_the_flat_step_ends_in_the_plain_one_goes_on(monkeypatch, where):
+@pytest.mark.parametrize(("module", "where"), [(flat_step, "flatten"), (tape, "memory"), (tape, "generators")])
+def test_whatever_the_flat_step_ends_in_the_plain_one_goes_on(monkeypatch, module, where):
     def broken(*_):
         raise KeyError("a schema")
 
     same = bits([under_autograd()])
-    monkeypatch.setattr(tape, where, broken)
+    monkeypatch.setattr(module, where, broken)
     found = alone(REPLAYED)
 
     assert bits([found]) == same
@@ -244,7 +244,7 @@ def test_whatever_the_flat_step_ends_in_the_plain_one_goes_on(monkeypatch, where
 
 
 def test_a_flat_step_that_fails_behind_its_changes_is_taken_back(monkeypatch):
-    flatten = tape.flatten
+    flatten = flat_step.flatten
 
     def half(*args):
         flat = flatten(*args)
@@ -256,7 +256,7 @@ def test_a_flat_step_that_fails_behind_its_changes_is_taken_back(monkeypatch):
         return fails
 
     same = bits([under_autograd()])
-    monkeypatch.setattr(tape, "flatten", half)
+    monkeypatch.setattr(flat_step, "flatten", half)
     found = alone(REPLAYED)
 
     assert bits([found]) == same
@@ -379,7 +379,7 @@ def test_without_the_memory_of_images_in_the_layout_of_onednn_a_step_with_them_i
     for name in IMAGES:
         hide(monkeypatch, name)
     with pytest.raises(torch_private.MissingNameError, match=r"has no torch\.ops\.mkldnn\.data_ptr"):
-        tape.flatten(calls, {"x": x}, [result])
+        flat_step.flatten(calls, {"x": x}, [result])
 
 
 def test_every_name_of_torch_that_is_not_public_is_hidden_above():

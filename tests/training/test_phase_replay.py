@@ -233,7 +233,7 @@ def _scaled(terms: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_step_that_leaves_other_bits_is_not_taken(monkeypatch):
     """The broken twin of the comparison: a replay that forgets the last term."""
-    from dlx.training.replay import tape
+    from dlx.training.replay import flat_step
 
     def forgetful(*args):
         flat = whole(*args)
@@ -244,8 +244,8 @@ def test_a_step_that_leaves_other_bits_is_not_taken(monkeypatch):
 
         return other
 
-    whole = tape.flatten
-    monkeypatch.setattr(tape, "flatten", forgetful)
+    whole = flat_step.flatten
+    monkeypatch.setattr(flat_step, "flatten", forgetful)
     assert same_both_ways(text=LATENT) == {"step": "plain", "because": "replayed it gave other figures"}
 
 

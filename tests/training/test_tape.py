@@ -9,7 +9,7 @@ import torch
 from dlx.layers import LAYERS
 from dlx.layers.measure import DTYPES
 from dlx.training.fallback import Rollback, UntraceableError
-from dlx.training.replay import tape
+from dlx.training.replay import flat_step, tape
 
 KINDS = sorted(LAYERS)
 
@@ -35,7 +35,7 @@ def both_ways(function, module, inputs, params):
 
     calls, results = tape.record(lambda: plain(first))
     names = {f"x{i}": t for i, t in enumerate(first)}
-    flat = tape.flatten(calls, names, results)
+    flat = flat_step.flatten(calls, names, results)
     for values in others:
         buffers, rng_state = [b.clone() for b in module.buffers()], torch.get_rng_state()
         found = [None if t is None else t.clone() for t in flat(*values)]
@@ -87,7 +87,7 @@ def linear(outputs=3):
 def lines_of(function, inputs):
     """The flat function of a step, as text."""
     calls, _ = tape.record(lambda: function(*inputs.values()))
-    writer = tape._FunctionWriter(calls, inputs)
+    writer = flat_step._FunctionWriter(calls, inputs)
     for index, call in enumerate(calls):
         writer.write(index, call)
     return writer.lines
@@ -131,7 +131,7 @@ def test_rows_of_a_table_and_copies_in_another_order_go_into_given_memory():
         return torch.nn.functional.embedding(index, table).transpose(0, 1).contiguous()
 
     calls, result = tape.record(lambda: function(index))
-    flat = tape.flatten(calls, {"index": index}, [result])
+    flat = flat_step.flatten(calls, {"index": index}, [result])
     other = torch.tensor([[3, 1], [4, 0]])
 
     done = [line.partition("(")[0].rpartition("_")[0] for line in lines_of(function, {"index": index})]
@@ -144,7 +144,7 @@ def test_rows_of_a_table_and_copies_in_another_order_go_into_given_memory():
 def test_gradient_mode_is_given_back_also_where_an_operation_fails():
     x, y = torch.randn(3, 2), torch.randn(2, 3)
     calls, result = tape.record(lambda: x @ y)
-    flat = tape.flatten(calls, {"x": x}, [result])
+    flat = flat_step.flatten(calls, {"x": x}, [result])
 
     with torch.no_grad(), pytest.raises(RuntimeError):
         flat(torch.randn(3, 7))
@@ -182,7 +182,7 @@ def test_a_copy_that_is_changed_later_stays_a_copy():
         return doubled + copy
 
     calls, result = tape.record(lambda: function(x))
-    flat = tape.flatten(calls, {"x": x}, [result])
+    flat = flat_step.flatten(calls, {"x": x}, [result])
     other = torch.randn(4)
 
     assert torch.equal(flat(other)[0], function(other))
@@ -192,7 +192,7 @@ def test_a_copy_that_is_changed_later_stays_a_copy():
 def test_an_input_may_be_a_part_of_something_larger():
     x = torch.randn(4)
     calls, result = tape.record(lambda: x[2:] * 2)
-    flat = tape.flatten(calls, {"x": x}, [result])
+    flat = flat_step.flatten(calls, {"x": x}, [result])
     part = torch.randn(9)[5:]
 
     assert torch.equal(flat(part)[0], part[2:] * 2)
@@ -235,7 +235,7 @@ def test_images_in_the_layout_of_onednn_are_replayed_to_the_same_bits():
 
 def test_images_in_the_layout_of_onednn_are_freed_behind_their_last_use():
     module, x = InBlocks(), torch.randn(5, 1, 8, 8)
-    lines = tape.freeing(lines_of(lambda x: module(x).sum().backward(), {"x": x}))
+    lines = flat_step.freeing(lines_of(lambda x: module(x).sum().backward(), {"x": x}))
 
     def there_and_back():
         return (x.to_mkldnn() + x.to_mkldnn()).to_dense()

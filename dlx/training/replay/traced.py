@@ -192,7 +192,7 @@ class Chooser(ABC):
         """Take a plain step and record its operations."""
         before = fallback.Rollback(self.network)
         try:
-            from . import tape
+            from . import flat_step, tape
 
             own = self.own(what)
             calls, result = tape.record(lambda: self.plain(own))
@@ -209,7 +209,7 @@ class Chooser(ABC):
                 return result
             self.count = len(self.losses(result))
             inputs, losses, gradients = self.tensors(own), self.losses(result), [p.grad for p in self.params]
-            self.flat = tape.flatten(calls, inputs, [*losses, *gradients])
+            self.flat = flat_step.flatten(calls, inputs, [*losses, *gradients])
             self.recording = Recording(calls, inputs, losses, gradients) if self.keeps_recording else None
         except fallback.UntraceableError as error:
             self._choose("plain", str(error))
