@@ -8,7 +8,7 @@ from .graphs import Graphs
 from .inputs import all_input_shapes, input_shapes
 from .stage_plan import stage_plans
 from .stages import trace, trace_all, traced
-from .trace import FREEZE
+from .walk import FREEZE
 
 __all__ = [
     "FREEZE",

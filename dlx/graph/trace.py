@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..errors import Mark, Problem, SpecError, did_you_mean, listed
+from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..init import named
 from ..shapes import Shape
 from ..spec import Experiment
 from ..spec.section_names import section_meant
-from ..spec.sections.freeze import FreezePattern
 from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
@@ -28,42 +26,18 @@ from .expansion.place import Placer
 from .expansion.problems import Problems
 from .expansion.results import result_of
 from .expansion.scope import Names, Scope
-from .graph import Graph, LayerNode, Wire
+from .graph import Graph, Wire
 from .graphs import Graphs
 from .inputs import INSTEAD, facts_of, fields_of, of_data, shapes_of, source_shapes, text_inputs
 from .phase_plan import PhasePlan, known_examples, known_span, phase_plans
 from .receptive_field import propagation
 from .unmasked import unmasked
 from .values_used import with_values
+from .walk import Walk, check_init, check_prune, freeze, keep_still
 
 if TYPE_CHECKING:
     from ..data import Facts
     from .call_checks import Networks
-
-FREEZE = "freeze"
-"""The path of warnings about frozen nodes."""
-BATCH_NORMS = frozenset({"batch_norm", "book_batch_norm", "ghost_batch_norm", "batch_renorm"})
-NOT_HELD = "`{match: ..., mode: eval}` in `freeze` holds them, too."
-
-
-@dataclass
-class _Walk:
-    """One network while it is traced.
-
-    `experiment` is the view of this network; `prefix` precedes the names of its nodes in the spec.
-    """
-
-    experiment: Experiment
-    placer: Placer
-    shapes: Mapping[str, Shape]
-    prefix: str = ""
-    last: Wire = field(default_factory=lambda: Wire("input", None))
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    clean: bool = True
-    """Whether its layers have no mistake, so that all of its names are known."""
-
-    def full(self, name: str) -> str:
-        return f"{self.prefix}{name}"
 
 
 def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] | None = None) -> Graphs:
@@ -88,15 +62,15 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
     for problem in (*of_sections, *expect.misread(experiment)):
         problems.add(problem)
     usage = Usage()  # one for all networks: the limits bound the work on a spec, not on each of its networks
-    walks: dict[str, _Walk] = {}
+    walks: dict[str, Walk] = {}
     for name, view in views.items():
         walks[name] = _walk_network(view, problems, shapes[name], usage, facts, _beside(experiment, view, walks))
     _check_dormant(experiment, walks, usage, problems)
-    _freeze(experiment, list(walks.values()), problems)
-    _keep_still(experiment, walks)
-    _check_init(experiment, list(walks.values()), problems)
+    freeze(experiment, list(walks.values()), problems)
+    keep_still(experiment, walks)
+    check_init(experiment, list(walks.values()), problems)
     still = experiment.sources.keys() | experiment.followers.keys()
-    _check_prune(experiment, [walk for name, walk in walks.items() if name not in still], problems)
+    check_prune(experiment, [walk for name, walk in walks.items() if name not in still], problems)
     for walk in walks.values():
         walk.outputs = _outputs(walk.experiment, walk.placer, walk.last)
     if not experiment.networks:
@@ -167,7 +141,7 @@ def _check_keys(experiment: Experiment) -> Iterator[Problem]:
         yield Problem(message, f"Write `{experiment.where[-1]}: {{layers: [...]}}`.", network.mark, path)
 
 
-def _beside(experiment: Experiment, view: Experiment, walks: Mapping[str, _Walk]) -> Beside:
+def _beside(experiment: Experiment, view: Experiment, walks: Mapping[str, Walk]) -> Beside:
     """Return what a network may share with those that were walked before it, or with those it was taken out of."""
     lenders = {name: Lender(name, one.placer, one.clean) for name, one in walks.items()}
     if view.within is None:
@@ -177,7 +151,7 @@ def _beside(experiment: Experiment, view: Experiment, walks: Mapping[str, _Walk]
         return Beside(apart=True)
     known = view.known_facts or facts_of(whole, [])
     of_data = {} if known is None else {name: one.shape for name, one in known.inputs.items()}
-    above: dict[str, _Walk] = {}
+    above: dict[str, Walk] = {}
     for name, other in whole.views().items():
         if name == own:
             break
@@ -194,7 +168,7 @@ def _walk_network(
     usage: Usage,
     facts: Facts | None,
     around: Beside,
-) -> _Walk:
+) -> Walk:
     """Walk the layers of a network from top to bottom; mistakes are added to `problems`."""
     names = {name: mark for name, (mark, _) in _named_entries(view.network, "name").items()}
     # data with a mistake is there: what it would have been is not missed a second time
@@ -207,7 +181,7 @@ def _walk_network(
         placer.unread_inputs = _inputs_of_data(view)
     placer.shares = {name: text for name, (_, text) in _named_entries(view.network, "share").items()}
     before = len(problems.found)
-    walk = _Walk(view, placer, shapes, f"{view.scope}/" if view.scope else "")
+    walk = Walk(view, placer, shapes, f"{view.scope}/" if view.scope else "")
     walk.last = _walk_layers(view, placer, shapes, usage)
     walk.clean = before == len(problems.found) and not placer.incomplete
     if around.apart:
@@ -215,7 +189,7 @@ def _walk_network(
     return walk
 
 
-def _check_dormant(experiment: Experiment, walks: Mapping[str, _Walk], usage: Usage, problems: Problems) -> None:
+def _check_dormant(experiment: Experiment, walks: Mapping[str, Walk], usage: Usage, problems: Problems) -> None:
     """Check the words of the entries that ran in no network of this spec."""
     if usage.exceeded or problems.full:
         return
@@ -234,13 +208,13 @@ def _inputs_of_data(view: Experiment) -> frozenset[str]:
     return frozenset(name for node in named for name in node.map)
 
 
-def _is_list(walk: _Walk) -> bool:
+def _is_list(walk: Walk) -> bool:
     """Whether a network has a list of layers, without a mistake."""
     layers = walk.experiment.network.at("layers")
     return walk.clean and bool(walk.shapes) and layers is not None and layers.is_list
 
 
-def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
+def _graph(walk: Walk, facts: Facts | None, warned: Problems) -> Graph:
     """Build the graph of a network without mistakes; its warnings are added to `warned` too."""
     experiment, placer, shapes, outputs = walk.experiment, walk.placer, walk.shapes, walk.outputs
     assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not reported"
@@ -380,118 +354,7 @@ def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, st
     return outputs
 
 
-def _freeze(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:
-    """Freeze the nodes that match the patterns of `freeze`; of several that match a node the first one counts."""
-    taken = set[int]()
-    names = {walk.full(name) for walk in walks for name in (*walk.placer.marks, *walk.placer.top.visible())}
-    scalars = [f"objective/{name}" for name in experiment.objective.parameters()] if experiment.objective else []
-    names |= {*scalars, *(name.partition("/")[0] for name in scalars)}
-    clean = all(walk.clean for walk in walks)
-    for pattern in experiment.freeze:
-        if problems.full:
-            break
-        text = pattern.text
-        frozen = {id(walk): _frozen(walk, pattern, taken) for walk in walks}
-        # After a walk with mistakes, numbered and inner names may be missing: then no match is no mistake
-        certain = clean or not (any(walk.placer.incomplete for walk in walks) or "/" in text or text[-1:].isdigit())
-        if certain and not any(frozen.values()) and not any(fnmatchcase(name, text) for name in names):
-            known = [walk.full(n.name) for walk in walks for n in walk.placer.nodes]
-            block = f"; `{text}` is a block, and each use of it has a name" if text in experiment.blocks.map else ""
-            message = f"`freeze` matches no node: {shown(text)}{block}"
-            problems.add(Problem(message, _pattern_hint(text, [*known, *scalars]), pattern.node.mark, FREEZE))
-    for walk in walks:
-        _share_frozen(walk.placer.nodes)
-
-
-def _pattern_hint(text: str, known: Sequence[str]) -> str:
-    """Return the hint about a pattern that matches none of the `known` nodes: scopes stand for what is inside."""
-    scopes = dict.fromkeys(f"{name.rpartition('/')[0]}/*" for name in known if "/" in name)
-    near = did_you_mean(text, [*known, *(scope.removesuffix("/*") for scope in scopes)])
-    if near.startswith("Did you mean") or not scopes:
-        return near
-    outside = [name for name in known if "/" not in name]
-    first = next(iter(scopes))
-    all_within = f"`{first.removesuffix('/*')}`, or `{first}`, is all inside of it."
-    return f"{did_you_mean('', [*outside, *scopes])} {all_within}"
-
-
-def _keep_still(experiment: Experiment, walks: Mapping[str, _Walk]) -> None:
-    """Freeze the networks that come from elsewhere or follow others, and hold them in evaluation mode."""
-    for name in (*experiment.sources, *experiment.followers):
-        for node in walks[name].placer.nodes:
-            node.frozen, node.frozen_until, node.held = True, None, True
-
-
-def _frozen(walk: _Walk, pattern: FreezePattern, taken: set[int]) -> list[LayerNode]:
-    """Freeze the nodes of a network that match a pattern, without those `taken` before; return all that match."""
-    hits = [n for n in walk.placer.nodes if named(walk.full(n.name), pattern.text)]
-    new = [node for node in hits if id(node) not in taken]
-    for node in new:
-        taken.add(id(node))
-        node.frozen, node.frozen_until, node.held = pattern.until is None, pattern.until, pattern.held
-    if not pattern.held and (moving := [walk.full(n.name) for n in new if n.kind in BATCH_NORMS]):
-        walk.placer.warned.add(Problem(_statistics_move(moving), NOT_HELD, pattern.node.mark, FREEZE))
-    return hits
-
-
-def _statistics_move(names: list[str]) -> str:
-    named = listed(names)
-    return f"it holds the scale and shift of {named}, and the running statistics follow the batches all the same"
-
-
-def _check_init(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:
-    """Check that each pattern of `init` matches a node whose weights an initializer sets."""
-    whole = {walk.full(n.name): n for walk in walks for n in walk.placer.nodes}
-    for name in experiment.inits.keys() & experiment.followers.keys():
-        message = f"`init` is for weights that are drawn, and `{name}` begins as `{experiment.followers[name].of}`"
-        problems.add(Problem(message, "Leave it out.", experiment.place("init", name), f"init.{name}"))
-    inits = experiment.inits or {"": experiment.init}
-    for network, init in inits.items():
-        keys, scope = ("init", *filter(None, [network])), f"{network}/" if network else ""
-        names = {name: node for name, node in whole.items() if name.startswith(scope)}
-        _check_patterns(experiment, (*keys, init.kind, "match"), init.patterns(), names, walks, problems)
-
-
-def _check_prune(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:
-    """Check `prune` against the weights of all networks, where these have no mistake."""
-    if experiment.prune is not None and all(walk.clean for walk in walks):
-        from . import pruning  # as in `_graph`
-
-        for problem in pruning.problems(experiment, {walk.prefix: walk.placer.nodes for walk in walks}):
-            problems.add(problem)
-
-
-def _check_patterns(
-    experiment: Experiment,
-    keys: tuple[str, ...],
-    patterns: Iterable[str],
-    nodes: Mapping[str, LayerNode],
-    walks: Sequence[_Walk],
-    problems: Problems,
-) -> None:
-    initialized = [
-        name for name, n in nodes.items() if not n.owner and any(len(w) > 1 for w in n.plan.weights.values())
-    ]
-    clean, incomplete = all(walk.clean for walk in walks), any(walk.placer.incomplete for walk in walks)
-    for pattern in patterns:
-        certain = clean or not (incomplete or "/" in pattern or pattern[-1:].isdigit())
-        if certain and not any(named(name, pattern) for name in initialized):
-            other = any(named(name, pattern) for name in nodes)
-            norms = "Norms keep their ones and zeros: `values: {weight: 0}` beside one sets its scale."
-            hint = norms if other else did_you_mean(pattern, initialized)
-            message = f"`init` matches no node with weights to draw: {shown(pattern)}"
-            problems.add(Problem(message, hint, experiment.place(*keys, pattern), ".".join((*keys, pattern))))
-
-
-def _share_frozen(nodes: list[LayerNode]) -> None:
-    """Freeze the owner of shared weights with the nodes that share them."""
-    for node in nodes:
-        if node.owner and (node.frozen or node.frozen_until is not None):
-            owner = node.weights_of
-            owner.frozen, owner.frozen_until, owner.held = node.frozen, node.frozen_until, node.held
-
-
-def _check_outputs(experiment: Experiment, facts: Facts | None, walk: _Walk, problems: Problems) -> None:
+def _check_outputs(experiment: Experiment, facts: Facts | None, walk: Walk, problems: Problems) -> None:
     """Check the outputs of the network against the data; data implies an objective where the spec has none."""
     is_invalid = experiment.objective is None and experiment.root.at("objective") is not None
     is_walked = bool(walk.outputs) and not walk.placer.incomplete
@@ -503,7 +366,7 @@ def _check_outputs(experiment: Experiment, facts: Facts | None, walk: _Walk, pro
 
 
 def _check_calls(
-    experiment: Experiment, facts: Facts | None, walks: Mapping[str, _Walk], problems: Problems
+    experiment: Experiment, facts: Facts | None, walks: Mapping[str, Walk], problems: Problems
 ) -> tuple[PhasePlan, ...]:
     """Check the calls of the objective against the networks, where these have no mistake; return its phases."""
     mistaken = experiment.root.at("networks") is not None and list(experiment.networks) in ([], ["network"])
@@ -547,7 +410,7 @@ def _check_samples(experiment: Experiment, facts: Facts | None, problems: Proble
         problems.add(problem)
 
 
-def _networks(walks: Mapping[str, _Walk]) -> Networks:
+def _networks(walks: Mapping[str, Walk]) -> Networks:
     """Return networks without mistakes as an objective meets them."""
     from ..objectives import Ports
     from .call_checks import Networks

@@ -16,7 +16,7 @@ from dlx.spec import load, objective_of
 from dlx.training import device
 from dlx.training.batches.on_device import on_device
 from dlx.training.fit import Job, fit
-from dlx.training.replay import tape, traced
+from dlx.training.replay import flat_step, traced
 
 SPEC = """
 name: small
@@ -201,7 +201,7 @@ def test_a_network_that_fails_when_replayed_goes_on_as_before_and_says_so(monkey
 
         return flat
 
-    monkeypatch.setattr(tape, "flatten", broken)
+    monkeypatch.setattr(flat_step, "flatten", broken)
     replayed, plain = done(f"{LONG}, trace: true"), done(f"{LONG}, trace: false")
 
     assert replayed.learner.way == {
