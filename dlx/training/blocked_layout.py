@@ -15,6 +15,7 @@ there the bound makes the outputs NaN.
 from __future__ import annotations
 
 from functools import reduce
+from math import log10
 from operator import add
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,10 @@ from ..utils.torch_private import attribute
 if TYPE_CHECKING:
     from torch import Tensor, fx
 
-DEEPEST = 10
-"""Convolutions over which a bound is followed: each makes it some hundred times as large as the values are."""
+FARTHEST = 31
+"""Decades by which a bound may grow before values are measured again: float32 ends at 38, and they are of 6 at most."""
+FARTHEST_SQUARED = 12
+"""The same where the bound is squared."""
 FEW_CHANNELS = 4
 """Channels of an input, at most, that costs little to bring into blocks."""
 PLACES = "in_blocks"
@@ -137,8 +140,8 @@ class _Rewriting:
         self.graph = torch.fx.Graph()
         self.made: dict[tuple[fx.Node, bool], fx.Node] = {}
         """What a node of the network gives: as torch has it (False), or in blocks (True)."""
-        self.bounds: dict[fx.Node, tuple[fx.Node, int]] = {}
-        """A bound on what a node gives, and over how many convolutions it was followed."""
+        self.bounds: dict[fx.Node, tuple[fx.Node, float]] = {}
+        """A bound on what a node gives, and by how many decades it may have grown since values were measured."""
         self.needed: list[fx.Node] = []
         """Bounds that must not be infinite where gradients are wanted."""
         self.late = {node for node in blocks if self._waits(node)}
@@ -215,26 +218,37 @@ class _Rewriting:
     def _bound(self, node: fx.Node) -> fx.Node:
         """Return the node that gives a bound on the absolute values of what a node of the network gives."""
         if node not in self.bounds:
-            found, depth = self._followed(node) if _stays(self.network, node, self.blocks) else (None, 0)
-            self.bounds[node] = (found or self._call(ops.norm, self._value(node, False))), depth
+            found, decades = self._followed(node) if _stays(self.network, node, self.blocks) else (None, 0.0)
+            self.bounds[node] = (found or self._measured(node)), decades
         return self.bounds[node][0]
 
-    def _followed(self, node: fx.Node) -> tuple[fx.Node | None, int]:
-        """Return the bound by those of the inputs, and over how many convolutions it is; None for too many."""
+    def _measured(self, node: fx.Node) -> fx.Node:
+        """Return the node that gives the norm of what a node of the network gives: it is copied out of blocks."""
+        return self._call(ops.norm, self._value(node, False))
+
+    def _followed(self, node: fx.Node) -> tuple[fx.Node | None, float]:
+        """Return the bound by those of the inputs, and how far it has grown; None where that is too far."""
         module, inputs = _module(self.network, node), [each for each in node.args if isinstance(each, torch.fx.Node)]
         first, *others = (self._bound(each) for each in inputs)
-        depth = max(self.bounds[each][1] for each in inputs)
+        decades = max(self.bounds[each][1] for each in inputs)
         weight, bias = (self._tensor(node, module, name) for name in ("weight", "bias"))
         if isinstance(module, nn.Conv2d):
-            deep = depth == DEEPEST
-            return (None, 0) if deep else (self._call(ops.behind_convolution, first, weight, bias), depth + 1)
+            decades += _growth(module)
+            far = decades > FARTHEST
+            return (None, 0.0) if far else (self._call(ops.behind_convolution, first, weight, bias), decades)
         if isinstance(module, nn.BatchNorm2d) and self.gradients:
-            return self._call(ops.behind_standardised, first, self._value(inputs[0], True), weight, bias), 0
+            before = self._measured(inputs[0]) if decades > FARTHEST_SQUARED else first
+            return self._call(ops.behind_standardised, before, self._value(inputs[0], True), weight, bias), 0.0
         if isinstance(module, nn.BatchNorm2d):
             statistics = [self._tensor(node, module, name) for name in ("running_mean", "running_var")]
-            return self._call(ops.behind_norm, first, weight, bias, *statistics, module.eps), depth
-        return reduce(lambda a, b: self._call(add, a, b), others, first), depth
+            return self._call(ops.behind_norm, first, weight, bias, *statistics, module.eps), decades
+        return reduce(lambda a, b: self._call(add, a, b), others, first), decades
 
     def _tensor(self, node: fx.Node, module: nn.Module, name: str) -> fx.Node | None:
         found = getattr(module, name, None)
         return None if found is None else self.graph.get_attr(f"{node.target}.{name}")
+
+
+def _growth(module: nn.Conv2d) -> float:
+    """Return the decades by which a bound grows behind a convolution whose weights are 1; they are mostly smaller."""
+    return log10(module.weight.numel() * module.weight[0].numel()) / 2

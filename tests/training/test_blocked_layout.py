@@ -146,7 +146,22 @@ def test_the_bound_of_a_deep_network_is_measured_on_the_way():
         found = in_blocks(network.train(train), gradients=train)
         with torch.set_grad_enabled(train):
             torch.testing.assert_close(found(x), network(x))
-    assert found.code.count("to_dense()") == 3  # two of 30 convolutions, and the end
+    assert found.code.count("to_dense()") == 4  # three of 30 convolutions, and the end
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_norm_behind_many_convolutions_is_no_reason_for_nan(train):
+    # squares of its inputs must not overflow: a bound followed from the input says that they may
+    deep = layers(*[CONV % (64, ""), "- relu"] * 10, "- batch_norm", "- relu", "- max_pool: 2", END)
+    network, x = build(network_of("{x: [3, 8, 8]}", deep)).train(train), torch.randn(4, 3, 8, 8)
+    found = in_blocks(network, gradients=train)
+    with torch.set_grad_enabled(train):
+        torch.testing.assert_close(found(x), network(x), rtol=1e-3, atol=1e-4)
+
+
+def test_a_norm_behind_few_convolutions_costs_no_copy():
+    network = built(BETWEEN["batch norm"])
+    assert in_blocks(network, gradients=True).code.count("to_dense()") == 1
 
 
 def test_where_a_value_may_have_overflowed_maxima_are_torchs_own():
