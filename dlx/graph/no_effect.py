@@ -12,6 +12,7 @@ from ..spec import Experiment
 from ..spec.syntax.nodes import OVERRIDE
 
 if TYPE_CHECKING:
+    from ..optim import Optimizer
     from ..schedules import Timeline
     from ..spec.sections.train import Train
 
@@ -64,12 +65,10 @@ def warnings(
         if time.unit == unit and where and not _is_cut_short(experiment, time, f"{unit}s"):
             last = plural(length, unit)
             message = f"`{time.keys[-1]}: {time.moment:,}` is {where} the {last} of the training: {time.otherwise}"
-            hint = f"Let it be below {last}, or leave it out."
-            yield Problem(message, hint, experiment.place(*time.keys), ".".join(time.keys))
+            yield _at(experiment, time.keys, message, f"Let it be below {last}, or leave it out.")
     for time, what in () if timeline is None else _in_the_other_unit(experiment, train, timeline):
         message = f"`{time.keys[-1]}: {time.moment:,}`{what}"
-        hint = "Let it come before the end, or leave it out."
-        yield Problem(message, hint, experiment.place(*time.keys), ".".join(time.keys))
+        yield _at(experiment, time.keys, message, "Let it come before the end, or leave it out.")
 
 
 def notes(experiment: Experiment, timeline: Timeline, warned: Collection[Problem] = ()) -> tuple[str, ...]:
@@ -108,19 +107,33 @@ def _is_cut_short(experiment: Experiment, time: Time, length: str) -> bool:
     return written.startswith(OVERRIDE) and not experiment.place(*time.keys).file.startswith(OVERRIDE)
 
 
+def _at(experiment: Experiment, keys: tuple[str, ...], message: str, hint: str) -> Problem:
+    return Problem(message, hint, experiment.place(*keys), ".".join(keys))
+
+
+def _optimizers(train: Train) -> list[tuple[tuple[str, ...], Optimizer]]:
+    """Return the optimizer of each network, with its keys."""
+    each = train.optimizers or {"": train.optimizer}
+    return [(("train", "optimizer", *filter(None, [name]), one.kind), one) for name, one in each.items()]
+
+
+def _schedules(train: Train) -> list[tuple[tuple[str, ...], Any]]:
+    """Return the schedule of each network, with its keys; their classes are not imported, as few specs have one."""
+    each = train.schedules or {"": train.schedule}
+    return [(("train", "schedule", *filter(None, [name]), one.kind), one) for name, one in each.items()]
+
+
 def _rates_of_zero(experiment: Experiment, train: Train) -> Iterator[Problem]:
     """Yield a warning for each optimizer, and each group of weights, whose rate of 0 moves no weight."""
-    each = train.optimizers or {"": train.optimizer}
-    if any(one.moves_by_rate and not one.stands_still for one in each.values()):
+    if any(one.moves_by_rate and not one.stands_still for _, one in _optimizers(train)):
         yield from _groups_at_rest(experiment, train)
     if any(group.lr for group in train.groups):
         return
-    for name, optimizer in each.items():
+    for keys, optimizer in _optimizers(train):
         if optimizer.stands_still:
-            keys = ("train", "optimizer", *filter(None, [name]), optimizer.kind, "lr")
             hint = "Give a rate above 0; `freeze` holds some weights and moves the others."
             message = f"`lr: 0` of {optimizer.kind} moves no weight: the network stays as it begins"
-            yield Problem(message, hint, experiment.place(*keys), ".".join(keys))
+            yield _at(experiment, (*keys, "lr"), message, hint)
 
 
 def _groups_at_rest(experiment: Experiment, train: Train) -> Iterator[Problem]:
@@ -137,30 +150,29 @@ def _groups_at_rest(experiment: Experiment, train: Train) -> Iterator[Problem]:
 
 def _growing_momentum(experiment: Experiment, train: Train) -> Iterator[Problem]:
     """Yield a warning for each optimizer whose velocity keeps all that it ever had, or more."""
-    for name, optimizer in (train.optimizers or {"": train.optimizer}).items():
+    for keys, optimizer in _optimizers(train):
         if (momentum := getattr(optimizer, "momentum", 0)) >= 1:
-            keys = ("train", "optimizer", *filter(None, [name]), optimizer.kind, "momentum")
             message = f"`momentum: {momentum:g}` of {optimizer.kind} forgets no gradient: steps grow without end"
-            yield Problem(message, "Give one below 1, such as 0.9.", experiment.place(*keys), ".".join(keys))
+            yield _at(experiment, (*keys, "momentum"), message, "Give one below 1, such as 0.9.")
 
 
 def _factors_of_one(experiment: Experiment, train: Train) -> Iterator[Problem]:
     """Yield a warning for each schedule that multiplies the rate by 1."""
-    for name, schedule in (train.schedules or {"": train.schedule}).items():
+    for keys, schedule in _schedules(train):
         if getattr(schedule, "gamma", None) == 1:
-            keys = ("train", "schedule", *filter(None, [name]), schedule.kind, "gamma")
             message = f"`gamma: 1` of {schedule.kind} leaves the rate as it is"
-            yield Problem(message, "Give another one, or drop the schedule.", experiment.place(*keys), ".".join(keys))
+            yield _at(experiment, (*keys, "gamma"), message, "Give another one, or drop the schedule.")
 
 
 def _idle_decay(experiment: Experiment, train: Train) -> Iterator[Problem]:
     """Yield a warning where weights are spared of a weight decay that there is not."""
-    each = train.optimizers.values() or [train.optimizer]
+    each = [one for _, one in _optimizers(train)]
     is_set = any(one.decays or "weight_decay" in one.model_fields_set for one in each)  # 0 too, as a spec of others
     if train.decay == "weights" and not is_set:
-        message = f"`decay: weights` spares biases and norms, and {listed(one.kind for one in each)} decays nothing"
-        hint = "Give the optimizer a `weight_decay`, or leave it out."
-        yield Problem(message, hint, experiment.place("train", "decay"), "train.decay")
+        kinds = dict.fromkeys(one.kind for one in each)
+        decay = f"{listed(kinds)} decay{'s' if len(kinds) == 1 else ''} nothing"
+        message = f"`decay: weights` spares biases and norms, and {decay}"
+        yield _at(experiment, ("train", "decay"), message, "Give the optimizer a `weight_decay`, or leave it out.")
 
 
 def _larger_than_the_data(experiment: Experiment, train: Train, examples: int) -> Iterator[Problem]:
@@ -194,8 +206,8 @@ def _times(experiment: Experiment, train: Train) -> Iterator[Time]:
         count = train.samples.every if name == "samples.every" and train.samples else getattr(train, name, None)
         if count is not None:
             yield Time(("train", *name.split(".")), count, "step", otherwise)
-    for name, schedule in (train.schedules or {"": train.schedule}).items():
-        yield from _times_of(schedule, ("train", "schedule", *filter(None, [name]), schedule.kind))
+    for keys, schedule in _schedules(train):
+        yield from _times_of(schedule, keys)
     if train.batch_schedule is not None:
         first = min(train.batch_schedule.milestones)
         yield Time(("train", "batch_schedule", "milestones"), first, "epoch", "batches never grow", at_end=True)
@@ -207,7 +219,7 @@ def _times(experiment: Experiment, train: Train) -> Iterator[Time]:
 
 
 def _times_of(schedule: Any, keys: tuple[str, ...]) -> Iterator[Time]:
-    """Yield the times of a schedule; its class is not imported, as few specs have one."""
+    """Yield the times of a schedule."""
     if schedule.kind == "warmup":
         unit = "step" if schedule.steps else "epoch"
         count = schedule.steps or schedule.epochs

@@ -96,8 +96,8 @@ def test_classes_are_called_by_their_names(tmp_path):
     found = outcome("class balance", "[{linear: 3}]", data)
     assert found.finding == "class 2 (`rose`) has 60 training examples and class 0 (`Rose `) has 1"
     assert found.hint == (
-        "An accuracy of 59.4% is had by always saying 2 (`rose`): find more of the small ones, or leave them out: "
-        "a weight makes no more examples of a few."
+        "An accuracy of 59.4% is had by always saying 2 (`rose`): find more examples of the small ones, or leave "
+        "them out: a weight adds none."
     )
 
 

@@ -199,6 +199,23 @@ train: {steps: 5, optimizer: {generator: {adam: {lr: 0}}, discriminator: adam}}
     assert told == [("train.optimizer.generator.adam.lr", 6)]
 
 
+@pytest.mark.parametrize(
+    ("critic", "said"), [("adam", "`adam` decays nothing"), ("sgd", "`adam` and `sgd` decay nothing")]
+)
+def test_optimizers_that_decay_nothing_are_told_once_each(critic, said):
+    traced = trace_all(
+        experiment_of(f"""\
+networks:
+  generator: {{inputs: {{latent: [2]}}, layers: [linear: 2]}}
+  discriminator: {{layers: [linear: 1]}}
+data: {{blobs: {{features: 2}}}}
+objective: gan
+train: {{steps: 5, decay: weights, optimizer: {{generator: adam, discriminator: {critic}}}}}
+""")
+    )
+    assert f"`decay: weights` spares biases and norms, and {said}" in [one.message for one in traced.warnings]
+
+
 TEN_AN_EPOCH = Timeline(steps=20, per_epoch=10)
 
 

@@ -24,7 +24,7 @@ MAX_RATIO = 1000
 LISTED = 10
 """Largest number of classes whose weights are written into a hint."""
 FEWEST = 5
-"""Examples of a class below which a weight only has it learnt by heart."""
+"""Examples of a class below which a weight has a network learn them by heart."""
 UNEVEN = 10
 """Largest ratio of the sizes of two classes."""
 
@@ -189,7 +189,7 @@ def _class_weight_hint(probe: Probe, train: Counter[int]) -> str:
     """Return the hint how to weight rare classes."""
     kind, classes = probe.objective.loss.kind, probe.facts.classes or 0
     if min(train.values()) < FEWEST:
-        return "find more of the small ones, or leave them out: a weight makes no more examples of a few"
+        return "find more examples of the small ones, or leave them out: a weight adds none"
     if kind == "binary_cross_entropy" and train[0] and train[1]:
         return f"weigh the classes: `loss: {{binary_cross_entropy: {{pos_weight: {train[0] / train[1]:.2g}}}}}`"
     if kind not in ("cross_entropy", "focal") or classes > LISTED:
