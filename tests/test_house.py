@@ -55,7 +55,7 @@ GUESTS = {
     "contourpy": ["report"],
     "IPython": ["show"],
 }
-PACKED = ("stack", "convolution", "cross_entropy", "strip_convolution", "pair_pooling", "batch_last")
+PACKED = ("stack", "rules", "convolution", "cross_entropy", "strip_convolution", "pair_pooling", "batch_last")
 REPLAY = ("tape", "flat_step", "script", "operations")
 BELOW_AUTOGRAD = [f"training/replay/{name}.py" for name in REPLAY] + [f"training/packed/{name}.py" for name in PACKED]
 """They extend what torch calls below autograd, and are imported by a training that uses them."""

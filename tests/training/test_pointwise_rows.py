@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dlx.training.packed.stack import POINTWISE, Stack
+from dlx.training.packed.rules import POINTWISE
+from dlx.training.packed.stack import Stack
 from dlx.training.replay import tape
 
 aten = torch.ops.aten
