@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, fx
 
 FARTHEST = 31
-"""Decades by which a bound may grow before values are measured again: float32 ends at 38, and they are of 6 at most."""
+"""Decades by which a bound may grow before values are measured again: they are of 6, float32 ends at 38."""
 FARTHEST_SQUARED = 12
 """The same where the bound is squared."""
 FEW_CHANNELS = 4
