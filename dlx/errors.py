@@ -90,6 +90,11 @@ class Problem:
         return "\n".join(([where] if where else []) + [f"  {text}" for text in texts])
 
     @property
+    def sentence(self) -> str:
+        """The message with the way out, in a line."""
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+    @property
     def places(self) -> list[str]:
         """The sentences about where else to look: the uses of the block, the variables."""
         others = f"from {', '.join(f'`{name}` at {mark}' for name, mark in self.values)}" if self.values else ""

@@ -134,7 +134,7 @@ def _show(experiment: Experiment, results: Results, as_json: bool, quiet: bool, 
         training.result_lines(results)
     else:
         training.results(results)
-    console.warnings(one for one in warned if quiet or f"{one.message}. {one.hint}" not in noted)
+    console.warnings(one for one in warned if quiet or one.sentence not in noted)
     finished = runner.finish_tracking(experiment, results)
     if quiet:
         training.undelivered(finished)

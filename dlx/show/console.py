@@ -167,11 +167,7 @@ def warnings(problems: Iterable[Problem]) -> None:
     """Print warnings to stderr, yellow on a terminal."""
     from ..spec.validation import short_path
 
-    _to_stderr([(visible(f"{p.mark}  {short_path(p.path)}: {_with_hint(p)}"), "yellow")] for p in problems)
-
-
-def _with_hint(problem: Problem) -> str:
-    return f"{problem.message}. {problem.hint}" if problem.hint else problem.message
+    _to_stderr([(visible(f"{p.mark}  {short_path(p.path)}: {p.sentence}"), "yellow")] for p in problems)
 
 
 def _to_stderr(lines: Iterable[Styled]) -> None:

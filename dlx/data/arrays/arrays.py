@@ -175,7 +175,7 @@ class Arrays(Pool):
         parts = dict(zip(("train", "valid", "test"), self.split_pool(pool.x, pool.y), strict=True)) | made
         of_classes = self._of_classes(places["train"][1][1].dtype)
         problems = (*self._uses(places)[1], *(() if of_classes else self._labels(pool.y)))
-        notes = tuple(f"{one.message}. {one.hint}" for one in problems)
+        notes = tuple(one.sentence for one in problems)
         return self.assembled(list(parts.values()), f"{self.source} {self.path}", notes=notes)
 
     def shape_of_inputs(self, inputs: Path | Columns | Values, record: InputRecord) -> Shape:

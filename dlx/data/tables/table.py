@@ -302,7 +302,7 @@ class Table(Pool):
         fields = fields_of(self, frames, columns, goal, texts)
         own_steps = steps.get(main, [])
         sets = assemble([*every[:2], every[-1]], "none", f"{self.source} {where}", names, own_steps, fields, steps)
-        messages = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
+        messages = tuple(one.sentence for one in warnings(self, frames[0], columns, goal))
         messages += tuple(text_notes(self, frames, texts))
         # "told" is a key of the files of earlier versions, which are still read
         reading = {"columns": [asdict(column) for column in columns], "told": self._target_names()}

@@ -130,7 +130,7 @@ def _odd_texts(frame: Frame, plan: TableChoices, inputs: Sequence[str]) -> Itera
 
     for name in inputs:
         if name not in plan.text and (about := frame.warnings.get(name)) is not None:
-            yield f"{about.message}. {about.hint}"
+            yield about.sentence
     if plan.classes is not None and (alike := written_alike(plan.classes)):
         yield f"classes differ in spaces or capitals alone: {listed(alike)}. {WRITE_ONE_WAY}"
 
