@@ -196,7 +196,7 @@ def _larger_than_the_data(experiment: Experiment, train: Train, examples: int) -
         yield from warning("batch_size", message, "Write `batch_size: all`, or a smaller one.")
     elif batches > 1 and train.batch(examples) * (batches - 1) >= examples:
         fewer = -(-examples // train.batch(examples))
-        message = f"`accumulate: {batches:,}` wants more batches than {fewer:,}, which have all of {there}"
+        message = f"`accumulate: {batches:,}` is more than there are batches of {there}: {fewer:,}"
         yield from warning("accumulate", message, f"Let it be {fewer:,} at most." if fewer > 1 else "Leave it out.")
 
 

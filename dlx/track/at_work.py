@@ -84,7 +84,7 @@ def _wait(lock: FileLock, folder: Path, patience: float) -> None:
             if (newest := _newest(folder)) != before:
                 before = newest
                 continue
-            text = f"another process that delivers it has not got on for {PATIENCE:.0f} seconds"
+            text = f"another process is delivering it, and has recorded nothing for {PATIENCE:.0f} seconds"
             raise BusyError(f"{text}; `dlx runs sync` sends later what it leaves out") from None
         return
 

@@ -62,11 +62,11 @@ def test_a_schedule_by_a_factor_of_one_is_told(kind):
         ("batch_size: 101", "`batch_size: 101` is more than the 100 training examples: a batch is all of them"),
         (
             "batch_size: 30, accumulate: 5",
-            "`accumulate: 5` wants more batches than 4, which have all of the 100 training examples",
+            "`accumulate: 5` is more than there are batches of the 100 training examples: 4",
         ),
         (
             "batch_size: all, accumulate: 2",
-            "`accumulate: 2` wants more batches than 1, which have all of the 100 training examples",
+            "`accumulate: 2` is more than there are batches of the 100 training examples: 1",
         ),
         ("decay: weights", "`decay: weights` spares biases and norms, and `sgd` decays nothing"),
     ],

@@ -160,7 +160,7 @@ def test_a_delivery_that_does_not_come_to_its_end_is_said_and_not_waited_for_wit
     (of_run,) = json.loads(found.out)["runs"]
     assert not of_run["complete"]
     assert of_run["error"] == (
-        "another process that delivers it has not got on for 0 seconds; "
+        "another process is delivering it, and has recorded nothing for 0 seconds; "
         "`dlx runs sync` sends later what it leaves out"
     )
 
