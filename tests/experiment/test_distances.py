@@ -92,7 +92,5 @@ def test_a_pair_from_a_file_is_predicted_and_a_file_without_the_second_picture_i
     }.items():
         with pytest.raises(dlx.DlxError, match=message):
             dlx.predict(run, tmp_path / f"{file}.npz")
-    with pytest.raises(
-        dlx.DlxError, match="the network takes the inputs left, right, and inputs from memory are one"
-    ):
+    with pytest.raises(dlx.DlxError, match="the network takes the inputs left, right, and here is one array"):
         dlx.predict(run, left)

@@ -61,9 +61,9 @@ def test_a_command_that_trains_imports_torch_out_of_the_collector_s_sight(tmp_pa
     )
     code = (
         "import gc, sys\n"
-        "from dlx.__main__ import main\n"
+        "from dlx.__main__ import run\n"
         f"sys.argv = ['dlx', 'train', {str(spec)!r}, 'train.epochs=1', 'track.mlflow=false']\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, gc.isenabled(), gc.get_freeze_count())\n"
+        "try:\n    run()\nexcept SystemExit as end:\n    print(end.code, gc.isenabled(), gc.get_freeze_count())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     status, at_work, count = done.stdout.splitlines()[-1].split()
