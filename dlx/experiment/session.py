@@ -13,6 +13,7 @@ from ..data import Sets, input_record
 from ..graph import no_effect
 from ..lazy import torch
 from ..objectives import learned
+from ..plugins.announcements import have_run
 from ..runs import origin
 from ..runs.folder import RunFolder
 from ..spec import Experiment
@@ -338,7 +339,8 @@ def loaded_beside_mirror(runs: Path) -> Load:
 
     def load(experiment: Experiment) -> Sets:
         asked, first = experiment.track, "torch" not in sys.modules
-        in_numpy = experiment.data is not None and experiment.data.loads_in_numpy
+        # code of a plugin, a kind of data or a step before it, may look for torch
+        in_numpy = experiment.data is not None and experiment.data.loads_in_numpy and not have_run()
         with imports.beside("torch") if in_numpy else nullcontext():
             sets = loaded(experiment)
         # runs with plugins or samples of the machine have mirrors of their own
