@@ -8,12 +8,13 @@ from terminals import on_terminal
 
 from dlx.runs import lookup
 
+# without recorded steps, which are so quick that the training would be over when it is first looked at
 SPEC = """\
 dlx: 1
 name: seen
 data: {digits: {valid: 0.2, test: 0.2}}
 network: {layers: [flatten, {linear: 64}, relu, {linear: 10}]}
-train: {steps: 3000, batch_size: 8, log_every: 10, evaluate_every: 100, optimizer: {adam: 1e-3}}
+train: {steps: 3000, trace: false, batch_size: 8, log_every: 10, evaluate_every: 100, optimizer: {adam: 1e-3}}
 track: {mlflow: false}
 """
 BAR = re.compile(r"^━+─* {2}[\d,]+/3,000")
