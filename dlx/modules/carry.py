@@ -57,8 +57,11 @@ class Carry:
 _CARRY: ContextVar[Carry | None] = ContextVar("carry", default=None)
 
 
-def current() -> Carry | None:
-    """Return the pass that runs now, where states go on."""
+def current(module: nn.Module) -> Carry | None:
+    """Return the pass that runs now, where states of a module go on."""
+    # torch.compile breaks a graph in two at a ContextVar; a compiled training holds its states in buffers
+    if torch.compiler.is_compiling() and not hasattr(module, NAME.format(0)):
+        return None
     return _CARRY.get()
 
 

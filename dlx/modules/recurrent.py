@@ -49,7 +49,7 @@ class Recurrent(Carries, nn.RNNBase):
     def forward(self, x: Tensor, *others: Tensor) -> Tensor:
         named = dict(zip(self.takes, others, strict=False))
         states = [named[name] for name in STATES if name in named]
-        carry = None if states else current()
+        carry = None if states else current(self)
         begin = (
             [_by_layer(state) for state in states] if carry is None else carry.first(self, self.zeros(x, x.shape[0]))
         )
@@ -75,7 +75,7 @@ class Recurrent(Carries, nn.RNNBase):
         """Return the same of texts of different lengths, or of several documents; cells only where they are used."""
         zeros = self.zeros(x, x.shape[0])
         states = (*begin, *zeros[len(begin) :])
-        is_used = self.packs or current() is not None
+        is_used = self.packs or current(self) is not None
         if lengths is None or document is not None or (len(zeros) > 1 and is_used):
             return by_step(self, x, states, lengths, document)
         if self.bidirectional or (self.num_layers > 1 and is_used):

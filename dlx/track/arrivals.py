@@ -128,7 +128,7 @@ class Stores:
         """
         try:
             state = state_of(folder)
-            known = bool(state) and not _lacks_something(folder, state) and self._has(state)
+            known = {"run_id", "uri"} <= state.keys() and not _lacks_something(folder, state) and self._has(state)
         except (DlxError, OSError):
             return None
         whole = state.get("status", state.get("state")) not in {"", "RUNNING", None}

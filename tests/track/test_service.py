@@ -561,7 +561,7 @@ def test_a_second_training_finds_the_mirror_of_the_first(root, copied_mirrors, m
     for _ in range(2):
         dlx("train", "tiny.yaml", cwd=root.parent, check=True)
         done = dlx("runs", "sync", "--wait", "last", cwd=root.parent, check=True)
-        assert "  delivered " in done.stdout
+        assert "  delivered " in done.stdout or "  already in " in done.stdout  # the mirror may be the first
     (home,) = Path(os.environ["DLX_CACHE"]).glob("mirrors/*")
     assert spool.is_served(home)
     _kill_mirrors(root)
