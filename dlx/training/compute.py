@@ -228,7 +228,7 @@ class Compute:
         train = self.train
         choices: dict[str, Any] = {"precision": self.precision, "memory_format": self.memory_format}
         if self.evaluates_in_blocks:
-            choices["evaluation_memory_format"] = "blocked"
+            choices["evaluation_memory_format"] = BLOCKED
         if self.seconds is not None:
             choices |= {"compile_seconds": round(self.seconds, 2), "compiled_graphs": self.graphs}
         return choices | {"compile": train.compile, "deterministic": train.deterministic}
